@@ -1,0 +1,80 @@
+"""The tables."""
+
+from datetime import datetime
+from decimal import Decimal
+from enum import StrEnum
+
+from sqlalchemy import (
+    BigInteger,
+    CheckConstraint,
+    DateTime,
+    Index,
+    Integer,
+    Numeric,
+    PrimaryKeyConstraint,
+    SmallInteger,
+    Text,
+    text,
+)
+from sqlmodel import Field, SQLModel
+
+
+class Origin(StrEnum):
+    """How a quote came to be kept."""
+
+    LIVE = "LIVE"  # told by the exchange within its own minute
+    REPAIRED = "REPAIRED"  # filled in soon after, from the exchange's chart; also streamed
+    BACKFILLED = "BACKFILLED"  # history, read by queries and never streamed
+
+
+class Quote(SQLModel, table=True):
+    """One ticker's price for one minute. Written once, by `store.keep`, and never changed."""
+
+    __tablename__ = "quotes"
+    __table_args__ = (
+        # The columns ride along in the key's index, so that a day is read from the index alone.
+        PrimaryKeyConstraint(
+            "ticker",
+            "minute",
+            name="quotes_pkey",
+            postgresql_include=["price", "observed_at", "source", "origin", "seq"],
+        ),
+        CheckConstraint("price > 0 AND price < 'Infinity'", name="quotes_price_is_a_price"),
+        CheckConstraint("date_trunc('minute', minute, 'UTC') = minute", name="quotes_whole_minute"),
+        CheckConstraint(
+            "origin IN ('LIVE', 'REPAIRED', 'BACKFILLED')", name="quotes_origin_is_known"
+        ),
+        Index("quotes_stream", "seq", unique=True, postgresql_where=text("origin <> 'BACKFILLED'")),
+    )
+
+    ticker: str = Field(sa_type=Text)
+    minute: datetime = Field(sa_type=DateTime(timezone=True))  # type: ignore[call-overload]  # an instance, so that the zone is kept
+    price: Decimal = Field(sa_type=Numeric)  # no scale: the exchange's digits, however many
+    observed_at: datetime = Field(sa_type=DateTime(timezone=True))  # type: ignore[call-overload]
+    source: str = Field(sa_type=Text)
+    origin: Origin = Field(sa_type=Text)
+    seq: int = Field(sa_type=BigInteger)  # place in the order of commits: 1, 2, 3, ... no holes
+
+
+class HighWater(SQLModel, table=True):
+    """One row: the seq last given. Locking it is what makes commit order and seq the same."""
+
+    __tablename__ = "high_water"
+    __table_args__ = (CheckConstraint("id = 1", name="high_water_one_row"),)
+
+    id: int = Field(primary_key=True, sa_type=SmallInteger)
+    seq: int = Field(sa_type=BigInteger)
+
+
+class Failure(SQLModel, table=True):
+    """The last reason why a ticker's minute could not be collected, even if a retry then did."""
+
+    __tablename__ = "failures"
+    __table_args__ = (PrimaryKeyConstraint("ticker", "minute", name="failures_pkey"),)
+
+    ticker: str = Field(sa_type=Text)
+    minute: datetime = Field(sa_type=DateTime(timezone=True))  # type: ignore[call-overload]
+    cause: str = Field(sa_type=Text)
+    message: str = Field(sa_type=Text)
+    failed_at: datetime = Field(sa_type=DateTime(timezone=True))  # type: ignore[call-overload]
+    attempts: int = Field(sa_type=Integer)

@@ -1,0 +1,64 @@
+"""Where prices come from: the Protocol a source keeps, and how its failures are told apart."""
+
+from dataclasses import dataclass
+from datetime import datetime
+from decimal import Decimal
+from enum import StrEnum
+from typing import Protocol
+
+
+@dataclass(frozen=True, slots=True)
+class Tick:
+    """An index price as an exchange told it."""
+
+    ticker: str
+    price: Decimal  # finite, above zero, the exchange's own digits
+    observed_at: datetime  # aware UTC, by the exchange's own clock
+
+
+class Cause(StrEnum):
+    """Why a ticker has no quote for a minute."""
+
+    UNREACHABLE = "UNREACHABLE"
+    TIMEOUT = "TIMEOUT"
+    RATE_LIMITED = "RATE_LIMITED"
+    UNAVAILABLE = "UNAVAILABLE"
+    MAINTENANCE = "MAINTENANCE"
+    REFUSED = "REFUSED"
+    UNKNOWN_INDEX = "UNKNOWN_INDEX"
+    NO_PRICE = "NO_PRICE"
+    BAD_PRICE = "BAD_PRICE"
+    BAD_ANSWER = "BAD_ANSWER"
+    WRONG_ENVIRONMENT = "WRONG_ENVIRONMENT"
+    OUTSIDE_MINUTE = "OUTSIDE_MINUTE"
+    NOT_KEPT = "NOT_KEPT"
+
+
+class Retry(StrEnum):
+    """Whether asking again within the same minute can help."""
+
+    SOON = "SOON"
+    SLOWLY = "SLOWLY"
+    NEVER = "NEVER"
+
+
+class SourceError(Exception):
+    """The source gave no price that can be kept. The message is one sentence for a person."""
+
+    def __init__(self, cause: Cause, message: str, *, retry: Retry = Retry.SOON) -> None:
+        super().__init__(message)
+        self.cause = cause
+        self.retry = retry
+
+
+class Source(Protocol):
+    """One exchange, reached over one session."""
+
+    @property
+    def name(self) -> str:
+        """What `Quote.source` says; never the name of the real exchange for made-up prices."""
+        ...
+
+    async def tick(self, ticker: str) -> Tick:
+        """The price now. Raises SourceError where none can be had."""
+        ...
