@@ -1,5 +1,6 @@
 """What can be set: the environment, or a `.env` file in the folder the command runs in."""
 
+import os
 import sys
 from pathlib import Path
 from typing import Annotated, Literal, Self
@@ -46,6 +47,11 @@ def _http_url(url: str) -> str:
     return url.rstrip("/")
 
 
+def _data_dir() -> Path:
+    # Embedded servers refuse to run as root, and their own user could not enter root's home.
+    return Path("/var/lib/quotes") if os.getuid() == 0 else user_data_path("quotes")
+
+
 DatabaseUrl = Annotated[SecretStr, _url_of("postgresql", "postgres")]
 RedisUrl = Annotated[SecretStr, _url_of("redis", "rediss", "unix")]
 
@@ -64,7 +70,7 @@ class Settings(BaseSettings):
 
     database_url: DatabaseUrl | None = None
     redis_url: RedisUrl | None = None
-    data_dir: Path = Field(default_factory=lambda: user_data_path("quotes"))
+    data_dir: Path = Field(default_factory=_data_dir)
     tickers: Annotated[tuple[str, ...], NoDecode] = ("btc_usd", "eth_usd")
     deribit_url: Annotated[str, AfterValidator(_http_url)] = "https://www.deribit.com/api/v2"
     host: str = "127.0.0.1"

@@ -1,0 +1,92 @@
+"""A child process that ends when it is told to, and at the latest when its parent does."""
+
+import asyncio
+import contextlib
+import os
+import signal
+import sys
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import IO
+
+_LEASH = Path(__file__).with_name("leash.py")
+_STOP_SECONDS = 10.0
+
+
+@dataclass(frozen=True, slots=True)
+class User:
+    uid: int
+    gid: int
+
+
+@dataclass(frozen=True, slots=True)
+class Process:
+    """A child in a session of its own, so that a terminal's Ctrl-C does not reach it first."""
+
+    name: str
+    child: asyncio.subprocess.Process
+    log: Path | None = None  # None: it writes where we write
+
+    @property
+    def running(self) -> bool:
+        return self.child.returncode is None
+
+    async def wait(self) -> int:
+        return await self.child.wait()
+
+    def kill(self) -> None:
+        """End it and whatever it left in its process group, at once."""
+        with contextlib.suppress(ProcessLookupError, PermissionError):  # gone, or a Mac's zombie
+            os.killpg(self.child.pid, signal.SIGKILL)
+
+    async def stop(
+        self, ask: signal.Signals = signal.SIGTERM, *, within: float = _STOP_SECONDS
+    ) -> None:
+        """Ask it to end; where it has not after `within` seconds, end it."""
+        if self.running:
+            self.child.send_signal(ask)
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(within):
+                await self.child.wait()
+        self.kill()
+        await self.child.wait()
+
+    def ending(self) -> str:
+        """How it ended, as words that follow its name."""
+        status = self.child.returncode
+        if status is None:
+            return "is running"
+        if status < 0:
+            return f"was ended by {signal.Signals(-status).name}"
+        return f"ended with status {status}"
+
+
+async def start(  # noqa: PLR0913  # keywords, each with a default
+    name: str,
+    command: Sequence[str | Path],
+    *,
+    user: User | None = None,
+    env: Mapping[str, str] | None = None,
+    cwd: Path | None = None,
+    stdin: IO[bytes] | None = None,
+    log: Path | None = None,
+    on_parents_death: signal.Signals = signal.SIGTERM,
+    keep_open: Sequence[int] = (),
+) -> Process:
+    """Start `command`, whose first word is an absolute path, as `user` where we are root."""
+    who = user or User(os.getuid(), os.getgid())
+    leash = [sys.executable, "-I", "-S", _LEASH, on_parents_death, os.getpid(), who.uid, who.gid]
+    with contextlib.ExitStack() as stack:
+        output = None if log is None else stack.enter_context(log.open("ab"))
+        child = await asyncio.create_subprocess_exec(
+            *(str(int(word) if isinstance(word, int) else word) for word in [*leash, *command]),
+            stdin=stdin or asyncio.subprocess.DEVNULL,
+            stdout=output,
+            stderr=output,
+            env=env,
+            cwd=cwd,
+            pass_fds=keep_open,
+            start_new_session=True,
+        )
+    return Process(name, child, log)

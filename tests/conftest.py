@@ -1,0 +1,126 @@
+"""Real servers for the tests: embedded ones, or those of QUOTES_TEST_DATABASE_URL and _REDIS_URL.
+
+They start when the first test asks for them; a test that needs none waits for none.
+"""
+
+import asyncio
+import os
+import shutil
+import tempfile
+from collections.abc import Iterator
+from pathlib import Path
+
+import asyncpg
+import pytest
+import redis
+
+from quotes import migrations
+from quotes.embedded import Postgres, Valkey
+from quotes.settings import PREFIX, Settings
+
+FAST = {"fsync": "off", "full_page_writes": "off", "synchronous_commit": "off"}
+EMPTY = "TRUNCATE quotes, failures; UPDATE high_water SET seq = 0"
+
+
+@pytest.fixture(scope="session")
+def anyio_backend() -> str:
+    return "asyncio"
+
+
+@pytest.fixture(scope="session")
+def server_of_the_tests() -> dict[str, str]:
+    """The servers a developer named for the tests, read before the environment is cleared."""
+    return {
+        name: os.environ[variable]
+        for name in ("DATABASE_URL", "REDIS_URL")
+        if (variable := f"{PREFIX}TEST_{name}") in os.environ
+    }
+
+
+@pytest.fixture(scope="session", autouse=True)
+def _nobodys_settings(
+    server_of_the_tests: dict[str, str], tmp_path_factory: pytest.TempPathFactory
+) -> Iterator[None]:
+    """Neither the developer's environment nor a `.env` in the current folder reaches a test."""
+    with pytest.MonkeyPatch.context() as patch:
+        for name in [name for name in os.environ if name.upper().startswith(PREFIX)]:
+            patch.delenv(name)
+        patch.chdir(tmp_path_factory.mktemp("empty"))
+        yield
+
+
+def _folder() -> Iterator[Path]:
+    folder = Path(tempfile.mkdtemp(prefix="quotes-test-"))
+    folder.chmod(0o755)
+    yield folder
+    shutil.rmtree(folder)
+
+
+@pytest.fixture
+def folder() -> Iterator[Path]:
+    """A folder that embedded servers can use also as root, who alone can enter `tmp_path`."""
+    yield from _folder()
+
+
+@pytest.fixture(scope="session")
+def _session_folder() -> Iterator[Path]:
+    yield from _folder()
+
+
+@pytest.fixture(scope="session")
+def _runner() -> Iterator[asyncio.Runner]:
+    """A loop for what outlives a test. It runs between tests only, never beside a test's own."""
+    with asyncio.Runner(loop_factory=asyncio.new_event_loop) as runner:
+        yield runner
+
+
+@pytest.fixture(scope="session")
+def database_url(
+    _runner: asyncio.Runner, _session_folder: Path, server_of_the_tests: dict[str, str]
+) -> Iterator[str]:
+    """A migrated database. What is in it is emptied by `settings`."""
+    if url := server_of_the_tests.get("DATABASE_URL"):
+        migrations.migrate(url)
+        yield url
+        return
+    server = Postgres(_session_folder / "postgres", options=FAST)
+    _runner.run(server.start())
+    try:
+        migrations.migrate(server.url)
+        yield server.url
+    finally:
+        _runner.run(server.stop())
+
+
+@pytest.fixture(scope="session")
+def redis_url(
+    _runner: asyncio.Runner, _session_folder: Path, server_of_the_tests: dict[str, str]
+) -> Iterator[str]:
+    if url := server_of_the_tests.get("REDIS_URL"):
+        yield url
+        return
+    server = Valkey(_session_folder / "valkey")
+    _runner.run(server.start())
+    try:
+        yield server.url
+    finally:
+        _runner.run(server.stop())
+
+
+@pytest.fixture
+def settings(
+    _runner: asyncio.Runner, database_url: str, redis_url: str, tmp_path: Path
+) -> Settings:
+    """Settings for the real servers, whose tables and queues are empty."""
+    _runner.run(_empty(database_url))
+    with redis.Redis.from_url(redis_url) as queue:
+        queue.flushdb()
+    return Settings(database_url=database_url, redis_url=redis_url, data_dir=tmp_path)
+
+
+async def _empty(database_url: str) -> None:
+    connection = await asyncpg.connect(database_url, server_settings={"lock_timeout": "5s"})
+    try:
+        await connection.execute(EMPTY)
+    finally:
+        await connection.close()
