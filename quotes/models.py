@@ -7,6 +7,7 @@ from enum import StrEnum
 from sqlalchemy import (
     BigInteger,
     CheckConstraint,
+    Column,
     DateTime,
     Index,
     Integer,
@@ -48,21 +49,25 @@ class Quote(SQLModel, table=True):
     )
 
     ticker: str = Field(sa_type=Text)
-    minute: datetime = Field(sa_type=DateTime(timezone=True))  # type: ignore[call-overload]  # an instance, so that the zone is kept
+    minute: datetime = Field(sa_type=DateTime(timezone=True))
     price: Decimal = Field(sa_type=Numeric)  # no scale: the exchange's digits, however many
-    observed_at: datetime = Field(sa_type=DateTime(timezone=True))  # type: ignore[call-overload]
+    observed_at: datetime = Field(sa_type=DateTime(timezone=True))
     source: str = Field(sa_type=Text)
     origin: Origin = Field(sa_type=Text)
-    seq: int = Field(sa_type=BigInteger)  # place in the order of commits: 1, 2, 3, ... no holes
+    # Its place in the order of commits: 1, 2, 3, ... without a hole. 0 until it is kept.
+    seq: int = Field(default=0, sa_type=BigInteger)
 
 
 class HighWater(SQLModel, table=True):
     """One row: the seq last given. Locking it is what makes commit order and seq the same."""
 
     __tablename__ = "high_water"
-    __table_args__ = (CheckConstraint("id = 1", name="high_water_one_row"),)
+    __table_args__ = (
+        PrimaryKeyConstraint("id", name="high_water_pkey"),
+        CheckConstraint("id = 1", name="high_water_one_row"),
+    )
 
-    id: int = Field(primary_key=True, sa_type=SmallInteger)
+    id: int = Field(sa_column=Column(SmallInteger, autoincrement=False, nullable=False))
     seq: int = Field(sa_type=BigInteger)
 
 
@@ -73,8 +78,8 @@ class Failure(SQLModel, table=True):
     __table_args__ = (PrimaryKeyConstraint("ticker", "minute", name="failures_pkey"),)
 
     ticker: str = Field(sa_type=Text)
-    minute: datetime = Field(sa_type=DateTime(timezone=True))  # type: ignore[call-overload]
+    minute: datetime = Field(sa_type=DateTime(timezone=True))
     cause: str = Field(sa_type=Text)
     message: str = Field(sa_type=Text)
-    failed_at: datetime = Field(sa_type=DateTime(timezone=True))  # type: ignore[call-overload]
+    failed_at: datetime = Field(sa_type=DateTime(timezone=True))
     attempts: int = Field(sa_type=Integer)

@@ -8,6 +8,7 @@ from urllib.parse import urlsplit
 
 from platformdirs import user_data_path
 from pydantic import AfterValidator, Field, SecretStr, ValidationError, field_validator
+from pydantic_core import ErrorDetails
 from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
 
 from quotes import tickers
@@ -103,17 +104,19 @@ class Settings(BaseSettings):
         try:
             return cls()
         except ValidationError as error:
-            lines = [
-                f"{PREFIX}{str(fault['loc'][0]).upper()}: {fault['msg'].removeprefix('Value error, ')}"
-                for fault in error.errors(include_input=False, include_url=False)
-            ]
-            raise SettingsError("\n".join(lines)) from None
+            faults = error.errors(include_input=False, include_url=False)
+            raise SettingsError("\n".join(_sentence(fault) for fault in faults)) from None
 
     def require_database_url(self) -> str:
         return _required(self.database_url, "DATABASE_URL", "postgresql://user@host/quotes")
 
     def require_redis_url(self) -> str:
         return _required(self.redis_url, "REDIS_URL", "redis://host:6379/0")
+
+
+def _sentence(fault: ErrorDetails) -> str:
+    name = PREFIX + str(fault["loc"][0]).upper()
+    return f"{name}: {fault['msg'].removeprefix('Value error, ')}"
 
 
 def _required(secret: SecretStr | None, name: str, example: str) -> str:

@@ -31,7 +31,6 @@ class Cause(StrEnum):
     BAD_ANSWER = "BAD_ANSWER"
     WRONG_ENVIRONMENT = "WRONG_ENVIRONMENT"
     OUTSIDE_MINUTE = "OUTSIDE_MINUTE"
-    NOT_KEPT = "NOT_KEPT"
 
 
 class Retry(StrEnum):

@@ -1,7 +1,8 @@
 """How a ticker is written: Deribit's index names, lower case, `btc_usd`.
 
 Names are data, not an enum: the exchange's lists hold hundreds and change weekly. Some start with
-a digit (`1000shib_usdc`), some hold a hyphen (`drbfix-btc_usdc`); the longest seen has 15 characters.
+a digit (`1000shib_usdc`), some hold a hyphen (`drbfix-btc_usdc`); the longest seen has 15
+characters.
 """
 
 import re

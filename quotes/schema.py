@@ -1,0 +1,252 @@
+"""The GraphQL schema: what can be asked. A resolver checks, asks the store, maps the rows."""
+
+from collections.abc import AsyncIterator, Iterable
+from dataclasses import dataclass
+from datetime import UTC, date, datetime
+from functools import partial
+from typing import Annotated
+
+import strawberry
+from strawberry.extensions import MaxTokensLimiter
+from strawberry.schema.config import StrawberryConfig
+
+from quotes import cursors, pages, store, types
+from quotes.feed import CursorAheadError, Feed
+from quotes.refusals import Code, Refusal, Refusals, bad_input
+from quotes.scalars import SCALARS, Ticker
+from quotes.settings import Settings
+
+MAX_TOKENS = 1_000  # of one document; the explorer's own introspection takes some 350
+MAX_TICKERS = 500  # of one list; the exchange publishes fewer than 300
+
+
+@dataclass(frozen=True, slots=True)
+class Context:
+    """What every resolver may use."""
+
+    settings: Settings
+    sessions: store.Sessions
+    feed: Feed
+
+
+Info = strawberry.Info[Context, None]
+
+TickerArgument = Annotated[
+    Ticker, strawberry.argument(description="As `btc_usd`, `BTC_USD` or just `BTC`.")
+]
+SomeTickers = Annotated[
+    list[Ticker] | None,
+    strawberry.argument(description=f"Only these, at most {MAX_TICKERS}; all if left out."),
+]
+
+
+async def known_tickers(info: Info) -> list[str]:
+    """Those collected here and those with quotes, in the order of their names."""
+    async with info.context.sessions() as session:
+        kept = await store.tickers(session)
+    return sorted({*info.context.settings.tickers, *kept})
+
+
+async def require_known(info: Info, asked: Iterable[str]) -> None:
+    """Raises Refusal where one of the tickers is neither collected nor kept here."""
+    if missing := set(asked) - set(info.context.settings.tickers):
+        missing -= set(await known_tickers(info))
+    if missing:
+        names = ", ".join(sorted(missing))
+        raise Refusal(
+            Code.UNKNOWN_TICKER,
+            f"Unknown here: {names}. `tickers {{ name }}` lists what there is; "
+            "a new ticker is added in QUOTES_TICKERS.",
+        )
+
+
+async def chosen(info: Info, tickers: list[Ticker] | None) -> list[str]:
+    """The tickers asked for, or all. Raises Refusal for too many and for an unknown one."""
+    if tickers is None:
+        return await known_tickers(info)
+    if len(tickers) > MAX_TICKERS:
+        raise bad_input(f"At most {MAX_TICKERS} tickers at once; {len(tickers)} were given.")
+    await require_known(info, tickers)
+    return list(dict.fromkeys(tickers))
+
+
+@strawberry.type(description='What can be asked. `latestPrice(ticker: "BTC")` is a start.')
+class Query:
+    @strawberry.field(
+        description=(
+            "A ticker's quotes, oldest first, a page at a time. Without a range: all there are. "
+            f"A page holds {pages.DEFAULT_SIZE:,} unless `first` or `last` says otherwise."
+        )
+    )
+    async def prices(  # noqa: PLR0913, PLR0917  # the contract's own arguments
+        self,
+        info: Info,
+        ticker: TickerArgument,
+        date: Annotated[
+            date | None,
+            strawberry.argument(description="The UTC day [00:00, 24:00). Not with `from`, `to`."),
+        ] = None,
+        since: Annotated[
+            datetime | None,
+            strawberry.argument(name="from", description="The first minute; it is included."),
+        ] = None,
+        until: Annotated[
+            datetime | None,
+            strawberry.argument(name="to", description="The end of the range; it is excluded."),
+        ] = None,
+        first: Annotated[
+            int | None,
+            strawberry.argument(
+                description=f"The oldest so many of the range, 1 to {pages.LARGEST_SIZE:,}."
+            ),
+        ] = None,
+        after: Annotated[
+            str | None,
+            strawberry.argument(description="Only what follows this edge's cursor."),
+        ] = None,
+        last: Annotated[
+            int | None,
+            strawberry.argument(
+                description=f"The newest so many of the range, 1 to {pages.LARGEST_SIZE:,}."
+            ),
+        ] = None,
+        before: Annotated[
+            str | None,
+            strawberry.argument(description="Only what precedes this edge's cursor."),
+        ] = None,
+    ) -> types.QuoteConnection:
+        page = pages.page(pages.span(ticker, date, since, until), first, after, last, before)
+        quotes = await pages.read(info.context.sessions, page)
+        if not quotes:
+            await require_known(info, [ticker])
+        now = datetime.now(UTC)
+        return types.QuoteConnection(
+            nodes=[types.Quote.of(quote, now) for quote in quotes],
+            page_info=types.PageInfo(
+                start_cursor=cursors.page(quotes[0].minute) if quotes else None,
+                end_cursor=cursors.page(quotes[-1].minute) if quotes else None,
+                earlier=partial(pages.earlier, info.context.sessions, page, quotes),
+                later=partial(pages.later, info.context.sessions, page, quotes),
+            ),
+        )
+
+    @strawberry.field(description="A ticker's newest quote; null before its first.")
+    async def latest_price(self, info: Info, ticker: TickerArgument) -> types.Quote | None:
+        async with info.context.sessions() as session:
+            quotes = await store.newest(session, [ticker])
+        if not quotes:
+            await require_known(info, [ticker])
+            return None
+        return types.Quote.of(quotes[0], datetime.now(UTC))
+
+    @strawberry.field(
+        description="The newest quote of each ticker that has one, in the order of their names."
+    )
+    async def latest_prices(self, info: Info, tickers: SomeTickers = None) -> list[types.Quote]:
+        names = await chosen(info, tickers)
+        async with info.context.sessions() as session:
+            quotes = await store.newest(session, names)
+        now = datetime.now(UTC)
+        return [
+            types.Quote.of(quote, now) for quote in sorted(quotes, key=lambda quote: quote.ticker)
+        ]
+
+    @strawberry.field(
+        description="Every ticker collected here or with quotes, in the order of their names."
+    )
+    async def tickers(self, info: Info) -> list[types.TickerInfo]:
+        names = await known_tickers(info)
+        async with info.context.sessions() as session:
+            first = {quote.ticker: quote for quote in await store.oldest(session, names)}
+            last = {quote.ticker: quote for quote in await store.newest(session, names)}
+            failed = {row.ticker: row for row in await store.last_failures(session, names)}
+        now = datetime.now(UTC)
+        return [
+            types.TickerInfo(
+                name=Ticker(name),
+                source=last[name].source if name in last else None,
+                collected=name in info.context.settings.tickers,
+                first=types.Quote.of(first[name], now) if name in first else None,
+                last=types.Quote.of(last[name], now) if name in last else None,
+                last_failure=types.Failure.of(failed[name]) if name in failed else None,
+            )
+            for name in names
+        ]
+
+
+@strawberry.type(description="What can be followed, over graphql-transport-ws.")
+class Subscription:
+    @strawberry.subscription(
+        description=(
+            "Quotes as they are committed, each exactly once and in order. Without `after`: the "
+            "newest quote of each ticker, then each new one. With `after`: everything since that "
+            "cursor, then each new one; so a client that hands back the last cursor it saw loses "
+            "nothing. Carries LIVE and REPAIRED quotes; BACKFILLED ones are read by `prices`."
+        )
+    )
+    async def price_updates(
+        self,
+        info: Info,
+        tickers: SomeTickers = None,
+        after: Annotated[
+            str | None,
+            strawberry.argument(description="The `cursor` of the last quote that was seen."),
+        ] = None,
+    ) -> AsyncIterator[types.Quote]:
+        feed = info.context.feed
+        wanted = None if tickers is None else frozenset(await chosen(info, tickers))
+        if after is None:
+            begin = await position(feed)
+            names = await known_tickers(info) if wanted is None else wanted
+            async with info.context.sessions() as session:
+                # Nothing above `begin`: that comes live, and cursors never go back.
+                snapshot = await store.newest(session, names, upto=begin)
+            for quote in snapshot:
+                yield types.Quote.of(quote, datetime.now(UTC))
+        else:
+            begin = cursors.seq_of(after)
+            await reach(feed, begin)
+        async for quote in feed.follow(begin, wanted):
+            yield types.Quote.of(quote, datetime.now(UTC))
+
+
+async def position(feed: Feed) -> int:
+    """Where the stream is now. Raises Refusal while the database has never been reached."""
+    try:
+        return await feed.position()
+    except TimeoutError:
+        raise Refusal(
+            Code.UNAVAILABLE, "The database cannot be reached just now. Try again."
+        ) from None
+
+
+async def reach(feed: Feed, seq: int) -> None:
+    """Raises Refusal for a cursor that the stream has not come to."""
+    await position(feed)
+    try:
+        await feed.reach(seq)
+    except CursorAheadError:
+        raise bad_input(
+            "`after` is a cursor from the future: this stream has not come that far. Leave it out "
+            "to begin with the newest quotes."
+        ) from None
+
+
+class Limits(MaxTokensLimiter):
+    """Bounds a document before it is parsed."""
+
+    def __init__(self) -> None:
+        super().__init__(max_token_count=MAX_TOKENS)
+
+
+schema = strawberry.Schema(
+    query=Query,
+    subscription=Subscription,
+    extensions=[Limits, Refusals],
+    config=StrawberryConfig(scalar_map=SCALARS),
+)
+
+
+def sdl() -> str:
+    """The schema as text, as `schema.graphql` holds it."""
+    return schema.as_str() + "\n"

@@ -1,0 +1,294 @@
+"""Every statement that reads or writes the database.
+
+Each function runs in the transaction of the session it is given, and never commits.
+"""
+
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Sequence
+from contextlib import asynccontextmanager
+from dataclasses import dataclass
+from datetime import datetime
+from functools import partial
+from typing import TypeVar
+
+import asyncpg
+from sqlalchemy import (
+    ARRAY,
+    BigInteger,
+    ColumnElement,
+    DateTime,
+    Numeric,
+    Text,
+    bindparam,
+    func,
+    literal,
+    text,
+    true,
+)
+from sqlalchemy.dialects.postgresql import insert
+from sqlalchemy.exc import DBAPIError
+from sqlalchemy.exc import TimeoutError as PoolTimeoutError
+from sqlalchemy.ext.asyncio import AsyncEngine, async_sessionmaker, create_async_engine
+from sqlalchemy.orm import aliased
+from sqlmodel import col, select
+from sqlmodel.ext.asyncio.session import AsyncSession
+from sqlmodel.sql.expression import SelectOfScalar
+
+from quotes.models import Failure, HighWater, Origin, Quote
+
+Sessions = async_sessionmaker[AsyncSession]
+Connect = Callable[[], Awaitable["asyncpg.Connection[asyncpg.Record]"]]
+
+DOORBELL = "quotes"  # the channel rung by each commit that kept something
+
+Row = TypeVar("Row", Quote, Failure)
+
+CONNECT_TIMEOUT = 5.0  # seconds; a database that has not answered by then is away
+STATEMENT_TIMEOUT = 10.0  # seconds; the longest page takes a fraction of one
+POOL_SIZE = 8  # connections a process; more only queue at a two-core database
+
+# What a lost, refused, silent or not yet migrated database raises, in any layer. A loop that
+# outlives its database catches these names, says so, and tries again.
+LOST: tuple[type[Exception], ...] = (
+    OSError,  # TimeoutError is one
+    DBAPIError,
+    PoolTimeoutError,
+    asyncpg.PostgresError,
+    asyncpg.InterfaceError,
+    asyncpg.InternalClientError,
+)
+
+
+def connector(
+    url: str, *, name: str, statement_timeout: float | None = STATEMENT_TIMEOUT
+) -> Connect:
+    """What opens one connection: a name in pg_stat_activity, and every wait with a limit.
+
+    asyncpg reads the URL, so all of libpq's words work: `?sslmode=`, `?host=/socket/folder`,
+    several hosts.
+    """
+    limit = "0" if statement_timeout is None else str(int(statement_timeout * 1000))
+    return partial(
+        asyncpg.connect,
+        url,
+        timeout=CONNECT_TIMEOUT,
+        command_timeout=None if statement_timeout is None else statement_timeout + 1,
+        server_settings={
+            "application_name": f"quotes-{name}",
+            "statement_timeout": limit,
+            "timezone": "UTC",
+        },
+    )
+
+
+@asynccontextmanager
+async def open_engine(
+    url: str, *, name: str, statement_timeout: float | None = STATEMENT_TIMEOUT
+) -> AsyncIterator[AsyncEngine]:
+    """A pool that connects on first use, so a process starts while its database is away."""
+    engine = create_async_engine(
+        "postgresql+asyncpg://",
+        async_creator=connector(url, name=name, statement_timeout=statement_timeout),
+        pool_size=POOL_SIZE,
+        max_overflow=0,
+        pool_timeout=CONNECT_TIMEOUT,
+        pool_pre_ping=True,  # a restart of the database costs no query an error
+    )
+    try:
+        yield engine
+    finally:
+        await engine.dispose()
+
+
+def sessions_of(engine: AsyncEngine) -> Sessions:
+    """`async with sessions.begin() as session:` is the transaction."""
+    return async_sessionmaker(engine, class_=AsyncSession, expire_on_commit=False)
+
+
+_INSERT = text(
+    """
+    INSERT INTO quotes (ticker, minute, price, observed_at, source, origin, seq)
+    SELECT ticker, minute, price, observed_at, source, origin,
+           :last + row_number() OVER (ORDER BY minute, ticker)
+    FROM (
+        SELECT DISTINCT ON (ticker, minute) *
+        FROM unnest(:tickers, :minutes, :prices, :observed, :sources, :origins)
+             AS arrived (ticker, minute, price, observed_at, source, origin)
+        WHERE NOT EXISTS (
+            SELECT FROM quotes
+            WHERE quotes.ticker = arrived.ticker AND quotes.minute = arrived.minute
+        )
+        ORDER BY ticker, minute
+    ) AS new
+    """
+).bindparams(
+    bindparam("last", type_=BigInteger),
+    bindparam("tickers", type_=ARRAY(Text)),
+    bindparam("minutes", type_=ARRAY(DateTime(timezone=True))),
+    bindparam("prices", type_=ARRAY(Numeric)),
+    bindparam("observed", type_=ARRAY(DateTime(timezone=True))),
+    bindparam("sources", type_=ARRAY(Text)),
+    bindparam("origins", type_=ARRAY(Text)),
+)
+
+
+async def keep(session: AsyncSession, arrived: Sequence[Quote]) -> int:
+    """Keep the quotes whose ticker and minute are not kept yet; how many that were.
+
+    The counter's row is locked first, so writers take turns, and seq is given in the order of
+    commits without a hole. Nothing new: no number is taken and no bell rung. Each `seq` of
+    `arrived` is ignored.
+    """
+    last = (await session.exec(select(HighWater.seq).with_for_update())).one()
+    connection = await session.connection()
+    inserted = await connection.execute(
+        _INSERT,
+        {
+            "last": last,
+            "tickers": [quote.ticker for quote in arrived],
+            "minutes": [quote.minute for quote in arrived],
+            "prices": [quote.price for quote in arrived],
+            "observed": [quote.observed_at for quote in arrived],
+            "sources": [quote.source for quote in arrived],
+            "origins": [quote.origin.value for quote in arrived],
+        },
+    )
+    if inserted.rowcount:
+        parameters = {"seq": last + inserted.rowcount, "channel": DOORBELL}
+        await connection.execute(_ADVANCE, parameters)
+    return inserted.rowcount
+
+
+# The payload is the new high-water number: never the data, which may outgrow a notification.
+_ADVANCE = text(
+    "WITH advanced AS (UPDATE high_water SET seq = :seq RETURNING seq) "
+    "SELECT pg_notify(:channel, seq::text) FROM advanced"
+)
+
+
+async def record_failure(session: AsyncSession, failure: Failure) -> None:
+    """Remember why a ticker's minute is missing; a later attempt's cause replaces an earlier's."""
+    new = insert(Failure).values(failure.model_dump())
+    await session.exec(
+        new.on_conflict_do_update(
+            constraint="failures_pkey",
+            set_={
+                "cause": new.excluded.cause,
+                "message": new.excluded.message,
+                "failed_at": new.excluded.failed_at,
+                "attempts": Failure.attempts + new.excluded.attempts,
+            },
+        )
+    )
+
+
+async def high_water(session: AsyncSession) -> int:
+    """The seq last given; every quote up to it is visible to whoever reads after this."""
+    return (await session.exec(select(HighWater.seq))).one()
+
+
+async def stream(
+    session: AsyncSession,
+    *,
+    after: int,
+    upto: int,
+    limit: int,
+    tickers: Iterable[str] | None = None,
+) -> Sequence[Quote]:
+    """The streamed quotes with after < seq <= upto, in order, at most `limit`."""
+    query = (
+        select(Quote)
+        .where(col(Quote.seq) > after, col(Quote.seq) <= upto)
+        .where(col(Quote.origin) != Origin.BACKFILLED)
+        .order_by(col(Quote.seq))
+        .limit(limit)
+    )
+    if tickers is not None:
+        query = query.where(col(Quote.ticker).in_(list(tickers)))
+    return (await session.exec(query)).all()
+
+
+def _one_each(
+    model: type[Row], tickers: Iterable[str], *where: ColumnElement[bool], newest: bool
+) -> tuple[SelectOfScalar[Row], type[Row]]:
+    """Of each ticker its row with the newest or oldest minute: one step down the key for each."""
+    array = literal(list(tickers), ARRAY(Text))
+    asked = func.unnest(array).table_valued("ticker", name="asked").render_derived()
+    minute = col(model.minute)
+    one = (
+        select(model)
+        .where(col(model.ticker) == asked.c.ticker, *where)
+        .order_by(minute.desc() if newest else minute.asc())
+        .limit(1)
+        .lateral("one")
+    )
+    row = aliased(model, one)
+    return select(row).select_from(asked).join(one, true()), row
+
+
+async def newest(
+    session: AsyncSession, tickers: Iterable[str], *, upto: int | None = None
+) -> Sequence[Quote]:
+    """The newest quote of each ticker that has one, in the order of seq; none above `upto`."""
+    bound = () if upto is None else (col(Quote.seq) <= upto,)
+    query, quote = _one_each(Quote, tickers, *bound, newest=True)
+    return (await session.exec(query.order_by(col(quote.seq)))).all()
+
+
+async def oldest(session: AsyncSession, tickers: Iterable[str]) -> Sequence[Quote]:
+    """The oldest quote of each ticker that has one."""
+    query, _ = _one_each(Quote, tickers, newest=False)
+    return (await session.exec(query)).all()
+
+
+async def last_failures(session: AsyncSession, tickers: Iterable[str]) -> Sequence[Failure]:
+    """The failure with the newest minute of each ticker that ever failed."""
+    query, _ = _one_each(Failure, tickers, newest=True)
+    return (await session.exec(query)).all()
+
+
+# Hops from each ticker to the next over the key: as many steps as tickers, however many quotes.
+_TICKERS = text(
+    """
+    WITH RECURSIVE hop (ticker) AS (
+        (SELECT ticker FROM quotes ORDER BY ticker LIMIT 1)
+        UNION ALL
+        SELECT (SELECT ticker FROM quotes
+                WHERE quotes.ticker > hop.ticker ORDER BY ticker LIMIT 1)
+        FROM hop WHERE hop.ticker IS NOT NULL
+    )
+    SELECT ticker FROM hop WHERE ticker IS NOT NULL
+    """
+)
+
+
+async def tickers(session: AsyncSession) -> Sequence[str]:
+    """Every ticker that has a quote."""
+    return (await (await session.connection()).scalars(_TICKERS)).all()
+
+
+async def sources(session: AsyncSession) -> set[str]:
+    """The sources of the newest quotes: what a collector must not mix with another's."""
+    return {quote.source for quote in await newest(session, await tickers(session))}
+
+
+@dataclass(frozen=True, slots=True)
+class Span:
+    """Minutes of one ticker, half-open; None is without a bound."""
+
+    ticker: str
+    since: datetime | None = None  # included
+    until: datetime | None = None  # excluded
+
+
+async def page(
+    session: AsyncSession, span: Span, *, limit: int, newest_first: bool = False
+) -> Sequence[Quote]:
+    """At most `limit` quotes of the span, in the order of minutes, from one end or the other."""
+    minute = col(Quote.minute)
+    query = select(Quote).where(col(Quote.ticker) == span.ticker)
+    if span.since is not None:
+        query = query.where(minute >= span.since)
+    if span.until is not None:
+        query = query.where(minute < span.until)
+    query = query.order_by(minute.desc() if newest_first else minute.asc()).limit(limit)
+    return (await session.exec(query)).all()

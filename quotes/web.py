@@ -1,0 +1,154 @@
+"""The web process: Starlette around the schema, its lifespan, and uvicorn that runs it."""
+
+import asyncio
+import signal
+import socket
+import sys
+from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import asynccontextmanager
+from datetime import timedelta
+from typing import Any
+
+import structlog
+import uvicorn
+from starlette.applications import Starlette
+from starlette.middleware import Middleware
+from starlette.middleware.cors import CORSMiddleware
+from starlette.requests import Request
+from starlette.responses import JSONResponse, RedirectResponse, Response
+from starlette.routing import Route, WebSocketRoute
+from starlette.websockets import WebSocket
+from strawberry.asgi import GraphQL
+from strawberry.subscriptions import GRAPHQL_TRANSPORT_WS_PROTOCOL
+
+from quotes import store
+from quotes.feed import open_feed
+from quotes.gate import Gate
+from quotes.health import Health
+from quotes.schema import Context, schema
+from quotes.settings import Settings, SettingsError
+
+log = structlog.get_logger()
+
+INIT_TIMEOUT = timedelta(seconds=10)  # from a socket's opening to its connection_init
+MAX_OPERATIONS = 100  # at once on one socket
+MAX_MESSAGE = 128 * 1024  # bytes of one message from a client
+PING_INTERVAL = 20.0  # seconds; a client that does not answer within as many is gone
+SHUTDOWN_TIMEOUT = 5  # seconds that open requests have to end
+
+
+class Explorer(GraphQL[Context, None]):
+    """The schema over HTTP and graphql-transport-ws, and the GraphiQL page for a browser."""
+
+    async def get_context(
+        self, request: Request | WebSocket, response: Response | WebSocket
+    ) -> Context:
+        context: Context = request.app.state.context
+        return context
+
+
+def create_app(settings: Settings) -> Starlette:
+    """The application; it opens its pool and its feed in its lifespan, and starts without them."""
+    graphql: Any = Explorer(
+        schema,
+        subscription_protocols=(GRAPHQL_TRANSPORT_WS_PROTOCOL,),
+        connection_init_wait_timeout=INIT_TIMEOUT,
+        max_subscriptions_per_connection=MAX_OPERATIONS,
+        allowed_origins=settings.allowed_origins,
+    )
+    return Starlette(
+        routes=[
+            Route("/", lambda request: RedirectResponse("/graphql")),
+            Route("/graphql", graphql),
+            WebSocketRoute("/graphql", graphql),
+            Route("/healthz", _answer(lambda health: _now(health.alive()))),
+            Route("/readyz", _answer(Health.ready)),
+        ],
+        middleware=[
+            Middleware(Gate, host=settings.host, origins=settings.allowed_origins),
+            Middleware(
+                CORSMiddleware,
+                allow_origins=settings.allowed_origins,
+                allow_methods=["GET", "POST"],
+                allow_headers=["content-type"],
+                max_age=600,
+            ),
+        ],
+        lifespan=_lifespan(settings),
+    )
+
+
+def _lifespan(settings: Settings) -> Callable[[Starlette], Any]:
+    url = settings.require_database_url()
+
+    @asynccontextmanager
+    async def lifespan(app: Starlette) -> AsyncIterator[None]:
+        async with store.open_engine(url, name="api") as engine:
+            sessions = store.sessions_of(engine)
+            async with open_feed(sessions, store.connector(url, name="feed")) as (feed, task):
+                task.add_done_callback(_feed_ended)
+                app.state.context = Context(settings=settings, sessions=sessions, feed=feed)
+                app.state.health = Health(settings, engine, feed, task)
+                yield
+
+    return lifespan
+
+
+def _feed_ended(task: asyncio.Task[None]) -> None:
+    """Without its feed a web process would be silent for ever: better that it is started anew."""
+    if not task.cancelled():
+        log.critical("feed_ended", exc_info=task.exception())
+        signal.raise_signal(signal.SIGTERM)
+
+
+async def _now(report: dict[str, Any]) -> dict[str, Any]:
+    return report
+
+
+def _answer(
+    check: Callable[[Health], Awaitable[dict[str, Any]]],
+) -> Callable[[Request], Awaitable[Response]]:
+    async def answer(request: Request) -> Response:
+        report = await check(request.app.state.health)
+        return JSONResponse(
+            report,
+            status_code=200 if report["ok"] else 503,
+            headers={"Cache-Control": "no-store"},
+        )
+
+    return answer
+
+
+def serve(settings: Settings) -> None:
+    """Run until SIGINT or SIGTERM; open sockets are then told 1012, which means come again.
+
+    Raises SettingsError where the address cannot be listened on.
+    """
+    listener = _listen(settings.host, settings.port)
+    config = uvicorn.Config(
+        create_app(settings),
+        log_config=None,
+        ws="websockets-sansio",
+        ws_max_size=MAX_MESSAGE,
+        ws_ping_interval=PING_INTERVAL,
+        ws_ping_timeout=PING_INTERVAL,
+        ws_per_message_deflate=False,  # three times the memory of a connection, for tiny messages
+        timeout_graceful_shutdown=SHUTDOWN_TIMEOUT,
+        server_header=False,
+    )
+    # uvicorn raises the signal that ended it once more when it is done; for us that is the end.
+    for number in (signal.SIGINT, signal.SIGTERM):
+        signal.signal(number, lambda *_: sys.exit(0))
+    with listener:
+        uvicorn.Server(config).run(sockets=[listener])
+
+
+def _listen(host: str, port: int) -> socket.socket:
+    family = socket.AF_INET6 if ":" in host else socket.AF_INET
+    try:
+        return socket.create_server((host, port), family=family, backlog=2048)
+    except OSError as error:
+        raise SettingsError(
+            f"Cannot listen on {host}:{port} ({error.strerror}). Set QUOTES_PORT to a free port, "
+            "or QUOTES_HOST to an address of this machine."
+        ) from None

@@ -1,0 +1,50 @@
+"""Quotes for tests, and the shortest way to keep and read them."""
+
+from collections.abc import Iterable
+from datetime import UTC, datetime, timedelta
+from decimal import Decimal
+
+from quotes import store
+from quotes.models import Origin, Quote
+
+NOON = datetime(2026, 1, 31, 12, 0, tzinfo=UTC)
+
+
+def minute(number: int) -> datetime:
+    """The minute `number` minutes after noon."""
+    return NOON + timedelta(minutes=number)
+
+
+def quote(
+    ticker: str = "btc_usd",
+    at: int = 0,
+    price: str = "100000.5",
+    *,
+    origin: Origin = Origin.LIVE,
+    source: str = "demo",
+) -> Quote:
+    return Quote(
+        ticker=ticker,
+        minute=minute(at),
+        price=Decimal(price),
+        observed_at=minute(at) + timedelta(milliseconds=40),
+        source=source,
+        origin=origin,
+    )
+
+
+async def keep(sessions: store.Sessions, *quotes: Quote) -> int:
+    async with sessions.begin() as session:
+        return await store.keep(session, quotes)
+
+
+async def log(sessions: store.Sessions, after: int = 0) -> list[Quote]:
+    """Everything streamed, in order."""
+    async with sessions() as session:
+        upto = await store.high_water(session)
+        return list(await store.stream(session, after=after, upto=upto, limit=1_000_000))
+
+
+def names(quotes: Iterable[Quote]) -> list[tuple[str, int]]:
+    """Each quote's ticker, and its minute after noon."""
+    return [(each.ticker, int((each.minute - NOON).total_seconds() // 60)) for each in quotes]

@@ -1,0 +1,191 @@
+import asyncio
+from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import aclosing
+
+import asyncpg
+import pytest
+from rows import keep, log, names, quote
+
+from quotes import feed, store
+from quotes.feed import CursorAheadError, Feed, open_feed
+from quotes.models import Origin, Quote
+from quotes.settings import Settings
+
+
+@pytest.fixture
+async def running(sessions: store.Sessions, settings: Settings) -> AsyncIterator[Feed]:
+    connect = store.connector(settings.require_database_url(), name="feed")
+    async with open_feed(sessions, connect) as (running, _):
+        await running.position()
+        yield running
+
+
+async def take(running: Feed, count: int, *, after: int, **which: list[str]) -> list[Quote]:
+    taken: list[Quote] = []
+    async with asyncio.timeout(20), aclosing(running.follow(after, **which)) as quotes:
+        async for each in quotes:
+            taken.append(each)
+            if len(taken) == count:
+                break
+    return taken
+
+
+async def until(condition: Callable[[], bool]) -> None:
+    """Wait for what a task beside this one brings about."""
+    async with asyncio.timeout(20):
+        while not condition():
+            await asyncio.sleep(0.01)
+
+
+async def test_a_follower_sees_what_was_there_and_then_what_comes(
+    running: Feed, sessions: store.Sessions
+) -> None:
+    await keep(sessions, quote(at=1), quote(at=2))
+    following = asyncio.create_task(take(running, 4, after=0))
+
+    await keep(sessions, quote(at=3))
+    await keep(sessions, quote(at=4))
+
+    assert names(await following) == [("btc_usd", at) for at in (1, 2, 3, 4)]
+
+
+async def test_a_follower_of_some_tickers_sees_only_those(
+    running: Feed, sessions: store.Sessions
+) -> None:
+    await keep(sessions, *(quote(name, at) for at in range(5) for name in ("a_usd", "b_usd")))
+
+    taken = await take(running, 5, after=0, tickers=["b_usd"])
+
+    assert names(taken) == [("b_usd", at) for at in range(5)]
+
+
+async def test_backfilled_history_is_not_sent_to_followers(
+    running: Feed, sessions: store.Sessions
+) -> None:
+    await keep(sessions, *(quote(at=at, origin=Origin.BACKFILLED) for at in range(100)))
+    await keep(sessions, quote(at=200))
+
+    assert names(await take(running, 1, after=0)) == [("btc_usd", 200)]
+
+
+async def test_a_follower_from_before_the_tail_reads_the_table_and_joins_without_a_seam(
+    running: Feed, sessions: store.Sessions, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(feed, "TAIL", 10)
+    monkeypatch.setattr(feed, "PAGE", 7)
+    await keep(sessions, *(quote(at=at) for at in range(100)))
+    await running.reach(100)
+
+    following = asyncio.create_task(take(running, 130, after=3))
+    for at in range(100, 133):
+        await keep(sessions, quote(at=at))
+
+    assert [each.seq for each in await following] == list(range(4, 134))
+
+
+async def test_a_cursor_beyond_the_end_is_refused(running: Feed, sessions: store.Sessions) -> None:
+    await keep(sessions, quote(at=1))
+    await running.reach(1)
+
+    with pytest.raises(CursorAheadError):
+        await running.reach(2)
+
+
+async def test_a_follower_is_told_when_the_log_goes_back(
+    running: Feed, sessions: store.Sessions, settings: Settings
+) -> None:
+    await keep(sessions, quote(at=1), quote(at=2))
+    await running.reach(2)
+    following = asyncio.create_task(take(running, 1, after=2))
+    connection = await asyncpg.connect(settings.require_database_url())
+
+    await connection.execute("TRUNCATE quotes; UPDATE high_water SET seq = 0")
+
+    with pytest.raises(CursorAheadError):
+        await following
+    await connection.close()
+
+
+async def sever(settings: Settings, *, application: str) -> int:
+    """End every connection of that name, as a restart or an administrator would."""
+    connection = await asyncpg.connect(settings.require_database_url())
+    ended = await connection.fetch(
+        "SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE application_name = $1",
+        application,
+    )
+    await connection.close()
+    return len(ended)
+
+
+async def test_quotes_kept_while_the_bell_is_gone_still_arrive(
+    running: Feed, sessions: store.Sessions, settings: Settings
+) -> None:
+    await until(lambda: running.listening)
+    following = asyncio.create_task(take(running, 3, after=0))
+
+    assert await sever(settings, application="quotes-feed") == 1
+    await keep(sessions, quote(at=1))
+    await keep(sessions, quote(at=2), quote(at=3))
+
+    assert [each.seq for each in await following] == [1, 2, 3]
+    await until(lambda: running.listening)
+
+
+async def test_without_any_bell_the_timer_brings_the_quotes(
+    sessions: store.Sessions,
+) -> None:
+    async def never() -> "asyncpg.Connection[asyncpg.Record]":
+        raise ConnectionRefusedError
+
+    async with open_feed(sessions, never) as (running, _):
+        begin = await running.position()
+        following = asyncio.create_task(take(running, 2, after=begin))
+        await keep(sessions, quote(at=1), quote(at=2))
+
+        assert len(await following) == 2
+        assert not running.listening
+
+
+async def test_what_followers_get_equals_the_log_however_it_was_written(
+    running: Feed, sessions: store.Sessions
+) -> None:
+    followers = [asyncio.create_task(take(running, 200, after=0)) for _ in range(20)]
+
+    async with asyncio.TaskGroup() as writers:
+        for writer in range(4):
+            writers.create_task(_write_fifty(sessions, f"t{writer}_usd"))
+
+    written = [each.seq for each in await log(sessions)]
+    for follower in followers:
+        assert [each.seq for each in await follower] == written
+
+
+async def _write_fifty(sessions: store.Sessions, ticker: str) -> None:
+    for at in range(0, 50, 2):
+        await keep(sessions, quote(ticker, at), quote(ticker, at + 1))
+
+
+async def test_a_feed_that_starts_before_its_database_waits_for_it(
+    sessions: store.Sessions, settings: Settings
+) -> None:
+    closed = asyncio.Event()
+
+    class Away:
+        """Sessions of a database that is not up yet."""
+
+        def __call__(self) -> object:
+            if not closed.is_set():
+                raise ConnectionRefusedError
+            return sessions()
+
+    connect: Callable[[], Awaitable[object]] = store.connector(
+        settings.require_database_url(), name="feed"
+    )
+    async with open_feed(Away(), connect) as (running, task):  # type: ignore[arg-type]
+        waiting = asyncio.create_task(running.position())
+        assert running.last is None
+
+        closed.set()
+
+        assert await waiting == 0
+        assert not task.done()

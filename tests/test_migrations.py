@@ -1,0 +1,58 @@
+import asyncio
+from collections.abc import Iterator
+from urllib.parse import urlsplit, urlunsplit
+
+import asyncpg
+import pytest
+from alembic.autogenerate import compare_metadata
+from alembic.migration import MigrationContext
+from sqlalchemy import Connection
+from sqlmodel import SQLModel
+
+from quotes import migrations, models, store
+
+
+@pytest.fixture
+def empty_database_url(database_url: str) -> Iterator[str]:
+    """A database of its own, never migrated, on the same server."""
+    asyncio.run(_execute(database_url, "CREATE DATABASE never_migrated"))
+    yield urlunsplit(urlsplit(database_url)._replace(path="/never_migrated"))
+    asyncio.run(_execute(database_url, "DROP DATABASE never_migrated WITH (FORCE)"))
+
+
+async def _execute(url: str, statement: str) -> None:
+    connection = await asyncpg.connect(url)
+    await connection.execute(statement)
+    await connection.close()
+
+
+async def _revision(url: str) -> str:
+    async with store.open_engine(url, name="test") as engine:
+        return await migrations.current(engine)
+
+
+async def _drift(url: str) -> object:
+    def compare(connection: Connection) -> object:
+        return compare_metadata(MigrationContext.configure(connection), SQLModel.metadata)
+
+    async with store.open_engine(url, name="test") as engine, engine.connect() as connection:
+        return await connection.run_sync(compare)
+
+
+def test_migrations_go_up_and_down_and_up_again(empty_database_url: str) -> None:
+    migrations.migrate(empty_database_url)
+    assert asyncio.run(_revision(empty_database_url)) == migrations.head()
+
+    migrations.migrate(empty_database_url, migrations.NOTHING)
+    assert asyncio.run(_revision(empty_database_url)) == migrations.NOTHING
+
+    migrations.migrate(empty_database_url)
+    migrations.migrate(empty_database_url)
+    assert asyncio.run(_revision(empty_database_url)) == migrations.head()
+
+
+def test_the_models_and_the_migrated_tables_do_not_differ(empty_database_url: str) -> None:
+    migrations.migrate(empty_database_url)
+
+    assert models.Quote.metadata is SQLModel.metadata
+    assert asyncio.run(_drift(empty_database_url)) == []

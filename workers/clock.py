@@ -1,0 +1,35 @@
+"""periodiq's own process, a child of the scheduler's: fires each periodic actor at its minutes."""
+
+import ctypes
+import os
+import signal
+import sys
+import time
+
+import periodiq
+
+from quotes import logs
+from quotes.settings import Settings
+
+PR_SET_PDEATHSIG = 1  # from linux/prctl.h
+
+
+def main() -> int:
+    os.environ["TZ"] = "UTC"  # periodiq reads its cron lines in the local zone
+    time.tzset()
+    logs.configure(Settings.load().log_format, process="clock")
+    _die_with_parent()
+    return int(periodiq.main(periodiq.make_argument_parser().parse_args(["workers.actors"])))
+
+
+def _die_with_parent() -> None:
+    """A clock that outlives a killed scheduler would fire beside the next leader's."""
+    if sys.platform == "linux":
+        parent = os.getppid()
+        ctypes.CDLL(None).prctl(PR_SET_PDEATHSIG, signal.SIGTERM)
+        if os.getppid() != parent:
+            sys.exit(1)
+
+
+if __name__ == "__main__":
+    sys.exit(main())

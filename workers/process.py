@@ -1,0 +1,41 @@
+"""What a worker process holds open: one pool and one HTTP session, on the worker's own loop."""
+
+from collections.abc import AsyncIterator
+from contextlib import AsyncExitStack, asynccontextmanager
+
+from dramatiq import Broker, Middleware, Worker
+from dramatiq.asyncio import get_event_loop_thread
+
+from quotes import store
+from quotes.settings import Settings
+from quotes.sources import Source
+from workers.deribit import Deribit, open_http
+
+
+class Process(Middleware):
+    """Opens before the first message and closes after the last. Stands after `AsyncIO()`."""
+
+    source: Source
+    sessions: store.Sessions
+
+    def __init__(self, settings: Settings) -> None:
+        self.settings = settings
+        self._open = AsyncExitStack()
+
+    def before_worker_boot(self, broker: Broker, worker: Worker) -> None:
+        loop = get_event_loop_thread()
+        assert loop is not None
+        loop.run_coroutine(self._open.enter_async_context(self._lifespan()))
+
+    def after_worker_shutdown(self, broker: Broker, worker: Worker) -> None:
+        loop = get_event_loop_thread()
+        assert loop is not None
+        loop.run_coroutine(self._open.aclose())
+
+    @asynccontextmanager
+    async def _lifespan(self) -> AsyncIterator[None]:
+        url = self.settings.require_database_url()
+        async with store.open_engine(url, name="worker") as engine, open_http() as http:
+            self.sessions = store.sessions_of(engine)
+            self.source = Deribit(http, self.settings.deribit_url)
+            yield
