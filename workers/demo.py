@@ -1,0 +1,253 @@
+"""A stand-in for the exchange, with made-up prices: `python -m workers.demo --port 8081`."""
+
+import argparse
+import asyncio
+import signal
+from collections import Counter
+from collections.abc import AsyncIterator, Callable, Mapping
+from contextlib import asynccontextmanager
+from datetime import UTC, datetime, timedelta
+from decimal import Decimal
+
+import structlog
+from aiohttp import hdrs, web
+
+from quotes import logs
+from quotes.settings import Settings, SettingsError
+from workers import demo_market
+from workers.demo_faults import (
+    PRICES,
+    REFUSALS,
+    RESPONSES,
+    UNKNOWN_INDEX,
+    Fault,
+    Reply,
+    compact,
+    refusal,
+    result,
+)
+
+__all__ = ["Exchange", "Fault", "serve"]
+
+LOOPBACK = "127.0.0.1"  # nowhere else: nobody may take these prices for real ones
+ROOT = "A stand-in for the exchange, for trials and tests: every price here is made up.\n"
+HEADERS = {  # as a recorded answer has them
+    "Access-Control-Allow-Headers": (
+        "Authorization,User-Agent,Range,X-Requested-With,Content-Type,Partner"
+    ),
+    "Access-Control-Allow-Methods": "GET, POST, OPTIONS",
+    "Access-Control-Allow-Origin": "*",
+    "Cache-Control": "no-store",
+    "Strict-Transport-Security": "max-age=15768000",
+    "Vary": "Origin,Authorization,Partner, accept-encoding",
+    "X-Frame-Options": "SAMEORIGIN",
+}
+LOOK_SECONDS = 0.02  # how soon a lifted fault is noticed
+STOP_SECONDS = 1.0  # for calls under way when the exchange ends
+
+log = structlog.get_logger()
+
+
+def _now() -> datetime:
+    return datetime.now(UTC)
+
+
+class Exchange:
+    """Change `prices` and `faults` at any time, each by index name; the next answer follows.
+
+    A price is pinned by its JSON text, known index or not, and leaves the charts alone.
+    `asked` counts the calls for a price. With another `clock` it replays any moment.
+    """
+
+    def __init__(
+        self,
+        *,
+        seed: int = 1,
+        clock: Callable[[], datetime] = _now,
+        slow_seconds: float = 3.0,
+    ) -> None:
+        self.seed = seed
+        self.clock = clock
+        self.slow_seconds = slow_seconds
+        self.prices: dict[str, str] = {}
+        self.faults: dict[str, Fault] = {}
+        self.asked: Counter[str] = Counter()
+        self._methods: dict[str, Callable[[Mapping[str, str]], Reply]] = {
+            "get_index_price": self._index_price,
+            "get_index_chart_data": self._chart,
+            "get_index_price_names": _names,
+            "get_supported_index_names": _supported_names,
+            "get_time": lambda _: result(str(_micros(self.clock()) // 1_000)),
+            "status": lambda _: result('{"locked":"false"}'),  # a string, as recorded
+            "test": lambda _: result('{"version":"1.2.26"}'),
+        }
+
+    def app(self) -> web.Application:
+        app = web.Application()
+        app.on_response_prepare.append(_sign)
+        app.add_routes(
+            [
+                web.get("/", _root),
+                web.get("/api/v2/public/{method}", self._answer),
+                web.get("/faults", self._told_faults),
+                web.put("/faults/{index_name}", self._set_fault),
+                web.delete("/faults/{index_name}", self._lift_fault),
+            ]
+        )
+        return app
+
+    async def _answer(self, request: web.Request) -> web.StreamResponse:
+        index = request.query.get("index_name", "")
+        if request.match_info["method"] == "get_index_price":
+            self.asked[index] += 1
+        await self._hold(index)
+        fault = self.faults.get(index)
+        response = RESPONSES[fault](request) if fault in RESPONSES else self._reply(request, fault)
+        response.headers.update(HEADERS)
+        if "gzip" in request.headers.get(hdrs.ACCEPT_ENCODING, ""):
+            response.enable_compression(web.ContentCoding.gzip)
+        return response
+
+    async def _hold(self, index: str) -> None:
+        if self.faults.get(index) is Fault.SLOW:
+            await asyncio.sleep(self.slow_seconds)
+        while self.faults.get(index) is Fault.TIMEOUT:  # noqa: ASYNC110  # a dict rings no bell
+            await asyncio.sleep(LOOK_SECONDS)
+
+    def _reply(self, request: web.Request, fault: Fault | None) -> web.Response:
+        us_in = _micros(self.clock())
+        if fault in REFUSALS:
+            status, member = REFUSALS[fault]
+        elif method := self._methods.get(request.match_info["method"]):
+            status, member = method(request.query)
+        else:
+            status, member = refusal(-32601, "Method not found")
+        us_out = _micros(self.clock())
+        text = (
+            f'{{"jsonrpc":"2.0",{member},"usIn":{us_in},"usOut":{us_out},'
+            f'"usDiff":{us_out - us_in},"testnet":{compact(fault is Fault.WRONG_TESTNET)}}}'
+        )
+        return web.Response(status=status, text=text, content_type="application/json")
+
+    def _index_price(self, query: Mapping[str, str]) -> Reply:
+        index = query.get("index_name", "")
+        fault = self.faults.get(index)
+        if fault in PRICES:
+            text = PRICES[fault]
+        elif index in self.prices:
+            text = self.prices[index]
+        elif index in demo_market.INDEXES:
+            text = _number(demo_market.price(index, self.clock(), self.seed))
+        else:
+            return UNKNOWN_INDEX
+        return result(f'{{"index_price":{text},"estimated_delivery_price":{text}}}')
+
+    def _chart(self, query: Mapping[str, str]) -> Reply:
+        index, name = query.get("index_name", ""), query.get("range", "")
+        if index not in demo_market.INDEXES:
+            return UNKNOWN_INDEX
+        if name not in demo_market.CHARTS:
+            return _bad_param("range")
+        points = demo_market.chart(index, name, self.clock(), self.seed)
+        return result("[" + ",".join(f"[{ms},{_number(price)}]" for ms, price in points) + "]")
+
+    async def _told_faults(self, request: web.Request) -> web.Response:
+        return web.json_response(self.faults)
+
+    async def _set_fault(self, request: web.Request) -> web.Response:
+        index = request.match_info["index_name"]
+        word = (await request.read()).decode(errors="replace").strip().upper()
+        if index not in demo_market.INDEXES and index not in self.prices:
+            raise web.HTTPBadRequest(text=f"There is no index {index!r} here.\n")
+        if word not in Fault.__members__:
+            choice = ", ".join(Fault)
+            raise web.HTTPBadRequest(text=f"{word[:40]!r} is no fault; send one of {choice}.\n")
+        self.faults[index] = Fault(word)
+        return web.Response(text=f"{index}: {word}\n")
+
+    async def _lift_fault(self, request: web.Request) -> web.Response:
+        self.faults.pop(request.match_info["index_name"], None)
+        return web.Response(text=f"{request.match_info['index_name']}: no fault\n")
+
+
+@asynccontextmanager
+async def serve(exchange: Exchange, port: int = 0) -> AsyncIterator[str]:
+    """The base URL of its API on loopback, port 0 being any free one. OSError if it is taken."""
+    runner = web.AppRunner(
+        exchange.app(),
+        access_log=None,
+        handler_cancellation=True,  # a call held back ends when its client goes
+        shutdown_timeout=STOP_SECONDS,
+    )
+    await runner.setup()
+    try:
+        await web.TCPSite(runner, LOOPBACK, port).start()
+        yield f"http://{LOOPBACK}:{runner.addresses[0][1]}/api/v2"
+    finally:
+        await runner.cleanup()
+
+
+def _names(query: Mapping[str, str]) -> Reply:
+    extended = query.get("extended", "false")
+    if extended not in {"true", "false"}:
+        return _bad_param("extended")
+    if extended == "false":
+        return result(compact(demo_market.INDEXES))
+    flags = {"future_combo_creation_enabled": False, "option_combo_creation_enabled": False}
+    return result(compact([{"name": name, **flags} for name in demo_market.INDEXES]))
+
+
+def _supported_names(query: Mapping[str, str]) -> Reply:
+    """As at the real one, a set of its own: few dollar indexes, and none of the fixings."""
+    derivative = ["btc_usd", "eth_usd"]
+    spot = [name for name in demo_market.INDEXES if "-" not in name and not name.endswith("_usd")]
+    kinds = {"all": [*spot, *derivative], "spot": spot, "derivative": derivative}
+    kind = query.get("type", "all")
+    return result(compact(kinds[kind])) if kind in kinds else _bad_param("type")
+
+
+def _bad_param(name: str) -> Reply:
+    return refusal(-32602, "Invalid params", reason="wrong format", param=name)
+
+
+def _number(price: Decimal) -> str:
+    """As the exchange writes it: no trailing zeros, and small ones like 1.6433e-4."""
+    plain = price.normalize()
+    return f"{plain:e}" if plain.adjusted() < -3 else f"{plain:f}"  # noqa: PLR2004  # -4 is seen
+
+
+def _micros(when: datetime) -> int:
+    return (when - datetime(1970, 1, 1, tzinfo=UTC)) // timedelta(microseconds=1)
+
+
+async def _root(request: web.Request) -> web.Response:
+    return web.Response(text=ROOT)
+
+
+async def _sign(request: web.Request, response: web.StreamResponse) -> None:
+    response.headers["Server"] = "quotes-demo"
+
+
+async def _run(port: int, seed: int) -> None:
+    stop = asyncio.Event()
+    for number in (signal.SIGTERM, signal.SIGINT):
+        asyncio.get_running_loop().add_signal_handler(number, stop.set)
+    async with serve(Exchange(seed=seed), port) as url:
+        log.info("demo.listening", url=url, prices="made up")
+        await stop.wait()
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(prog="python -m workers.demo", description=ROOT)
+    parser.add_argument("--port", type=int, default=0, help="0 takes any free one")
+    parser.add_argument("--seed", type=int, default=1, help="another seed is another history")
+    options = parser.parse_args()
+    try:
+        logs.configure(Settings.load().log_format, process="demo")
+        asyncio.run(_run(options.port, options.seed))
+    except (SettingsError, OSError) as error:
+        parser.exit(1, f"{error}\n")
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,107 @@
+"""The exchange client: index prices over Deribit's public HTTP API."""
+
+import ipaddress
+from importlib.metadata import version
+from urllib.parse import urlsplit
+
+import aiohttp
+
+from quotes.sources import Cause, SourceError, Tick
+from workers.deribit_answers import MAX_BODY, read_tick, words
+
+# Calls have been seen to hang for ever; the whole of one fits several times into its minute.
+# `connect` stays open: it would count the wait for a connection, so that tickers which hang would
+# fail the ones that queue behind them.
+TIMEOUT = aiohttp.ClientTimeout(total=10, sock_connect=3, sock_read=5)
+CONNECTIONS = 4  # of the 32 an address may hold
+# Over a minute, so that one poll's connection serves the next. Deribit ends each after 15 minutes;
+# aiohttp then asks once more on a new one.
+KEEP_ALIVE_SECONDS = 75
+
+LIVE_HOST = "www.deribit.com"
+TESTNET_HOST = "test.deribit.com"
+
+
+def open_http(
+    base_url: str | None = None, *, timeout: aiohttp.ClientTimeout = TIMEOUT
+) -> aiohttp.ClientSession:
+    """The one session of a process, opened on its loop and closed by the caller.
+
+    An egress proxy named in the environment is used, except where `base_url` is on loopback.
+    """
+    return aiohttp.ClientSession(
+        connector=aiohttp.TCPConnector(limit=CONNECTIONS, keepalive_timeout=KEEP_ALIVE_SECONDS),
+        timeout=timeout,
+        headers={"User-Agent": f"quotes/{version('quotes')}", "Accept": "application/json"},
+        cookie_jar=aiohttp.DummyCookieJar(),
+        trust_env=base_url is None or not _is_loopback(_host_of(base_url)),
+    )
+
+
+class Deribit:
+    """Implements `quotes.sources.Source` on a session that the caller opened."""
+
+    def __init__(self, http: aiohttp.ClientSession, base_url: str) -> None:
+        host = _host_of(base_url)
+        self._http = http
+        self._base_url = base_url.rstrip("/")
+        self._authority = urlsplit(base_url).netloc.rpartition("@")[2]  # without a password
+        self._name = source_name(host)
+        self._testnet = host == TESTNET_HOST
+
+    @property
+    def name(self) -> str:
+        return self._name
+
+    async def tick(self, ticker: str) -> Tick:
+        status, body = await self._ask(ticker, "get_index_price", index_name=ticker)
+        return read_tick(ticker, status, body, testnet=self._testnet)
+
+    async def _ask(self, ticker: str, method: str, **params: str) -> tuple[int, bytes]:
+        url = f"{self._base_url}/public/{method}"
+        try:
+            async with self._http.get(url, params=params, allow_redirects=False) as response:
+                return response.status, await _bounded(response.content)
+        except TimeoutError as error:
+            message = f"{ticker}: {self._authority} did not answer in time."
+            raise SourceError(Cause.TIMEOUT, message) from error
+        except (aiohttp.ClientConnectionError, OSError) as error:
+            message = f"{ticker}: {self._authority} cannot be reached ({words(str(error))})."
+            raise SourceError(Cause.UNREACHABLE, message) from error
+        except aiohttp.ClientHttpProxyError as error:
+            refused = f"the proxy answers {error.status}"  # its own text would name the whole URL
+            message = f"{ticker}: {self._authority} cannot be reached ({refused})."
+            raise SourceError(Cause.UNREACHABLE, message) from error
+        except aiohttp.ClientError as error:  # broken off, badly packed, or no HTTP at all
+            message = f"{ticker}: {self._authority} answered something unreadable."
+            raise SourceError(Cause.BAD_ANSWER, message) from error
+
+
+def source_name(host: str) -> str:
+    """Made-up prices on loopback are `demo`, whatever they claim to be."""
+    if _is_loopback(host):
+        return "demo"
+    return {LIVE_HOST: "deribit", TESTNET_HOST: "deribit-testnet"}.get(host, host)
+
+
+async def _bounded(content: aiohttp.StreamReader) -> bytes:
+    """All of it, or a little over MAX_BODY: unpacked piece by piece, so a bomb stays small."""
+    body = bytearray()
+    async for piece in content.iter_any():
+        body += piece
+        if len(body) > MAX_BODY:
+            break
+    return bytes(body)
+
+
+def _host_of(url: str) -> str:
+    return urlsplit(url).hostname or ""
+
+
+def _is_loopback(host: str) -> bool:
+    if host == "localhost" or host.endswith(".localhost"):
+        return True
+    try:
+        return ipaddress.ip_address(host).is_loopback
+    except ValueError:
+        return False

@@ -1,0 +1,162 @@
+"""What Deribit's answers mean: the price and its time, or why there is none."""
+
+import json
+import re
+from datetime import UTC, datetime, timedelta
+from decimal import Decimal, InvalidOperation
+from http import HTTPStatus
+from typing import Any
+
+from quotes.sources import Cause, Retry, SourceError, Tick
+
+MAX_BODY = 1 << 20  # a price answer takes 200 bytes, a year's chart well under this
+
+MAX_DIGITS = 40  # the most ever seen are 17
+MAX_EXPONENT = 30
+MAX_WORDS = 200
+
+_EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
+
+# By the exchange's own numbers. The rest are its own trouble, as far as anyone can tell.
+_MEANINGS: dict[int, tuple[Cause, Retry]] = {
+    10028: (Cause.RATE_LIMITED, Retry.SOON),  # too_many_requests
+    10066: (Cause.RATE_LIMITED, Retry.SOON),  # too_many_concurrent_requests
+    10040: (Cause.UNAVAILABLE, Retry.SOON),  # retry
+    10041: (Cause.UNAVAILABLE, Retry.SOON),  # settlement_in_progress
+    10047: (Cause.UNAVAILABLE, Retry.SOON),  # matching_engine_queue_full
+    11094: (Cause.UNAVAILABLE, Retry.SOON),  # internal_server_error
+    13028: (Cause.UNAVAILABLE, Retry.SOON),  # temporarily_unavailable
+    13888: (Cause.UNAVAILABLE, Retry.SOON),  # timed_out
+    13025: (Cause.UNAVAILABLE, Retry.SLOWLY),  # switched off
+    13503: (Cause.UNAVAILABLE, Retry.SLOWLY),  # unavailable
+    11051: (Cause.MAINTENANCE, Retry.SLOWLY),  # system_maintenance
+    11056: (Cause.REFUSED, Retry.SLOWLY),  # unauthenticated public requests disabled for now
+    12005: (Cause.REFUSED, Retry.NEVER),  # country_is_banned
+    -32602: (Cause.UNKNOWN_INDEX, Retry.NEVER),  # Invalid params: a price needs the name alone
+    # Ours to mend, or their API has changed: method not found, malformed, ...
+    **dict.fromkeys(
+        (-32601, -32700, -32600, -32000, 11050, 11029, 13020), (Cause.REFUSED, Retry.NEVER)
+    ),
+}
+_UNLISTED = (Cause.UNAVAILABLE, Retry.SOON)
+
+_SENTENCES = {
+    Cause.RATE_LIMITED: "the exchange is asked too often from this address",
+    Cause.UNAVAILABLE: "the exchange cannot answer just now",
+    Cause.MAINTENANCE: "the exchange is under maintenance",
+    Cause.REFUSED: "the exchange refuses to answer",
+    Cause.UNKNOWN_INDEX: "the exchange knows no index of this name, check QUOTES_TICKERS",
+}
+
+
+def read_tick(ticker: str, status: int, body: bytes, *, testnet: bool) -> Tick:
+    """Whatever the bytes are: a tick, or SourceError."""
+    answer = _success(ticker, status, body, testnet=testnet)
+    result = answer["result"]
+    if not isinstance(result, dict) or "index_price" not in result:
+        raise _bad_answer(ticker, "has no index price")
+    return Tick(ticker, _price(ticker, result["index_price"]), _observed_at(ticker, answer))
+
+
+def _success(ticker: str, status: int, body: bytes, *, testnet: bool) -> dict[str, Any]:
+    answer = _parsed(body)
+    error, result = answer.get("error"), answer.get("result")
+    # Only an answer without a result may leave the flag out.
+    if answer.get("testnet", testnet if result is None else None) is not testnet:
+        raise _wrong_environment(ticker, answer.get("testnet"), expected=testnet)
+    if isinstance(error, dict) and type(error.get("code")) is int:
+        raise _refusal(ticker, error)
+    if status != HTTPStatus.OK:
+        raise _by_status(ticker, status, body)
+    if len(body) > MAX_BODY:
+        raise _bad_answer(ticker, f"is longer than {MAX_BODY} bytes")
+    if result is None:
+        raise _bad_answer(ticker, f"is not what its API promises: {_text(body)!r}")
+    return answer
+
+
+def _parsed(body: bytes) -> dict[str, Any]:
+    """Empty for what is no JSON object. NaN and infinities stay visible, as Decimals."""
+    try:
+        answer = json.loads(body.decode(), parse_float=Decimal, parse_constant=Decimal)
+    except (ValueError, RecursionError, InvalidOperation):  # huge ints, deep nests, huge exponents
+        return {}
+    return answer if isinstance(answer, dict) else {}
+
+
+def _price(ticker: str, told: object) -> Decimal:
+    if told is None:
+        raise SourceError(Cause.NO_PRICE, f"{ticker}: the exchange has no price for it just now.")
+    price = Decimal(told) if type(told) is int else told  # a bool is no number here
+    if not isinstance(price, Decimal) or not _is_plausible(price):
+        message = f"{ticker}: the exchange gave {_shown(told)} where a price belongs."
+        raise SourceError(Cause.BAD_PRICE, message)
+    return price
+
+
+def _is_plausible(price: Decimal) -> bool:
+    if not price.is_finite() or price <= 0:
+        return False
+    _, digits, exponent = price.as_tuple()
+    return len(digits) <= MAX_DIGITS and -MAX_EXPONENT <= int(exponent) <= MAX_EXPONENT
+
+
+def _observed_at(ticker: str, answer: dict[str, Any]) -> datetime:
+    micros = answer.get("usOut")
+    if type(micros) is not int:
+        raise _bad_answer(ticker, "does not say when it was given")
+    try:
+        return _EPOCH + timedelta(microseconds=micros)
+    except OverflowError:
+        raise _bad_answer(ticker, "was given at no possible time") from None
+
+
+def _refusal(ticker: str, error: dict[str, Any]) -> SourceError:
+    cause, retry = _MEANINGS.get(error["code"], _UNLISTED)
+    data = error.get("data")
+    more = (data.get("reason"), data.get("param")) if isinstance(data, dict) else (data,)
+    told = ": ".join(text for text in (error.get("message"), *more) if isinstance(text, str))
+    said = f"it says {words(told)!r}, code {_shown(error['code'])}"
+    return SourceError(cause, f"{ticker}: {_SENTENCES[cause]} ({said}).", retry=retry)
+
+
+def _by_status(ticker: str, status: int, body: bytes) -> SourceError:
+    if status == HTTPStatus.TOO_MANY_REQUESTS:
+        cause, sentence = Cause.RATE_LIMITED, _SENTENCES[Cause.RATE_LIMITED]
+    elif status >= HTTPStatus.INTERNAL_SERVER_ERROR:
+        cause, sentence = Cause.UNAVAILABLE, _SENTENCES[Cause.UNAVAILABLE]
+    else:  # a redirect is not followed: prices come from the configured host or not at all
+        cause, sentence = Cause.BAD_ANSWER, "the exchange answered something else than its API"
+    return SourceError(cause, f"{ticker}: {sentence} (HTTP {status}: {_text(body)!r}).")
+
+
+def _wrong_environment(ticker: str, told: object, *, expected: bool) -> SourceError:
+    message = (
+        f"{ticker}: the answer says testnet: {_shown(told)} where "
+        f"{_shown(expected)} belongs, check QUOTES_DERIBIT_URL."
+    )
+    return SourceError(Cause.WRONG_ENVIRONMENT, message, retry=Retry.NEVER)
+
+
+def _bad_answer(ticker: str, what: str) -> SourceError:
+    return SourceError(Cause.BAD_ANSWER, f"{ticker}: the exchange's answer {what}.")
+
+
+def _shown(value: object) -> str:
+    """As JSON writes it. What has parts may be nested too deep to be written again."""
+    if isinstance(value, dict | list):
+        return "a list" if isinstance(value, list) else "an object"
+    return words(str(value) if isinstance(value, Decimal) else json.dumps(value))
+
+
+def _text(body: bytes) -> str:
+    """The words of a page that is meant for people."""
+    start = body[: 10 * MAX_WORDS].decode(errors="replace")
+    return words(re.sub(r"<[^<>]*>", " ", start))
+
+
+def words(text: str) -> str:
+    """One short line that can do nothing to a log or a terminal."""
+    start = text[: 10 * MAX_WORDS]
+    line = " ".join("".join(c if c.isprintable() else " " for c in start).split())
+    return line if len(line) <= MAX_WORDS else line[:MAX_WORDS] + "..."
