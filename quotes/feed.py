@@ -52,9 +52,10 @@ class Feed:
 
     async def position(self) -> int:
         """The end of the log now. Raises TimeoutError where the database never answered yet."""
-        async with asyncio.timeout(READ_TIMEOUT):
-            while self.last is None:
-                await self._grown.wait()
+        if self.last is None:
+            async with asyncio.timeout(READ_TIMEOUT):
+                while self.last is None:
+                    await self._grown.wait()
         return self.last
 
     async def reach(self, seq: int) -> None:
@@ -62,7 +63,8 @@ class Feed:
 
         Raises CursorAheadError where no such seq comes within two readings of the log.
         """
-        await self.position()
+        if await self.position() >= seq:
+            return
         self._bell.set()
         with suppress(TimeoutError):
             async with asyncio.timeout(2 * TIMER):

@@ -1,6 +1,6 @@
 """The GraphQL schema: what can be asked. A resolver checks, asks the store, maps the rows."""
 
-from collections.abc import AsyncIterator, Iterable
+from collections.abc import AsyncIterator, Collection, Iterable, Sequence
 from dataclasses import dataclass
 from datetime import UTC, date, datetime
 from functools import partial
@@ -10,7 +10,7 @@ import strawberry
 from strawberry.extensions import MaxTokensLimiter
 from strawberry.schema.config import StrawberryConfig
 
-from quotes import cursors, pages, store, types
+from quotes import cursors, models, pages, store, types
 from quotes.feed import CursorAheadError, Feed
 from quotes.refusals import Code, Refusal, Refusals, bad_input
 from quotes.scalars import SCALARS, Ticker
@@ -196,33 +196,34 @@ class Subscription:
         feed = info.context.feed
         wanted = None if tickers is None else frozenset(await chosen(info, tickers))
         if after is None:
-            begin = await position(feed)
-            names = await known_tickers(info) if wanted is None else wanted
-            async with info.context.sessions() as session:
-                # Nothing above `begin`: that comes live, and cursors never go back.
-                snapshot = await store.newest(session, names, upto=begin)
+            begin, snapshot = await snapshot_of(info, wanted)
             for quote in snapshot:
                 yield types.Quote.of(quote, datetime.now(UTC))
         else:
             begin = cursors.seq_of(after)
-            await reach(feed, begin)
+        await reach(feed, begin)
         async for quote in feed.follow(begin, wanted):
             yield types.Quote.of(quote, datetime.now(UTC))
 
 
-async def position(feed: Feed) -> int:
-    """Where the stream is now. Raises Refusal while the database has never been reached."""
-    try:
-        return await feed.position()
-    except TimeoutError:
-        raise Refusal(
-            Code.UNAVAILABLE, "The database cannot be reached just now. Try again."
-        ) from None
+async def snapshot_of(
+    info: Info, tickers: Collection[str] | None
+) -> tuple[int, Sequence[models.Quote]]:
+    """The end of the log, and the newest quote of each ticker up to there and not beyond.
+
+    What comes beyond comes live, so cursors never go back and the two join without a seam.
+    """
+    names = await known_tickers(info) if tickers is None else tickers
+    async with info.context.sessions() as session:
+        end = await store.high_water(session)
+        return end, await store.newest(session, names, upto=end)
 
 
 async def reach(feed: Feed, seq: int) -> None:
-    """Raises Refusal for a cursor that the stream has not come to."""
-    await position(feed)
+    """Raises Refusal for a cursor that the stream has not come to.
+
+    Raises TimeoutError where the database could not be read yet.
+    """
     try:
         await feed.reach(seq)
     except CursorAheadError:

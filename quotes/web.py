@@ -119,31 +119,37 @@ def _answer(
     return answer
 
 
+def server(settings: Settings) -> uvicorn.Server:
+    """uvicorn around the application; it listens on the sockets that it is run with."""
+    return uvicorn.Server(
+        uvicorn.Config(
+            create_app(settings),
+            log_config=None,
+            ws="websockets-sansio",
+            ws_max_size=MAX_MESSAGE,
+            ws_ping_interval=PING_INTERVAL,
+            ws_ping_timeout=PING_INTERVAL,
+            ws_per_message_deflate=False,  # thrice a connection's memory, for tiny messages
+            timeout_graceful_shutdown=SHUTDOWN_TIMEOUT,
+            server_header=False,
+        )
+    )
+
+
 def serve(settings: Settings) -> None:
     """Run until SIGINT or SIGTERM; open sockets are then told 1012, which means come again.
 
     Raises SettingsError where the address cannot be listened on.
     """
-    listener = _listen(settings.host, settings.port)
-    config = uvicorn.Config(
-        create_app(settings),
-        log_config=None,
-        ws="websockets-sansio",
-        ws_max_size=MAX_MESSAGE,
-        ws_ping_interval=PING_INTERVAL,
-        ws_ping_timeout=PING_INTERVAL,
-        ws_per_message_deflate=False,  # three times the memory of a connection, for tiny messages
-        timeout_graceful_shutdown=SHUTDOWN_TIMEOUT,
-        server_header=False,
-    )
     # uvicorn raises the signal that ended it once more when it is done; for us that is the end.
     for number in (signal.SIGINT, signal.SIGTERM):
         signal.signal(number, lambda *_: sys.exit(0))
-    with listener:
-        uvicorn.Server(config).run(sockets=[listener])
+    with listen(settings.host, settings.port) as listener:
+        server(settings).run(sockets=[listener])
 
 
-def _listen(host: str, port: int) -> socket.socket:
+def listen(host: str, port: int) -> socket.socket:
+    """Raises SettingsError where the address cannot be had."""
     family = socket.AF_INET6 if ":" in host else socket.AF_INET
     try:
         return socket.create_server((host, port), family=family, backlog=2048)

@@ -7,14 +7,14 @@ import asyncio
 import os
 import shutil
 import tempfile
-from collections.abc import Iterator
+from collections.abc import AsyncIterator, Iterator
 from pathlib import Path
 
 import asyncpg
 import pytest
 import redis
 
-from quotes import migrations
+from quotes import migrations, store
 from quotes.embedded import Postgres, Valkey
 from quotes.settings import PREFIX, Settings
 
@@ -124,3 +124,10 @@ async def _empty(database_url: str) -> None:
         await connection.execute(EMPTY)
     finally:
         await connection.close()
+
+
+@pytest.fixture
+async def sessions(settings: Settings) -> AsyncIterator[store.Sessions]:
+    """Sessions on the emptied database."""
+    async with store.open_engine(settings.require_database_url(), name="test") as engine:
+        yield store.sessions_of(engine)

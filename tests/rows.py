@@ -1,6 +1,7 @@
 """Quotes for tests, and the shortest way to keep and read them."""
 
-from collections.abc import Iterable
+import asyncio
+from collections.abc import Callable, Iterable
 from datetime import UTC, datetime, timedelta
 from decimal import Decimal
 
@@ -48,3 +49,10 @@ async def log(sessions: store.Sessions, after: int = 0) -> list[Quote]:
 def names(quotes: Iterable[Quote]) -> list[tuple[str, int]]:
     """Each quote's ticker, and its minute after noon."""
     return [(each.ticker, int((each.minute - NOON).total_seconds() // 60)) for each in quotes]
+
+
+async def until(condition: Callable[[], bool], *, seconds: float = 20) -> None:
+    """Wait for what a task or a process beside this one brings about."""
+    async with asyncio.timeout(seconds):
+        while not condition():  # noqa: ASYNC110  # what is waited for rings no bell of its own
+            await asyncio.sleep(0.01)

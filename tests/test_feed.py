@@ -4,7 +4,7 @@ from contextlib import aclosing
 
 import asyncpg
 import pytest
-from rows import keep, log, names, quote
+from rows import keep, log, names, quote, until
 
 from quotes import feed, store
 from quotes.feed import CursorAheadError, Feed, open_feed
@@ -28,13 +28,6 @@ async def take(running: Feed, count: int, *, after: int, **which: list[str]) -> 
             if len(taken) == count:
                 break
     return taken
-
-
-async def until(condition: Callable[[], bool]) -> None:
-    """Wait for what a task beside this one brings about."""
-    async with asyncio.timeout(20):
-        while not condition():
-            await asyncio.sleep(0.01)
 
 
 async def test_a_follower_sees_what_was_there_and_then_what_comes(

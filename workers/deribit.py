@@ -78,8 +78,8 @@ class Deribit:
 
 
 def source_name(host: str) -> str:
-    """Made-up prices on loopback are `demo`, whatever they claim to be."""
-    if _is_loopback(host):
+    """Made-up prices, on loopback or in a container beside us, are `demo`, whatever they claim."""
+    if _is_loopback(host) or "." not in host:
         return "demo"
     return {LIVE_HOST: "deribit", TESTNET_HOST: "deribit-testnet"}.get(host, host)
 

@@ -35,7 +35,10 @@ class Process(Middleware):
     @asynccontextmanager
     async def _lifespan(self) -> AsyncIterator[None]:
         url = self.settings.require_database_url()
-        async with store.open_engine(url, name="worker") as engine, open_http() as http:
+        async with (
+            store.open_engine(url, name="worker") as engine,
+            open_http(self.settings.deribit_url) as http,
+        ):
             self.sessions = store.sessions_of(engine)
             self.source = Deribit(http, self.settings.deribit_url)
             yield
