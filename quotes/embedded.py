@@ -7,6 +7,7 @@ and no password is needed. A TCP port, for tests, is open to every user of the m
 import asyncio
 import shutil
 import signal
+import tempfile
 from pathlib import Path
 from urllib.parse import quote
 
@@ -85,27 +86,17 @@ class Postgres(Server):
         """A data folder is there whole or not at all, even if this is interrupted."""
         unfinished = self.folder / "data.new"
         shutil.rmtree(unfinished, ignore_errors=True)
-        log_start = self._log_start()
         locale = ["--locale-provider=builtin", "--locale=C.UTF-8"]
         if programs.major < 17:  # noqa: PLR2004 # the first with a provider of its own
             locale = ["--locale=C"]
         words = ["-U", _NAME, "-A", "trust", "-E", "UTF8", "--no-instructions", *locale]
-        initdb = await self._run([programs.folder / "initdb", "-D", unfinished, *words])
-        if await initdb.wait() != 0:
-            raise self._failure("could not make its data folder", log_start)
-        await self._make_database(programs, unfinished)
+        await self._run_to_its_end([programs.folder / "initdb", "-D", unfinished, *words])
+        with tempfile.TemporaryFile() as statement:
+            statement.write(f"CREATE DATABASE {_NAME};\n".encode())
+            statement.seek(0)
+            single: list[str | Path] = ["--single", "-D", unfinished, "postgres"]
+            await self._run_to_its_end([programs.folder / "postgres", *single], stdin=statement)
         unfinished.rename(self._data)
-
-    async def _make_database(self, programs: binaries.PostgresPrograms, data: Path) -> None:
-        log_start = self._log_start()
-        statement = self.folder / "create.sql"
-        statement.write_text(f"CREATE DATABASE {_NAME};\n")
-        with statement.open("rb") as stdin:
-            words: list[str | Path] = ["--single", "-D", data, "postgres"]
-            single = await self._run([programs.folder / "postgres", *words], stdin=stdin)
-            if await single.wait() != 0:
-                raise self._failure("could not make its database", log_start)
-        statement.unlink()
 
 
 class Valkey(Server):

@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import IO
 
 _LEASH = Path(__file__).with_name("leash.py")
-_STOP_SECONDS = 10.0
+_STOP_SECONDS = 10.0  # an API has 5 for its open requests, a worker 10 for a running message
 
 
 @dataclass(frozen=True, slots=True)
@@ -27,6 +27,7 @@ class Process:
     name: str
     child: asyncio.subprocess.Process
     log: Path | None = None  # None: it writes where we write
+    ask: signal.Signals = signal.SIGTERM  # what it takes for "end, and keep all"
 
     @property
     def running(self) -> bool:
@@ -40,26 +41,24 @@ class Process:
         with contextlib.suppress(ProcessLookupError, PermissionError):  # gone, or a Mac's zombie
             os.killpg(self.child.pid, signal.SIGKILL)
 
-    async def stop(
-        self, ask: signal.Signals = signal.SIGTERM, *, within: float = _STOP_SECONDS
-    ) -> None:
-        """Ask it to end; where it has not after `within` seconds, end it."""
+    async def stop(self) -> None:
+        """Ask it to end; where it has not after some seconds, end it."""
         if self.running:
-            self.child.send_signal(ask)
+            self.child.send_signal(self.ask)
         with contextlib.suppress(TimeoutError):
-            async with asyncio.timeout(within):
+            async with asyncio.timeout(_STOP_SECONDS):
                 await self.child.wait()
         self.kill()
         await self.child.wait()
 
     def ending(self) -> str:
-        """How it ended, as words that follow its name."""
+        """How it ended, and where its reason can be read, as words that follow its name."""
         status = self.child.returncode
         if status is None:
             return "is running"
-        if status < 0:
-            return f"was ended by {signal.Signals(-status).name}"
-        return f"ended with status {status}"
+        reason = f"was ended by {signal.Signals(-status).name}" if status < 0 else ""
+        reason = reason or f"ended with status {status}"
+        return f"{reason} (see {self.log})" if self.log else f"{reason} (see its lines above)"
 
 
 async def start(  # noqa: PLR0913  # keywords, each with a default
@@ -71,12 +70,12 @@ async def start(  # noqa: PLR0913  # keywords, each with a default
     cwd: Path | None = None,
     stdin: IO[bytes] | None = None,
     log: Path | None = None,
-    on_parents_death: signal.Signals = signal.SIGTERM,
+    ask: signal.Signals = signal.SIGTERM,
     keep_open: Sequence[int] = (),
 ) -> Process:
     """Start `command`, whose first word is an absolute path, as `user` where we are root."""
     who = user or User(os.getuid(), os.getgid())
-    leash = [sys.executable, "-I", "-S", _LEASH, on_parents_death, os.getpid(), who.uid, who.gid]
+    leash = [sys.executable, "-I", "-S", _LEASH, ask, os.getpid(), who.uid, who.gid]
     with contextlib.ExitStack() as stack:
         output = None if log is None else stack.enter_context(log.open("ab"))
         child = await asyncio.create_subprocess_exec(
@@ -89,4 +88,4 @@ async def start(  # noqa: PLR0913  # keywords, each with a default
             pass_fds=keep_open,
             start_new_session=True,
         )
-    return Process(name, child, log)
+    return Process(name, child, log, ask)

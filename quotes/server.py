@@ -11,7 +11,7 @@ import tempfile
 from abc import ABC, abstractmethod
 from collections.abc import AsyncIterator, Mapping
 from pathlib import Path
-from typing import IO, ClassVar
+from typing import IO, Any, ClassVar
 
 from quotes import binaries, processes
 from quotes.processes import Process, User
@@ -60,8 +60,8 @@ class Server(ABC):
     def log(self) -> Path:
         return self.folder / "log"
 
-    async def start(self) -> None:
-        """Serve, on data that is there or new. Raises EmbeddedError."""
+    async def start(self) -> Process:
+        """Serve, on data that is there or new. Raises EmbeddedError, and has then stopped again."""
         try:
             self._own(self.folder)
             self._own(self.sockets)
@@ -74,13 +74,19 @@ class Server(ABC):
                 f"{self.folder} cannot be used: {error}. "
                 "Set QUOTES_DATA_DIR to a folder that this user may write."
             ) from error
-        if not await self._became_ready(self.process):
-            await self.stop()
+        ready = False
+        try:
+            ready = await self._became_ready(self.process)
+        finally:
+            if not ready:
+                await self.stop()
+        if not ready:
             raise self._failure("did not start", log_start)
+        return self.process
 
     async def stop(self) -> None:
         if self.process:
-            await self.process.stop(self.ask)
+            await self.process.stop()
 
     def kill(self) -> None:
         if self.process:
@@ -99,20 +105,18 @@ class Server(ABC):
 
     def _own(self, folder: Path) -> None:
         """Make `folder` one that only the server's user can enter."""
-        new = [each for each in folder.parents if not each.exists()]
-        folder.mkdir(parents=True, exist_ok=True)
+        make_folder(folder.parent)
+        folder.mkdir(mode=0o700, exist_ok=True)
+        ours = {os.getuid(), self.user.uid if self.user else os.getuid()}
+        if not {folder.lstat().st_uid, folder.stat().st_uid} <= ours:
+            raise EmbeddedError(f"{folder} belongs to another user. Remove it or let them start.")
         if self.user:
-            for parent in new:
-                parent.chmod(0o711)
             if not binaries.reachable_by_others(folder):
                 raise EmbeddedError(
                     f"{self.name} may not run as root, and its user cannot reach {folder}. Set "
                     f"QUOTES_DATA_DIR to a folder that others may pass through, as /var/lib/quotes."
                 )
             os.chown(folder, self.user.uid, self.user.gid)
-        owner = self.user.uid if self.user else os.getuid()
-        if folder.lstat().st_uid != owner or folder.is_symlink():
-            raise EmbeddedError(f"{folder} belongs to another user; remove it, or let them run it.")
         folder.chmod(0o700)
 
     def _log_start(self) -> int:
@@ -132,7 +136,7 @@ class Server(ABC):
         with (self.folder / "lock").open("ab") as file:
             try:
                 async with asyncio.timeout(_HELD_SECONDS):
-                    while not _lock(file):  # noqa: ASYNC110  # nothing tells when a lock is let go
+                    while not take_lock(file):  # noqa: ASYNC110  # nothing tells when a lock is let go
                         await asyncio.sleep(0.02)
             except TimeoutError:
                 raise EmbeddedError(
@@ -155,9 +159,20 @@ class Server(ABC):
             cwd=self.folder,
             stdin=stdin,
             log=self.log,
-            on_parents_death=self.ask,
+            ask=self.ask,
             keep_open=() if keep_open is None else (keep_open,),
         )
+
+    async def _run_to_its_end(
+        self, command: list[str | Path], *, stdin: IO[bytes] | None = None
+    ) -> None:
+        log_start = self._log_start()
+        process = await self._run(command, stdin=stdin)
+        try:
+            if await process.wait() != 0:
+                raise self._failure(f"could not be set up ({process.ending()})", log_start)
+        finally:
+            process.kill()
 
     async def _became_ready(self, process: Process) -> bool:
         try:
@@ -183,6 +198,24 @@ class Server(ABC):
         )
 
 
+def make_folder(folder: Path) -> None:
+    """Make a folder that a server's own user may pass through where we are root."""
+    new = [each for each in (folder, *folder.parents) if not each.exists()]
+    folder.mkdir(parents=True, exist_ok=True)
+    if os.getuid() == 0:
+        for each in new:
+            each.chmod(0o711)
+
+
+def take_lock(file: IO[Any]) -> bool:
+    """Whether the lock on `file` is ours now; it is let go when the last copy is closed."""
+    try:
+        fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return False
+    return True
+
+
 def _unprivileged(folder: Path) -> User:
     """Whom a server runs as where we are root: the owner of the data, else a user made for it."""
     if folder.exists() and folder.stat().st_uid != 0:
@@ -192,11 +225,3 @@ def _unprivileged(folder: Path) -> User:
     except KeyError:
         entry = pwd.getpwnam("nobody")
     return User(entry.pw_uid, entry.pw_gid)
-
-
-def _lock(file: IO[bytes]) -> bool:
-    try:
-        fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except BlockingIOError:
-        return False
-    return True
