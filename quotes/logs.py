@@ -8,7 +8,6 @@ from typing import Literal
 import structlog
 
 _SHARED: list[structlog.typing.Processor] = [
-    structlog.contextvars.merge_contextvars,
     structlog.stdlib.add_log_level,
     structlog.stdlib.add_logger_name,
     structlog.stdlib.ExtraAdder(),
@@ -25,6 +24,16 @@ _QUIET = {
 }
 
 
+def _named(process: str) -> structlog.typing.Processor:
+    def add(
+        logger: object, method: str, event: structlog.typing.EventDict
+    ) -> structlog.typing.EventDict:
+        event["process"] = process
+        return event
+
+    return add
+
+
 def configure(style: Literal["console", "json"], *, process: str) -> None:
     """Send every record of this process to stderr. `process` is its name in each line."""
     render: list[structlog.typing.Processor] = (
@@ -32,10 +41,11 @@ def configure(style: Literal["console", "json"], *, process: str) -> None:
         if style == "console"
         else [structlog.processors.dict_tracebacks, structlog.processors.JSONRenderer()]
     )
+    shared = [_named(process), *_SHARED]
     structlog.configure(
         processors=[
             structlog.stdlib.filter_by_level,
-            *_SHARED,
+            *shared,
             structlog.stdlib.ProcessorFormatter.wrap_for_formatter,
         ],
         logger_factory=structlog.stdlib.LoggerFactory(),
@@ -49,7 +59,7 @@ def configure(style: Literal["console", "json"], *, process: str) -> None:
             "formatters": {
                 "one": {
                     "()": structlog.stdlib.ProcessorFormatter,
-                    "foreign_pre_chain": _SHARED,
+                    "foreign_pre_chain": shared,
                     "processors": [
                         structlog.stdlib.ProcessorFormatter.remove_processors_meta,
                         *render,
@@ -65,4 +75,3 @@ def configure(style: Literal["console", "json"], *, process: str) -> None:
             },
         }
     )
-    structlog.contextvars.bind_contextvars(process=process)

@@ -84,7 +84,9 @@ async def serving(settings: Settings) -> AsyncIterator[Client]:
     server = web.server(settings)
     with web.listen("127.0.0.1", 0) as listener:
         running = asyncio.create_task(server.serve(sockets=[listener]))
-        async with connected(f"http://127.0.0.1:{listener.getsockname()[1]}") as client:
-            yield client
-        server.should_exit = True
-        await running
+        try:
+            async with connected(f"http://127.0.0.1:{listener.getsockname()[1]}") as client:
+                yield client
+        finally:
+            server.should_exit = True
+            await running

@@ -1,12 +1,15 @@
 """Quotes for tests, and the shortest way to keep and read them."""
 
 import asyncio
-from collections.abc import Callable, Iterable
+from collections.abc import Awaitable, Callable, Iterable
 from datetime import UTC, datetime, timedelta
 from decimal import Decimal
+from typing import TypeVar
 
 from quotes import store
 from quotes.models import Origin, Quote
+
+Found = TypeVar("Found")
 
 NOON = datetime(2026, 1, 31, 12, 0, tzinfo=UTC)
 
@@ -56,3 +59,16 @@ async def until(condition: Callable[[], bool], *, seconds: float = 20) -> None:
     async with asyncio.timeout(seconds):
         while not condition():  # noqa: ASYNC110  # what is waited for rings no bell of its own
             await asyncio.sleep(0.01)
+
+
+async def wait(look: Callable[[], Awaitable[Found]], done: Callable[[Found], object]) -> Found:
+    """Look until what another process brings about is there, and return it."""
+    async with asyncio.timeout(60):
+        while not done(found := await look()):  # noqa: ASYNC110  # it rings no bell of its own
+            await asyncio.sleep(0.05)
+    return found
+
+
+async def kept(sessions: store.Sessions, count: int) -> list[Quote]:
+    """The log, once it holds so many."""
+    return await wait(lambda: log(sessions), lambda found: len(found) >= count)

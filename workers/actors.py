@@ -22,7 +22,7 @@ def tick() -> None:
     message = CurrentMessage.get_current_message()
     assert message is not None
     scheduled = message.options.get("scheduled_at") or datetime.now(UTC).isoformat()
-    collect.send(minute_of(scheduled).isoformat(), list(settings.tickers))
+    collect.send(collecting.minute_of(scheduled).isoformat(), list(settings.tickers))
 
 
 @dramatiq.actor(
@@ -33,7 +33,7 @@ async def collect(minute: str, tickers: list[str], attempt: int = 1) -> None:
 
     Raises ValueError, and is not retried, where the message makes no sense.
     """
-    at = minute_of(minute)
+    at = collecting.minute_of(minute)
     asked = [names.parse(ticker) for ticker in tickers]
     for missed in await collecting.collect(at, asked, process.source, process.sessions):
         delay = collecting.retry_delay(missed, at, attempt, datetime.now(UTC))
@@ -43,11 +43,3 @@ async def collect(minute: str, tickers: list[str], attempt: int = 1) -> None:
                 args=(minute, [missed.ticker], attempt + 1),
                 delay=round(delay * 1000),
             )
-
-
-def minute_of(text: str) -> datetime:
-    """The whole UTC minute that the moment is in. Raises ValueError for one without a zone."""
-    moment = datetime.fromisoformat(text)
-    if moment.tzinfo is None:
-        raise ValueError(f"{text!r} has no time zone")
-    return moment.astimezone(UTC).replace(second=0, microsecond=0)

@@ -153,3 +153,11 @@ def retry_delay(missed: Missed, minute: datetime, attempt: int, now: datetime) -
             jitter = random.uniform(0.75, 1.25)  # noqa: S311  # no secret
             delay = min(LONGEST_DELAY, FIRST_DELAY * 2 ** (attempt - 1)) * jitter
     return delay if now + timedelta(seconds=delay) < minute + MINUTE else None
+
+
+def minute_of(text: str) -> datetime:
+    """The whole UTC minute that the moment is in. Raises ValueError for one without a zone."""
+    moment = datetime.fromisoformat(text)
+    if moment.tzinfo is None:
+        raise ValueError(f"{text!r} has no time zone")
+    return moment.astimezone(UTC).replace(second=0, microsecond=0)

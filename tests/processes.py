@@ -1,0 +1,65 @@
+"""Our own processes, started as an operator would, each with its settings in the environment."""
+
+import asyncio
+import os
+import signal
+import sys
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from datetime import datetime
+from typing import Any
+
+import redis
+from dramatiq import Message
+from dramatiq.brokers.redis import RedisBroker
+
+from quotes.settings import Settings
+
+
+def environment(settings: Settings, **more: str) -> dict[str, str]:
+    return {
+        **os.environ,
+        "QUOTES_DATABASE_URL": settings.require_database_url(),
+        "QUOTES_REDIS_URL": settings.require_redis_url(),
+        "QUOTES_DERIBIT_URL": settings.deribit_url,
+        "QUOTES_TICKERS": ",".join(settings.tickers),
+        "QUOTES_LOG_FORMAT": "json",
+        **more,
+    }
+
+
+@asynccontextmanager
+async def running(module: str, settings: Settings) -> AsyncIterator[asyncio.subprocess.Process]:
+    """`python -m module`, which must end with status 0 when told to, unless the test killed it."""
+    process = await asyncio.create_subprocess_exec(
+        sys.executable, "-m", module, env=environment(settings)
+    )
+    try:
+        yield process
+    finally:
+        if process.returncode is None:
+            process.send_signal(signal.SIGTERM)
+        async with asyncio.timeout(30):
+            status = await process.wait()
+    assert status in {0, -signal.SIGKILL}
+
+
+def worker(settings: Settings) -> Any:
+    return running("workers.worker", settings)
+
+
+def send(settings: Settings, minute: datetime, *tickers: str) -> None:
+    """The message that the scheduler's tick turns into."""
+    with redis.Redis.from_url(settings.require_redis_url()) as client:
+        broker = RedisBroker(client=client, middleware=[])  # type: ignore[no-untyped-call]
+        broker.declare_queue("default")
+        names = list(tickers or settings.tickers)
+        broker.enqueue(
+            Message(
+                queue_name="default",
+                actor_name="collect",
+                args=(minute.isoformat(), names),
+                kwargs={},
+                options={},
+            )
+        )
