@@ -94,16 +94,25 @@ def migrate(
     ] = "head",
 ) -> None:
     """Bring the database's tables to this release's shape. Needs QUOTES_DATABASE_URL."""
+    from quotes import revisions
+
+    choices = ["base", *revisions.known(), "head"]
+    if revision not in choices:
+        raise typer.BadParameter(f"{revision} is none of {', '.join(choices)}.")
     with _settings_faults_told():
         from quotes import logs
         from quotes.settings import Settings
 
         settings = Settings.load()
         url = settings.require_database_url()
-        logs.configure(settings.log_format, process="migrate")
-        from quotes import migrations
+    logs.configure(settings.log_format, process="migrate")
+    from quotes import migrations, store
 
+    try:
         migrations.migrate(url, revision)
+    except store.LOST as error:
+        typer.echo(f"The database of QUOTES_DATABASE_URL refused or was lost: {error}", err=True)
+        raise typer.Exit(1) from None
 
 
 @app.command()

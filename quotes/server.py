@@ -87,6 +87,9 @@ class Server(ABC):
     async def stop(self) -> None:
         if self.process:
             await self.process.stop()
+        if self.sockets != self.folder:
+            with contextlib.suppress(OSError):
+                self.sockets.rmdir()
 
     def kill(self) -> None:
         if self.process:

@@ -70,6 +70,7 @@ class Up:
 
     def _stop_or_hasten(self, work: asyncio.Task[None]) -> None:
         if not work.done() and not work.cancelling():
+            print("Stopping; a second Ctrl-C hastens it.", file=sys.stderr)
             work.cancel()
         else:
             self.fleet.kill()
