@@ -16,12 +16,30 @@ _SHARED: list[structlog.typing.Processor] = [
 
 # Each says a line for every message or request at INFO; one line per unit of work is ours to say.
 _QUIET = {
+    "asyncio": "WARNING",
     "dramatiq": "WARNING",
     "periodiq": "WARNING",
     "alembic": "WARNING",
-    "uvicorn.access": "WARNING",
+    "uvicorn": "WARNING",
     "aiohttp.access": "WARNING",
 }
+
+
+def _console() -> list[structlog.typing.Processor]:
+    return [
+        structlog.dev.ConsoleRenderer(
+            colors=sys.stderr.isatty(), exception_formatter=structlog.dev.plain_traceback
+        )
+    ]
+
+
+def _json() -> list[structlog.typing.Processor]:
+    frames = structlog.tracebacks.ExceptionDictTransformer(show_locals=False)
+    return [structlog.processors.ExceptionRenderer(frames), structlog.processors.JSONRenderer()]
+
+
+# Neither shows a frame's variables: one of them may be a URL with its password.
+_RENDER = {"console": _console, "json": _json}
 
 
 def _named(process: str) -> structlog.typing.Processor:
@@ -36,11 +54,6 @@ def _named(process: str) -> structlog.typing.Processor:
 
 def configure(style: Literal["console", "json"], *, process: str) -> None:
     """Send every record of this process to stderr. `process` is its name in each line."""
-    render: list[structlog.typing.Processor] = (
-        [structlog.dev.ConsoleRenderer(colors=sys.stderr.isatty())]
-        if style == "console"
-        else [structlog.processors.dict_tracebacks, structlog.processors.JSONRenderer()]
-    )
     shared = [_named(process), *_SHARED]
     structlog.configure(
         processors=[
@@ -62,16 +75,12 @@ def configure(style: Literal["console", "json"], *, process: str) -> None:
                     "foreign_pre_chain": shared,
                     "processors": [
                         structlog.stdlib.ProcessorFormatter.remove_processors_meta,
-                        *render,
+                        *_RENDER[style](),
                     ],
                 }
             },
             "handlers": {"stderr": {"class": "logging.StreamHandler", "formatter": "one"}},
             "root": {"handlers": ["stderr"], "level": "INFO"},
-            "loggers": {
-                # uvicorn brings handlers of its own; they go, and its records rise to the root.
-                "uvicorn": {"handlers": [], "propagate": True},
-                **{name: {"level": level} for name, level in _QUIET.items()},
-            },
+            "loggers": {name: {"level": level, "handlers": []} for name, level in _QUIET.items()},
         }
     )

@@ -89,6 +89,7 @@ def _lifespan(settings: Settings) -> Callable[[Starlette], Any]:
                 task.add_done_callback(_feed_ended)
                 app.state.context = Context(settings=settings, sessions=sessions, feed=feed)
                 app.state.health = Health(settings, engine, feed, task)
+                log.info("api_ready", host=settings.host, port=settings.port)
                 yield
 
     return lifespan

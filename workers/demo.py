@@ -29,7 +29,7 @@ from workers.demo_faults import (
 
 __all__ = ["Exchange", "Fault", "serve"]
 
-LOOPBACK = "127.0.0.1"  # nowhere else: nobody may take these prices for real ones
+LOOPBACK = "127.0.0.1"
 ROOT = "A stand-in for the exchange, for trials and tests: every price here is made up.\n"
 HEADERS = {  # as a recorded answer has them
     "Access-Control-Allow-Headers": (
@@ -171,8 +171,10 @@ class Exchange:
 
 
 @asynccontextmanager
-async def serve(exchange: Exchange, port: int = 0) -> AsyncIterator[str]:
-    """The base URL of its API on loopback, port 0 being any free one. OSError if it is taken."""
+async def serve(
+    exchange: Exchange, port: int = 0, *, host: str = LOOPBACK
+) -> AsyncIterator[str]:
+    """The base URL of its API; port 0 is any free one. Raises OSError if the port is taken."""
     runner = web.AppRunner(
         exchange.app(),
         access_log=None,
@@ -181,8 +183,8 @@ async def serve(exchange: Exchange, port: int = 0) -> AsyncIterator[str]:
     )
     await runner.setup()
     try:
-        await web.TCPSite(runner, LOOPBACK, port).start()
-        yield f"http://{LOOPBACK}:{runner.addresses[0][1]}/api/v2"
+        await web.TCPSite(runner, host, port).start()
+        yield f"http://{host}:{runner.addresses[0][1]}/api/v2"
     finally:
         await runner.cleanup()
 
@@ -228,23 +230,24 @@ async def _sign(request: web.Request, response: web.StreamResponse) -> None:
     response.headers["Server"] = "quotes-demo"
 
 
-async def _run(port: int, seed: int) -> None:
+async def _run(host: str, port: int, seed: int) -> None:
     stop = asyncio.Event()
     for number in (signal.SIGTERM, signal.SIGINT):
         asyncio.get_running_loop().add_signal_handler(number, stop.set)
-    async with serve(Exchange(seed=seed), port) as url:
+    async with serve(Exchange(seed=seed), port, host=host) as url:
         log.info("demo.listening", url=url, prices="made up")
         await stop.wait()
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(prog="python -m workers.demo", description=ROOT)
+    parser.add_argument("--host", default=LOOPBACK, help="in a container, 0.0.0.0")
     parser.add_argument("--port", type=int, default=0, help="0 takes any free one")
     parser.add_argument("--seed", type=int, default=1, help="another seed is another history")
     options = parser.parse_args()
     try:
         logs.configure(Settings.load().log_format, process="demo")
-        asyncio.run(_run(options.port, options.seed))
+        asyncio.run(_run(options.host, options.port, options.seed))
     except (SettingsError, OSError) as error:
         parser.exit(1, f"{error}\n")
 
