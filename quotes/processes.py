@@ -44,7 +44,9 @@ class Process:
     async def stop(self) -> None:
         """Ask it to end; where it has not after some seconds, end it."""
         if self.running:
-            self.child.send_signal(self.ask)
+            # Not by `send_signal`, which may take the exit status from under asyncio's own wait.
+            with contextlib.suppress(ProcessLookupError):
+                os.kill(self.child.pid, self.ask)
         with contextlib.suppress(TimeoutError):
             async with asyncio.timeout(_STOP_SECONDS):
                 await self.child.wait()

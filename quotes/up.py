@@ -15,6 +15,7 @@ from quotes.settings import PREFIX, Settings
 
 _READY_SECONDS = 60.0  # on a slow machine a first start also compiles every library
 _PAUSE_SECONDS = 0.05
+_SAME_SIGNAL_SECONDS = 1.0  # what a group was sent comes twice: uv passes it on besides
 _API_PATH = "/api/v2"  # where the exchange, and so its stand-in, answers
 _REFUSED, _BROKEN = 2, 1  # exit statuses: mend something of yours; something of ours broke
 
@@ -55,6 +56,7 @@ class Up:
         self.folder = data / "demo" if self.made_up else data  # so that prices never mix
         self.env = dict(os.environ)  # the children's; what we start is added to it
         self.fleet = Fleet()
+        self._asked_at = 0.0
 
     async def run(self) -> None:
         """Returns when a signal asks to stop; whatever happens, nothing is left running."""
@@ -69,10 +71,12 @@ class Up:
             work.result()
 
     def _stop_or_hasten(self, work: asyncio.Task[None]) -> None:
+        now = asyncio.get_running_loop().time()
         if not work.done() and not work.cancelling():
             print("Stopping; a second Ctrl-C hastens it.", file=sys.stderr)
+            self._asked_at = now
             work.cancel()
-        else:
+        elif now - self._asked_at > _SAME_SIGNAL_SECONDS:
             self.fleet.kill()
 
     async def _work(self) -> None:

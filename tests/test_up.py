@@ -62,7 +62,7 @@ Start = Callable[..., Coroutine[Any, Any, Run]]
 def _processes() -> list[tuple[int, int, str]]:
     """Process, parent and command of all that run. A zombie has ended."""
     command = ["ps", "-e", "-ww", "-o", "pid=,ppid=,stat=,args="]
-    lines = subprocess.run(command, capture_output=True, text=True, check=True).stdout.splitlines()  # noqa: S603
+    lines = subprocess.run(command, capture_output=True, text=True, check=True).stdout.splitlines()
     rows = [line.split(maxsplit=3) for line in lines]
     return [(int(row[0]), int(row[1]), row[3]) for row in rows if not row[2].startswith("Z")]
 
@@ -141,16 +141,19 @@ async def test_the_demo_answers_a_made_up_price_and_a_second_start_finds_it(up: 
     assert "Migrat" not in second.troubles
 
 
-async def test_ctrl_c_ends_everything_with_status_0(up: Start, settings: Settings) -> None:
-    run = await up("--demo", **servers(settings))
+async def test_ctrl_c_ends_everything_with_status_0(up: Start, folder: Path) -> None:
+    run = await up("--demo")
     await run.ready()
     everything = run.descendants()
     commands = " ".join(everything.values())
     assert all(word in commands for word in ("quotes api", "workers.worker", "workers.scheduler"))
 
     run.process.send_signal(signal.SIGINT)
+    run.process.send_signal(signal.SIGTERM)  # as where a whole group is told: still the same wish
 
     assert await run.status() == 0
+    log = (folder / "data" / "demo" / "postgres" / "log").read_text()
+    assert log.endswith("database system is shut down\n")
     assert _living(everything) == {}
 
 
