@@ -12,7 +12,7 @@ from quotes.settings import Settings
 
 
 def quotes(*words: str, **environment: str) -> subprocess.CompletedProcess[str]:
-    return subprocess.run(  # noqa: S603 # our own command
+    return subprocess.run(
         [sys.executable, "-P", "-m", "quotes", *words],
         env={"PATH": "", "QUOTES_LOG_FORMAT": "json", **environment},
         capture_output=True,
