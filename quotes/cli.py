@@ -54,7 +54,7 @@ def up(
     not set, migrates, then runs the API, a worker and the scheduler.
     """
     with _settings_faults_told():
-        from quotes import up
+        from quotes.machine import up
         from quotes.settings import Settings
 
         raise typer.Exit(up.run(Settings.load(), demo=demo))

@@ -14,7 +14,7 @@ from itertools import takewhile
 
 import structlog
 
-from quotes import store
+from quotes import connections, store
 from quotes.models import Quote
 
 log = structlog.get_logger()
@@ -38,7 +38,7 @@ class Feed:
     def __init__(
         self,
         sessions: store.Sessions,
-        connect: store.Connect,
+        connect: connections.Connect,
     ) -> None:
         self._sessions = sessions
         self._connect = connect
@@ -197,7 +197,7 @@ class Feed:
 
 @asynccontextmanager
 async def open_feed(
-    sessions: store.Sessions, connect: store.Connect
+    sessions: store.Sessions, connect: connections.Connect
 ) -> AsyncIterator[tuple[Feed, asyncio.Task[None]]]:
     """A running feed and the task that runs it, whose end other than by this block is a fault."""
     feed = Feed(sessions, connect)

@@ -6,7 +6,7 @@ from typing import Any
 
 from sqlalchemy.ext.asyncio import AsyncEngine
 
-from quotes import migrations, models, store
+from quotes import migrations, models, revisions, store
 from quotes.feed import Feed
 from quotes.settings import Settings
 from quotes.types import STALE_AFTER
@@ -62,7 +62,7 @@ class Health:
         return {"ok": True, **state}
 
     async def _migrations(self) -> dict[str, Any]:
-        present, wanted = await migrations.current(self._engine), migrations.head()
+        present, wanted = await migrations.current(self._engine), revisions.head()
         if present == wanted:
             return {"ok": True, "revision": present}
         reason = f"the database is at revision {present}, this release wants {wanted}"

@@ -6,15 +6,10 @@ from pathlib import Path
 from sqlalchemy import text
 from sqlalchemy.ext.asyncio import AsyncEngine
 
-from quotes import store
+from quotes import revisions, store
 
 ROOT = Path(__file__).resolve().parent.parent
 NOTHING = "base"  # Alembic's word for a database before the first revision
-
-
-def head() -> str:
-    """The newest revision. Read from file names: importing Alembic takes a second or more."""
-    return max(path.name.partition("_")[0] for path in (ROOT / "alembic/versions").glob("*_*.py"))
 
 
 async def current(engine: AsyncEngine) -> str:
@@ -31,7 +26,7 @@ def migrate(database_url: str, revision: str = "head") -> None:
 
     Raises one of store.LOST where the database cannot be reached.
     """
-    wanted = head() if revision == "head" else revision
+    wanted = revisions.head() if revision == "head" else revision
     present = asyncio.run(_current(database_url))
     if present != wanted:
         _move(database_url, wanted, down=_rank(wanted) < _rank(present))

@@ -1,10 +1,16 @@
 """Where prices come from: the Protocol a source keeps, and how its failures are told apart."""
 
+import ipaddress
 from dataclasses import dataclass
 from datetime import datetime
 from decimal import Decimal
 from enum import StrEnum
 from typing import Protocol
+from urllib.parse import urlsplit
+
+LIVE_HOST = "www.deribit.com"
+TESTNET_HOST = "test.deribit.com"
+DEMO = "demo"  # the name of every source whose prices are made up
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,3 +67,28 @@ class Source(Protocol):
     async def tick(self, ticker: str) -> Tick:
         """The price now. Raises SourceError where none can be had."""
         ...
+
+
+def name_of(url: str) -> str:
+    """What `Quote.source` says of an exchange at `url`.
+
+    Only the exchange's own host is named `deribit`. On loopback, and by a container's bare name,
+    it can only be a stand-in. Any other host, as a mirror, is named as it is.
+    """
+    host = host_of(url)
+    if is_loopback(host) or "." not in host:
+        return DEMO
+    return {LIVE_HOST: "deribit", TESTNET_HOST: "deribit-testnet"}.get(host, host)
+
+
+def host_of(url: str) -> str:
+    return urlsplit(url).hostname or ""
+
+
+def is_loopback(host: str) -> bool:
+    if host == "localhost" or host.endswith(".localhost"):
+        return True
+    try:
+        return ipaddress.ip_address(host).is_loopback
+    except ValueError:
+        return False

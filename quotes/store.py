@@ -3,14 +3,12 @@
 Each function runs in the transaction of the session it is given, and never commits.
 """
 
-from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Sequence
+from collections.abc import AsyncIterator, Iterable, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from datetime import datetime
-from functools import partial
 from typing import TypeVar
 
-import asyncpg
 from sqlalchemy import (
     ARRAY,
     BigInteger,
@@ -33,64 +31,32 @@ from sqlmodel import col, select
 from sqlmodel.ext.asyncio.session import AsyncSession
 from sqlmodel.sql.expression import SelectOfScalar
 
+from quotes import connections
 from quotes.models import Failure, HighWater, Origin, Quote
 
 Sessions = async_sessionmaker[AsyncSession]
-Connect = Callable[[], Awaitable["asyncpg.Connection[asyncpg.Record]"]]
 
 DOORBELL = "quotes"  # the channel rung by each commit that kept something
 
 Row = TypeVar("Row", Quote, Failure)
 
-CONNECT_TIMEOUT = 5.0  # seconds; a database that has not answered by then is away
-STATEMENT_TIMEOUT = 10.0  # seconds; the longest page takes a fraction of one
 POOL_SIZE = 8  # connections a process; more only queue at a two-core database
 
-# What a lost, refused, silent or not yet migrated database raises, in any layer. A loop that
-# outlives its database catches these names, says so, and tries again.
-LOST: tuple[type[Exception], ...] = (
-    OSError,  # TimeoutError is one
-    DBAPIError,
-    PoolTimeoutError,
-    asyncpg.PostgresError,
-    asyncpg.InterfaceError,
-    asyncpg.InternalClientError,
-)
-
-
-def connector(
-    url: str, *, name: str, statement_timeout: float | None = STATEMENT_TIMEOUT
-) -> Connect:
-    """What opens one connection: a name in pg_stat_activity, and every wait with a limit.
-
-    asyncpg reads the URL, so all of libpq's words work: `?sslmode=`, `?host=/socket/folder`,
-    several hosts.
-    """
-    limit = "0" if statement_timeout is None else str(int(statement_timeout * 1000))
-    return partial(
-        asyncpg.connect,
-        url,
-        timeout=CONNECT_TIMEOUT,
-        command_timeout=None if statement_timeout is None else statement_timeout + 1,
-        server_settings={
-            "application_name": f"quotes-{name}",
-            "statement_timeout": limit,
-            "timezone": "UTC",
-        },
-    )
+# As connections.LOST, through SQLAlchemy.
+LOST: tuple[type[Exception], ...] = (*connections.LOST, DBAPIError, PoolTimeoutError)
 
 
 @asynccontextmanager
 async def open_engine(
-    url: str, *, name: str, statement_timeout: float | None = STATEMENT_TIMEOUT
+    url: str, *, name: str, statement_timeout: float | None = connections.STATEMENT_TIMEOUT
 ) -> AsyncIterator[AsyncEngine]:
     """A pool that connects on first use, so a process starts while its database is away."""
     engine = create_async_engine(
         "postgresql+asyncpg://",
-        async_creator=connector(url, name=name, statement_timeout=statement_timeout),
+        async_creator=connections.connector(url, name=name, statement_timeout=statement_timeout),
         pool_size=POOL_SIZE,
         max_overflow=0,
-        pool_timeout=CONNECT_TIMEOUT,
+        pool_timeout=connections.CONNECT_TIMEOUT,
         pool_pre_ping=True,  # a restart of the database costs no query an error
     )
     try:

@@ -21,7 +21,7 @@ from starlette.websockets import WebSocket
 from strawberry.asgi import GraphQL
 from strawberry.subscriptions import GRAPHQL_TRANSPORT_WS_PROTOCOL
 
-from quotes import store
+from quotes import connections, store
 from quotes.feed import open_feed
 from quotes.gate import Gate
 from quotes.health import Health
@@ -85,7 +85,7 @@ def _lifespan(settings: Settings) -> Callable[[Starlette], Any]:
     async def lifespan(app: Starlette) -> AsyncIterator[None]:
         async with store.open_engine(url, name="api") as engine:
             sessions = store.sessions_of(engine)
-            async with open_feed(sessions, store.connector(url, name="feed")) as (feed, task):
+            async with open_feed(sessions, connections.connector(url, name="feed")) as (feed, task):
                 task.add_done_callback(_feed_ended)
                 app.state.context = Context(settings=settings, sessions=sessions, feed=feed)
                 app.state.health = Health(settings, engine, feed, task)

@@ -15,7 +15,7 @@ import pytest
 import redis
 
 from quotes import migrations, store
-from quotes.embedded import Postgres, Valkey
+from quotes.machine.embedded import Postgres, Valkey
 from quotes.settings import PREFIX, Settings
 
 FAST = {"fsync": "off", "full_page_writes": "off", "synchronous_commit": "off"}

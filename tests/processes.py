@@ -14,6 +14,7 @@ from dramatiq import Message
 from dramatiq.brokers.redis import RedisBroker
 
 from quotes.settings import Settings
+from quotes.sources import name_of
 
 
 def environment(settings: Settings, **more: str) -> dict[str, str]:
@@ -44,6 +45,11 @@ async def running(module: str, settings: Settings) -> AsyncIterator[asyncio.subp
     assert status in {0, -signal.SIGKILL}
 
 
+def namespace(settings: Settings) -> str:
+    """Of the queue's keys: demo and real prices may share a server."""
+    return f"quotes-{name_of(settings.deribit_url)}"
+
+
 def worker(settings: Settings) -> Any:
     return running("workers.worker", settings)
 
@@ -51,7 +57,7 @@ def worker(settings: Settings) -> Any:
 def send(settings: Settings, minute: datetime, *tickers: str) -> None:
     """The message that the scheduler's tick turns into."""
     with redis.Redis.from_url(settings.require_redis_url()) as client:
-        broker = RedisBroker(client=client, middleware=[])  # type: ignore[no-untyped-call]
+        broker = RedisBroker(client=client, middleware=[], namespace=namespace(settings))  # type: ignore[no-untyped-call]
         broker.declare_queue("default")
         names = list(tickers or settings.tickers)
         broker.enqueue(

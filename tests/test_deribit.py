@@ -11,10 +11,10 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from quotes.sources import Cause, Retry, Source, SourceError, Tick
+from quotes.sources import Cause, Retry, Source, SourceError, Tick, name_of
 from workers import deribit
 from workers.demo import Exchange, Fault, serve
-from workers.deribit import Deribit, open_http, source_name
+from workers.deribit import Deribit, open_http
 
 SHORT = aiohttp.ClientTimeout(total=1, sock_read=0.2)
 MOMENT = datetime(2026, 9, 20, 21, 17, 21, 264123, tzinfo=UTC)
@@ -199,7 +199,7 @@ async def test_test_prices_are_taken_from_the_test_exchange_alone(
     ],
 )
 def test_a_source_is_named_by_its_host(host: str, name: str) -> None:
-    assert source_name(host) == name
+    assert name_of(f"https://{host}/api/v2") == name
 
 
 async def test_the_name_is_read_from_the_url_in_any_case() -> None:

@@ -9,9 +9,9 @@ import pytest
 import redis
 from rows import until
 
-from quotes import binaries, processes, server
-from quotes.embedded import EmbeddedError, Postgres, Valkey
-from quotes.preflight import PreflightError, hold_folder
+from quotes.machine import binaries, processes, server
+from quotes.machine.embedded import EmbeddedError, Postgres, Valkey
+from quotes.machine.preflight import PreflightError, hold_folder
 
 # What a killed server had written is safe in the machine's memory. Not so with
 # synchronous_commit=off: it answers a commit before it writes.

@@ -6,7 +6,7 @@ import asyncpg
 import pytest
 from rows import keep, log, names, quote, until
 
-from quotes import feed, store
+from quotes import connections, feed, store
 from quotes.feed import CursorAheadError, Feed, open_feed
 from quotes.models import Origin, Quote
 from quotes.settings import Settings
@@ -14,7 +14,7 @@ from quotes.settings import Settings
 
 @pytest.fixture
 async def running(sessions: store.Sessions, settings: Settings) -> AsyncIterator[Feed]:
-    connect = store.connector(settings.require_database_url(), name="feed")
+    connect = connections.connector(settings.require_database_url(), name="feed")
     async with open_feed(sessions, connect) as (running, _):
         await running.position()
         yield running
@@ -171,7 +171,7 @@ async def test_a_feed_that_starts_before_its_database_waits_for_it(
                 raise ConnectionRefusedError
             return sessions()
 
-    connect: Callable[[], Awaitable[object]] = store.connector(
+    connect: Callable[[], Awaitable[object]] = connections.connector(
         settings.require_database_url(), name="feed"
     )
     async with open_feed(Away(), connect) as (running, task):  # type: ignore[arg-type]

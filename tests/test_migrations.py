@@ -9,7 +9,7 @@ from alembic.migration import MigrationContext
 from sqlalchemy import Connection
 from sqlmodel import SQLModel
 
-from quotes import migrations, models, store
+from quotes import migrations, models, revisions, store
 
 
 @pytest.fixture
@@ -41,14 +41,14 @@ async def _drift(url: str) -> object:
 
 def test_migrations_go_up_and_down_and_up_again(empty_database_url: str) -> None:
     migrations.migrate(empty_database_url)
-    assert asyncio.run(_revision(empty_database_url)) == migrations.head()
+    assert asyncio.run(_revision(empty_database_url)) == revisions.head()
 
     migrations.migrate(empty_database_url, migrations.NOTHING)
     assert asyncio.run(_revision(empty_database_url)) == migrations.NOTHING
 
     migrations.migrate(empty_database_url)
     migrations.migrate(empty_database_url)
-    assert asyncio.run(_revision(empty_database_url)) == migrations.head()
+    assert asyncio.run(_revision(empty_database_url)) == revisions.head()
 
 
 def test_the_models_and_the_migrated_tables_do_not_differ(empty_database_url: str) -> None:

@@ -9,12 +9,12 @@ from pathlib import Path
 import pytest
 import redis.asyncio
 from client import serving
-from processes import running, send, worker
+from processes import namespace, running, send, worker
 from rows import NOON, keep, kept, log, minute, names, quote, wait
 
 from quotes import migrations, store
-from quotes.embedded import Postgres, Valkey
-from quotes.server import Server
+from quotes.machine.embedded import Postgres, Valkey
+from quotes.machine.server import Server
 from quotes.settings import Settings
 from workers.demo import Exchange, serve
 
@@ -171,7 +171,7 @@ async def ticks(settings: Settings, count: int) -> None:
     async def length() -> int:
         async with redis.asyncio.Redis.from_url(settings.require_redis_url()) as queue:
             try:
-                return int(await queue.llen("dramatiq:default"))
+                return int(await queue.llen(f"{namespace(settings)}:default"))
             except redis.asyncio.RedisError:
                 return 0
 

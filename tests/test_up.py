@@ -19,8 +19,9 @@ import pytest
 from client import Client
 from rows import keep, quote, until, wait
 
-from quotes import external, store
-from quotes.preflight import PreflightError, hold_folder
+from quotes import store
+from quotes.machine import external
+from quotes.machine.preflight import PreflightError, hold_folder
 from quotes.settings import Settings
 
 pytestmark = pytest.mark.skipif(sys.platform == "win32", reason="no Unix sockets for PostgreSQL")

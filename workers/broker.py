@@ -18,6 +18,7 @@ from dramatiq.middleware import (
 from periodiq import PeriodiqMiddleware
 
 from quotes.settings import Settings
+from quotes.sources import name_of
 from workers.process import Process
 
 TICK_AGE = 30  # seconds; an older tick is dropped: its minute is over or nearly so
@@ -31,6 +32,7 @@ broker = RedisBroker(  # type: ignore[no-untyped-call]
         socket_connect_timeout=5,
         socket_timeout=10,
     ),
+    namespace=f"quotes-{name_of(settings.deribit_url)}",  # no demo's message is a real worker's
     # Each command looks for the messages of dead workers; at one message a minute this is free.
     maintenance_chance=1_000_000,
     heartbeat_timeout=5_000,  # milliseconds without a sign of life until a worker is dead

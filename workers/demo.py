@@ -171,9 +171,7 @@ class Exchange:
 
 
 @asynccontextmanager
-async def serve(
-    exchange: Exchange, port: int = 0, *, host: str = LOOPBACK
-) -> AsyncIterator[str]:
+async def serve(exchange: Exchange, port: int = 0, *, host: str = LOOPBACK) -> AsyncIterator[str]:
     """The base URL of its API; port 0 is any free one. Raises OSError if the port is taken."""
     runner = web.AppRunner(
         exchange.app(),

@@ -1,12 +1,19 @@
 """The exchange client: index prices over Deribit's public HTTP API."""
 
-import ipaddress
 from importlib.metadata import version
 from urllib.parse import urlsplit
 
 import aiohttp
 
-from quotes.sources import Cause, SourceError, Tick
+from quotes.sources import (
+    TESTNET_HOST,
+    Cause,
+    SourceError,
+    Tick,
+    host_of,
+    is_loopback,
+    name_of,
+)
 from workers.deribit_answers import MAX_BODY, read_tick, words
 
 # Calls have been seen to hang for ever; the whole of one fits several times into its minute.
@@ -17,9 +24,6 @@ CONNECTIONS = 4  # of the 32 an address may hold
 # Over a minute, so that one poll's connection serves the next. Deribit ends each after 15 minutes;
 # aiohttp then asks once more on a new one.
 KEEP_ALIVE_SECONDS = 75
-
-LIVE_HOST = "www.deribit.com"
-TESTNET_HOST = "test.deribit.com"
 
 
 def open_http(
@@ -34,7 +38,7 @@ def open_http(
         timeout=timeout,
         headers={"User-Agent": f"quotes/{version('quotes')}", "Accept": "application/json"},
         cookie_jar=aiohttp.DummyCookieJar(),
-        trust_env=base_url is None or not _is_loopback(_host_of(base_url)),
+        trust_env=base_url is None or not is_loopback(host_of(base_url)),
     )
 
 
@@ -42,12 +46,11 @@ class Deribit:
     """Implements `quotes.sources.Source` on a session that the caller opened."""
 
     def __init__(self, http: aiohttp.ClientSession, base_url: str) -> None:
-        host = _host_of(base_url)
         self._http = http
         self._base_url = base_url.rstrip("/")
         self._authority = urlsplit(base_url).netloc.rpartition("@")[2]  # without a password
-        self._name = source_name(host)
-        self._testnet = host == TESTNET_HOST
+        self._name = name_of(base_url)
+        self._testnet = host_of(base_url) == TESTNET_HOST
 
     @property
     def name(self) -> str:
@@ -77,13 +80,6 @@ class Deribit:
             raise SourceError(Cause.BAD_ANSWER, message) from error
 
 
-def source_name(host: str) -> str:
-    """Made-up prices, on loopback or in a container beside us, are `demo`, whatever they claim."""
-    if _is_loopback(host) or "." not in host:
-        return "demo"
-    return {LIVE_HOST: "deribit", TESTNET_HOST: "deribit-testnet"}.get(host, host)
-
-
 async def _bounded(content: aiohttp.StreamReader) -> bytes:
     """All of it, or a little over MAX_BODY: unpacked piece by piece, so a bomb stays small."""
     body = bytearray()
@@ -92,16 +88,3 @@ async def _bounded(content: aiohttp.StreamReader) -> bytes:
         if len(body) > MAX_BODY:
             break
     return bytes(body)
-
-
-def _host_of(url: str) -> str:
-    return urlsplit(url).hostname or ""
-
-
-def _is_loopback(host: str) -> bool:
-    if host == "localhost" or host.endswith(".localhost"):
-        return True
-    try:
-        return ipaddress.ip_address(host).is_loopback
-    except ValueError:
-        return False

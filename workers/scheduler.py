@@ -13,7 +13,7 @@ from typing import Any
 
 import structlog
 
-from quotes import logs, store
+from quotes import connections, logs
 from quotes.settings import Settings
 
 log = structlog.get_logger()
@@ -27,17 +27,17 @@ STOP_TIMEOUT = 5.0  # seconds that the clock has to end
 
 async def lead(settings: Settings) -> None:
     """Wait for the lock, then run the clock while it is held; again whenever it is lost."""
-    connect = store.connector(settings.require_database_url(), name="scheduler")
+    connect = connections.connector(settings.require_database_url(), name="scheduler")
     while True:
         try:
             connection = await connect()
-        except store.LOST as error:
+        except connections.LOST as error:
             log.warning("scheduler_waits_for_database", reason=repr(error))
             await asyncio.sleep(ASK)
             continue
         try:
             await _while_leading(connection)
-        except store.LOST as error:
+        except connections.LOST as error:
             log.warning("scheduler_lost_database", reason=repr(error))
         finally:
             connection.terminate()
@@ -45,7 +45,7 @@ async def lead(settings: Settings) -> None:
 
 
 async def _while_leading(connection: Any) -> None:
-    """Returns never; raises one of store.LOST when the lock may be lost."""
+    """Returns never; raises one of connections.LOST when the lock may be lost."""
     waiting = False
     while not await connection.fetchval("SELECT pg_try_advisory_lock($1)", LEADER_LOCK):
         if not waiting:

@@ -5,15 +5,17 @@ import os
 import signal
 import socket
 import sys
-from contextlib import ExitStack
+from contextlib import ExitStack, suppress
 
-from quotes import external, preflight, probe, processes
-from quotes.embedded import EmbeddedError, Postgres, Valkey
-from quotes.fleet import Fleet, Stage
-from quotes.server import Server
+from quotes.machine import external, preflight, probe, processes
+from quotes.machine.embedded import EmbeddedError, Postgres, Valkey
+from quotes.machine.fleet import Fleet, Stage
+from quotes.machine.server import Server
 from quotes.settings import PREFIX, Settings
+from quotes.sources import DEMO, name_of
 
 _READY_SECONDS = 60.0  # on a slow machine a first start also compiles every library
+_FIRST_QUOTE_SECONDS = 15.0  # then "ready" is said all the same
 _PAUSE_SECONDS = 0.05
 _SAME_SIGNAL_SECONDS = 1.0  # what a group was sent comes twice: uv passes it on besides
 _API_PATH = "/api/v2"  # where the exchange, and so its stand-in, answers
@@ -51,7 +53,7 @@ class Up:
     def __init__(self, settings: Settings, *, demo: bool) -> None:
         self.settings = settings
         self.demo = demo
-        self.made_up = demo or probe.is_loopback(settings.deribit_url)
+        self.made_up = demo or name_of(settings.deribit_url) == DEMO
         data = settings.data_dir.expanduser().absolute()
         self.folder = data / "demo" if self.made_up else data  # so that prices never mix
         self.env = dict(os.environ)  # the children's; what we start is added to it
@@ -104,9 +106,12 @@ class Up:
         await self._spawn(Stage.WORK, "The worker", "quotes", "worker")
         await self._spawn(Stage.CLOCK, "The scheduler", "quotes", "scheduler")
         await self._until("The API", self._reached(), self.settings.port, "/healthz")
+        fault = None if self.made_up else await self._exchange_fault()
+        if not fault:
+            await self._first_quotes()
         print(self._ready_line(), flush=True)
-        if not self.made_up:
-            await self._tell_if_unreachable()
+        if fault:
+            print(fault, file=sys.stderr)
 
     async def _database(self) -> None:
         if self.settings.database_url:
@@ -167,14 +172,21 @@ class Up:
         line = f"Ready: page {url}/  GraphQL {url}/graphql  health {url}/readyz"
         return f"{line}  (demo: these prices are made up)" if self.made_up else line
 
-    async def _tell_if_unreachable(self) -> None:
+    async def _exchange_fault(self) -> str | None:
         url = self.settings.deribit_url
         if reason := await probe.unreachable(f"{url}/public/test"):
-            print(
+            return (
                 f"The exchange at {url} cannot be reached ({reason}). What is kept is served, and "
-                "it is asked again every minute. For made-up prices: ./dev up --demo",
-                file=sys.stderr,
+                "it is asked again every minute. For made-up prices: ./dev up --demo"
             )
+        return None
+
+    async def _first_quotes(self) -> None:
+        """Wait a little for the very first ones, so that whoever reads "ready" finds a price."""
+        with suppress(TimeoutError):
+            async with asyncio.timeout(_FIRST_QUOTE_SECONDS):
+                while not await external.has_quotes(self.env[f"{PREFIX}DATABASE_URL"]):  # noqa: ASYNC110
+                    await asyncio.sleep(_PAUSE_SECONDS)
 
 
 def _python(*words: str) -> list[str]:

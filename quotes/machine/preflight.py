@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from quotes.server import make_folder, take_lock
+from quotes.machine.server import make_folder, take_lock
 
 
 class PreflightError(Exception):

@@ -10,12 +10,12 @@ from typing import Any
 from urllib.parse import urlsplit
 
 from quotes import revisions
-from quotes.binaries import OLDEST_POSTGRES
-from quotes.preflight import PreflightError
+from quotes.machine.binaries import OLDEST_POSTGRES
+from quotes.machine.preflight import PreflightError
+from quotes.sources import DEMO
 
 Errors = tuple[type[Exception], ...]
 
-DEMO = "demo"  # the source of made-up prices
 _ANSWER_SECONDS = 30.0  # for a server that may be starting beside us
 _CONNECT_SECONDS = 5.0
 _PAUSE_SECONDS = 0.5
@@ -45,19 +45,26 @@ async def check_database(url: str, *, made_up: bool) -> None:
 
 async def is_current(url: str) -> bool:
     """Whether the database has this release's tables; False also where that cannot be told."""
+    return await _value(url, "SELECT version_num FROM alembic_version") == revisions.head()
+
+
+async def has_quotes(url: str) -> bool:
+    """Whether there is any quote; False also where that cannot be told."""
+    return bool(await _value(url, "SELECT true FROM quotes LIMIT 1"))
+
+
+async def _value(url: str, statement: str) -> object:
+    """The statement's only value; None where there is none, not even a table or a database."""
     import asyncpg
 
     try:
         connection = await asyncpg.connect(url, timeout=_CONNECT_SECONDS)
         try:
-            if await connection.fetchval("SELECT to_regclass('alembic_version')") is None:
-                return False
-            present: str = await connection.fetchval("SELECT version_num FROM alembic_version")
-            return present == revisions.head()
+            return await connection.fetchval(statement)
         finally:
             await connection.close(timeout=_CONNECT_SECONDS)
     except (OSError, asyncpg.PostgresError, asyncpg.InterfaceError):
-        return False
+        return None
 
 
 async def check_redis(url: str) -> None:

@@ -3,7 +3,7 @@
 import asyncio
 from enum import IntEnum
 
-from quotes.processes import Process
+from quotes.machine.processes import Process
 
 
 class Stage(IntEnum):

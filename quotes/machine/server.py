@@ -13,8 +13,8 @@ from collections.abc import AsyncIterator, Mapping
 from pathlib import Path
 from typing import IO, Any, ClassVar
 
-from quotes import binaries, processes
-from quotes.processes import Process, User
+from quotes.machine import binaries, processes
+from quotes.machine.processes import Process, User
 
 _HELD_SECONDS = 10.0  # for a server whose supervisor was killed to finish its own end
 _READY_SECONDS = 60.0  # after a power cut PostgreSQL redoes its log first

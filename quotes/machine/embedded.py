@@ -11,8 +11,8 @@ import tempfile
 from pathlib import Path
 from urllib.parse import quote
 
-from quotes import binaries
-from quotes.server import EmbeddedError, Server
+from quotes.machine import binaries
+from quotes.machine.server import EmbeddedError, Server
 
 __all__ = ["EmbeddedError", "Postgres", "Valkey"]
 

@@ -1,24 +1,13 @@
 """Whether somebody answers: our own processes as they start, and the exchange."""
 
 import asyncio
-import ipaddress
 import threading
 import urllib.error
 import urllib.request
 from http import HTTPStatus
 from typing import Any
-from urllib.parse import urlsplit
 
 _EXCHANGE_SECONDS = 5.0
-
-
-def is_loopback(url: str) -> bool:
-    """Whether `url` is on this machine: such an exchange is a stand-in, and its prices made up."""
-    host = urlsplit(url).hostname or ""
-    try:
-        return ipaddress.ip_address(host).is_loopback
-    except ValueError:
-        return host == "localhost"
 
 
 async def answers(host: str, port: int, path: str) -> bool:
