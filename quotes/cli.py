@@ -70,9 +70,9 @@ def api() -> None:
         settings = Settings.load()
         settings.require_database_url()
         logs.configure(settings.log_format, process="api")
-        from quotes import web
+        from quotes import app as application
 
-        web.serve(settings)
+        application.serve(settings)
 
 
 @app.command()

@@ -7,7 +7,7 @@ from typing import Any
 
 import aiohttp
 
-from quotes import web
+from quotes import app
 from quotes.settings import Settings
 
 PROTOCOL = "graphql-transport-ws"
@@ -81,8 +81,8 @@ async def connected(url: str) -> AsyncIterator[Client]:
 @asynccontextmanager
 async def serving(settings: Settings) -> AsyncIterator[Client]:
     """The web process's own server, in this loop, on a free port."""
-    server = web.server(settings)
-    with web.listen("127.0.0.1", 0) as listener:
+    server = app.server(settings)
+    with app.listen("127.0.0.1", 0) as listener:
         running = asyncio.create_task(server.serve(sockets=[listener]))
         try:
             async with connected(f"http://127.0.0.1:{listener.getsockname()[1]}") as client:
