@@ -106,7 +106,7 @@ class Hour(SQLModel, table=True):
 
 
 class Backfill(SQLModel, table=True):
-    """One of the exchange's charts that was kept whole for a ticker, when it was last."""
+    """One of the exchange's charts that was kept whole for a ticker, and when it was first."""
 
     __tablename__ = "backfills"
     __table_args__ = (PrimaryKeyConstraint("ticker", "range", name="backfills_pkey"),)
