@@ -6,7 +6,7 @@ WORKDIR /app
 # The libraries first: they change less often than our own code.
 COPY pyproject.toml README.md ./
 RUN uv sync --no-dev --no-install-project
-COPY alembic.ini ./
+COPY alembic.ini hatch_build.py schema.graphql ./
 COPY alembic alembic
 COPY quotes quotes
 COPY workers workers

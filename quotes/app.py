@@ -15,7 +15,7 @@ from starlette.applications import Starlette
 from starlette.middleware import Middleware
 from starlette.middleware.cors import CORSMiddleware
 from starlette.requests import Request
-from starlette.responses import JSONResponse, RedirectResponse, Response
+from starlette.responses import JSONResponse, Response
 from starlette.routing import Route, WebSocketRoute
 from starlette.websockets import WebSocket
 from strawberry.asgi import GraphQL
@@ -28,6 +28,7 @@ from quotes.gate import Gate
 from quotes.health import Health
 from quotes.schema import schema
 from quotes.settings import Settings, SettingsError
+from quotes.site import NOT_BUILT, Explored, Site
 
 log = structlog.get_logger()
 
@@ -38,8 +39,11 @@ PING_INTERVAL = 20.0  # seconds; a client that does not answer within as many is
 SHUTDOWN_TIMEOUT = 5  # seconds that open requests have to end
 
 
-class Explorer(GraphQL[Context, None]):
-    """The schema over HTTP and graphql-transport-ws, and the GraphiQL page for a browser."""
+class Api(GraphQL[Context, None]):
+    """The schema over HTTP and graphql-transport-ws."""
+
+    def should_render_graphql_ide(self, request: object) -> bool:
+        return False  # ours is served before the API is asked
 
     async def get_context(
         self, request: Request | WebSocket, response: Response | WebSocket
@@ -50,7 +54,10 @@ class Explorer(GraphQL[Context, None]):
 
 def create_app(settings: Settings) -> Starlette:
     """The application; it opens its pool and its feed in its lifespan, and starts without them."""
-    graphql: Any = Explorer(
+    site = Site()
+    if not site.built:
+        log.warning("page_not_built", how=NOT_BUILT.strip())
+    graphql: Any = Api(
         schema,
         subscription_protocols=(GRAPHQL_TRANSPORT_WS_PROTOCOL,),
         connection_init_wait_timeout=INIT_TIMEOUT,
@@ -59,11 +66,11 @@ def create_app(settings: Settings) -> Starlette:
     )
     return Starlette(
         routes=[
-            Route("/", lambda request: RedirectResponse("/graphql")),
-            Route("/graphql", graphql),
+            Route("/graphql", Explored(graphql, site)),
             WebSocketRoute("/graphql", graphql),
             Route("/healthz", _answer(lambda health: _now(health.alive()))),
             Route("/readyz", _answer(Health.ready)),
+            *site.routes(),
         ],
         middleware=[
             Middleware(Gate, host=settings.host, origins=settings.allowed_origins),

@@ -1,0 +1,1 @@
+declare module "*.css"; // esbuild puts them into a file of their own
