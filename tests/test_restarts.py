@@ -10,7 +10,7 @@ import pytest
 import redis.asyncio
 from client import serving
 from processes import namespace, running, send, worker
-from rows import NOON, keep, kept, log, minute, names, quote, wait
+from rows import NOON, keep, kept, log, minute, names, quote, until, wait
 
 from quotes import migrations, store
 from quotes.machine.embedded import Postgres, Valkey
@@ -98,10 +98,7 @@ async def test_a_worker_keeps_what_it_fetched_while_postgresql_was_away(
                 exchange.clock = lambda at=at: minute(at) + timedelta(seconds=2)
                 asked = exchange.asked["btc_usd"]
                 send(own, minute(at))
-                await wait(
-                    lambda: asyncio.sleep(0, exchange.asked["btc_usd"]),
-                    lambda found, asked=asked: found > asked,
-                )
+                await until(lambda asked=asked: exchange.asked["btc_usd"] > asked)
                 await postgres.start()
                 await kept(sessions, 2 * (at + 1))
 
