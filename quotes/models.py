@@ -83,3 +83,34 @@ class Failure(SQLModel, table=True):
     message: str = Field(sa_type=Text)
     failed_at: datetime = Field(sa_type=DateTime(timezone=True))
     attempts: int = Field(sa_type=Integer)
+
+
+class Hour(SQLModel, table=True):
+    """One ticker's quotes of one hour, rolled up by `store.keep`; no row where there are none."""
+
+    __tablename__ = "hours"
+    __table_args__ = (PrimaryKeyConstraint("ticker", "hour", name="hours_pkey"),)
+
+    ticker: str = Field(sa_type=Text)
+    hour: datetime = Field(sa_type=DateTime(timezone=True))  # a whole one, in UTC
+    open: Decimal = Field(sa_type=Numeric)
+    high: Decimal = Field(sa_type=Numeric)
+    low: Decimal = Field(sa_type=Numeric)
+    close: Decimal = Field(sa_type=Numeric)
+    high_at: datetime = Field(sa_type=DateTime(timezone=True))  # the first minute that was so high
+    low_at: datetime = Field(sa_type=DateTime(timezone=True))  # the first minute that was so low
+    count: int = Field(sa_type=SmallInteger)
+    # Which minutes have a quote: bit n is the n-th minute of the hour, 0 to 59.
+    minutes: int = Field(sa_type=BigInteger)
+    repaired: int = Field(sa_type=BigInteger)  # which of them were REPAIRED
+
+
+class Backfill(SQLModel, table=True):
+    """One of the exchange's charts that was kept whole for a ticker, and when it was first."""
+
+    __tablename__ = "backfills"
+    __table_args__ = (PrimaryKeyConstraint("ticker", "range", name="backfills_pkey"),)
+
+    ticker: str = Field(sa_type=Text)
+    range: str = Field(sa_type=Text)  # one of sources.Range
+    finished_at: datetime = Field(sa_type=DateTime(timezone=True))

@@ -18,6 +18,7 @@ class Code(StrEnum):
 
     BAD_INPUT = "BAD_INPUT"  # mend the request; the message says how
     UNKNOWN_TICKER = "UNKNOWN_TICKER"  # neither collected nor kept here; see `tickers`
+    STALE_PRICE = "STALE_PRICE"  # older than `maxAge`; the extensions tell the last one and why
     UNAVAILABLE = "UNAVAILABLE"  # our database is away; try again
     INTERNAL = "INTERNAL"  # our fault; it is in our log
 
@@ -25,8 +26,8 @@ class Code(StrEnum):
 class Refusal(GraphQLError):  # noqa: N818  # a sentence for the client, no fault of ours
     """The request cannot be answered as it stands, and the message says what would mend it."""
 
-    def __init__(self, code: Code, message: str) -> None:
-        super().__init__(message, extensions={"code": code.value})
+    def __init__(self, code: Code, message: str, **more: object) -> None:
+        super().__init__(message, extensions={"code": code.value, **more})
 
 
 def bad_input(message: str) -> Refusal:

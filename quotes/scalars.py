@@ -1,19 +1,32 @@
 """The schema's own scalars: how each is read from a request and written to an answer."""
 
+import re
 from collections.abc import Mapping
-from datetime import UTC, date, datetime
+from datetime import UTC, date, datetime, timedelta
 from typing import NewType
+from zoneinfo import ZoneInfo
 
 import strawberry
 from strawberry.types.scalar import ScalarDefinition
 
-from quotes import tickers
+from quotes import intervals, tickers
+from quotes.intervals import Interval
 from quotes.refusals import bad_input
 
 Ticker = NewType("Ticker", str)
 Timestamp = NewType("Timestamp", int)
 
 MAX_SHOWN = 40  # characters of a wrong value that its refusal repeats
+LONGEST = timedelta(days=3_650)
+
+_UNITS = {
+    "s": timedelta(seconds=1),
+    "m": timedelta(minutes=1),
+    "h": timedelta(hours=1),
+    "d": timedelta(days=1),
+    "w": timedelta(weeks=1),
+}
+_DURATION = re.compile(r"([0-9]{1,9})([smhdw])")
 
 
 def _text(value: object, wanted: str) -> str:
@@ -57,6 +70,41 @@ def _date(value: object) -> date:
         ) from None
 
 
+def _interval(value: object) -> Interval:
+    try:
+        return intervals.parse(_text(value, "An Interval"))
+    except ValueError as error:
+        raise bad_input(f"{error}.") from None
+
+
+def _time_zone(value: object) -> ZoneInfo:
+    name = _text(value, "A TimeZone")
+    try:
+        return ZoneInfo(name[:MAX_SHOWN])
+    except (KeyError, ValueError, OSError):  # no such file, a path, a folder
+        raise bad_input(
+            f"{name[:MAX_SHOWN]!r} is no time zone; write its IANA name, as in Europe/Berlin."
+        ) from None
+
+
+def _duration(value: object) -> timedelta:
+    text = _text(value, "A Duration")
+    if match := _DURATION.fullmatch(text):
+        length = int(match[1]) * _UNITS[match[2]]
+        if timedelta() < length <= LONGEST:
+            return length
+    raise bad_input(
+        f"{text[:MAX_SHOWN]!r} is no Duration; write a whole number above 0 and its unit, "
+        f"as in 90s, 15m, 24h, 7d or 4w, and at most {LONGEST.days:,}d."
+    )
+
+
+def duration_text(length: timedelta) -> str:
+    """In the largest unit that leaves a whole number."""
+    unit = next(unit for unit in reversed(_UNITS) if not length % _UNITS[unit])
+    return f"{length // _UNITS[unit]}{unit}"
+
+
 def utc_text(moment: datetime) -> str:
     """ISO 8601 with `Z`, and no fraction where there is none."""
     return moment.astimezone(UTC).isoformat().removesuffix("+00:00") + "Z"
@@ -90,5 +138,27 @@ SCALARS: Mapping[object, ScalarDefinition] = {
         name="Timestamp",
         description="Whole UNIX seconds, as a JSON number that does not end in 2038.",
         serialize=int,
+    ),
+    Interval: strawberry.scalar(
+        name="Interval",
+        description=(
+            f"The length of a candle: {', '.join(f'`{name}`' for name in intervals.INTERVALS)}. "
+            "`m` is a minute and `mo` a month; weeks begin on Mondays."
+        ),
+        parse_value=_interval,
+    ),
+    ZoneInfo: strawberry.scalar(
+        name="TimeZone",
+        description="A time zone by its IANA name, as `Europe/Berlin` or `UTC`.",
+        parse_value=_time_zone,
+    ),
+    timedelta: strawberry.scalar(
+        name="Duration",
+        description=(
+            "A length of time: a whole number above 0 and `s`, `m`, `h`, `d` or `w`, as `90s`, "
+            f"`24h` or `7d`; at most {LONGEST.days:,} days."
+        ),
+        serialize=duration_text,
+        parse_value=_duration,
     ),
 }

@@ -1,8 +1,7 @@
 """The GraphQL schema: what can be asked. A resolver checks, asks the store, maps the rows."""
 
-from collections.abc import AsyncIterator, Collection, Iterable, Sequence
-from dataclasses import dataclass
-from datetime import UTC, date, datetime
+from collections.abc import AsyncIterator, Collection, Sequence
+from datetime import UTC, date, datetime, timedelta
 from functools import partial
 from typing import Annotated
 
@@ -10,68 +9,22 @@ import strawberry
 from strawberry.extensions import MaxTokensLimiter
 from strawberry.schema.config import StrawberryConfig
 
-from quotes import cursors, models, pages, store, types
+from quotes import cursors, freshness, models, pages, store, types
+from quotes.candle_updates import CandleSubscription
+from quotes.candles import CandleQuery
+from quotes.context import Info, SomeTickers, TickerArgument, chosen, known_tickers, require_known
 from quotes.feed import CursorAheadError, Feed
-from quotes.refusals import Code, Refusal, Refusals, bad_input
+from quotes.gaps import GapQuery
+from quotes.moments import MomentQuery
+from quotes.refusals import Refusals, bad_input
 from quotes.scalars import SCALARS, Ticker
-from quotes.settings import Settings
+from quotes.series import SeriesQuery
 
 MAX_TOKENS = 1_000  # of one document; the explorer's own introspection takes some 350
-MAX_TICKERS = 500  # of one list; the exchange publishes fewer than 300
-
-
-@dataclass(frozen=True, slots=True)
-class Context:
-    """What every resolver may use."""
-
-    settings: Settings
-    sessions: store.Sessions
-    feed: Feed
-
-
-Info = strawberry.Info[Context, None]
-
-TickerArgument = Annotated[
-    Ticker, strawberry.argument(description="As `btc_usd`, `BTC_USD` or just `BTC`.")
-]
-SomeTickers = Annotated[
-    list[Ticker] | None,
-    strawberry.argument(description=f"Only these, at most {MAX_TICKERS}; all if left out."),
-]
-
-
-async def known_tickers(info: Info) -> list[str]:
-    """Those collected here and those with quotes, in the order of their names."""
-    async with info.context.sessions() as session:
-        kept = await store.tickers(session)
-    return sorted({*info.context.settings.tickers, *kept})
-
-
-async def require_known(info: Info, asked: Iterable[str]) -> None:
-    """Raises Refusal where one of the tickers is neither collected nor kept here."""
-    if missing := set(asked) - set(info.context.settings.tickers):
-        missing -= set(await known_tickers(info))
-    if missing:
-        names = ", ".join(sorted(missing))
-        raise Refusal(
-            Code.UNKNOWN_TICKER,
-            f"Unknown here: {names}. `tickers {{ name }}` lists what there is; "
-            "a new ticker is added in QUOTES_TICKERS.",
-        )
-
-
-async def chosen(info: Info, tickers: list[Ticker] | None) -> list[str]:
-    """The tickers asked for, or all. Raises Refusal for too many and for an unknown one."""
-    if tickers is None:
-        return await known_tickers(info)
-    if len(tickers) > MAX_TICKERS:
-        raise bad_input(f"At most {MAX_TICKERS} tickers at once; {len(tickers)} were given.")
-    await require_known(info, tickers)
-    return list(dict.fromkeys(tickers))
 
 
 @strawberry.type(description='What can be asked. `latestPrice(ticker: "BTC")` is a start.')
-class Query:
+class Query(CandleQuery, SeriesQuery, GapQuery, MomentQuery):
     @strawberry.field(
         description=(
             "A ticker's quotes, oldest first, a page at a time. Without a range: all there are. "
@@ -130,14 +83,31 @@ class Query:
             ),
         )
 
-    @strawberry.field(description="A ticker's newest quote; null before its first.")
-    async def latest_price(self, info: Info, ticker: TickerArgument) -> types.Quote | None:
+    @strawberry.field(
+        description=(
+            "A ticker's newest quote; null before its first. With `maxAge`, an older or missing "
+            "one is refused as STALE_PRICE; `extensions` then tell the `lastGood` price, its "
+            "`ageSeconds` and the `cause`."
+        )
+    )
+    async def latest_price(
+        self,
+        info: Info,
+        ticker: TickerArgument,
+        max_age: Annotated[
+            timedelta | None,
+            strawberry.argument(description="How old `observedAt` may be, as `90s`; any if null."),
+        ] = None,
+    ) -> types.Quote | None:
         async with info.context.sessions() as session:
             quotes = await store.newest(session, [ticker])
+            failures = await store.last_failures(session, [ticker]) if max_age else []
         if not quotes:
             await require_known(info, [ticker])
-            return None
-        return types.Quote.of(quotes[0], datetime.now(UTC))
+        quote = types.Quote.of(quotes[0], datetime.now(UTC)) if quotes else None
+        if max_age is not None:
+            freshness.require(ticker, quote, failures, max_age)
+        return quote
 
     @strawberry.field(
         description="The newest quote of each ticker that has one, in the order of their names."
@@ -175,7 +145,7 @@ class Query:
 
 
 @strawberry.type(description="What can be followed, over graphql-transport-ws.")
-class Subscription:
+class Subscription(CandleSubscription):
     @strawberry.subscription(
         description=(
             "Quotes as they are committed, each exactly once and in order. Without `after`: the "

@@ -37,6 +37,7 @@ class Cause(StrEnum):
     BAD_ANSWER = "BAD_ANSWER"
     WRONG_ENVIRONMENT = "WRONG_ENVIRONMENT"
     OUTSIDE_MINUTE = "OUTSIDE_MINUTE"
+    NOT_ASKED = "NOT_ASKED"  # told of gaps, never recorded: nobody was there to record it
 
 
 class Retry(StrEnum):

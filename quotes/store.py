@@ -31,7 +31,7 @@ from sqlmodel import col, select
 from sqlmodel.ext.asyncio.session import AsyncSession
 from sqlmodel.sql.expression import SelectOfScalar
 
-from quotes import connections
+from quotes import connections, rollup
 from quotes.models import Failure, HighWater, Origin, Quote
 
 Sessions = async_sessionmaker[AsyncSession]
@@ -102,7 +102,7 @@ async def keep(session: AsyncSession, arrived: Sequence[Quote]) -> int:
 
     The counter's row is locked first, so writers take turns, and seq is given in the order of
     commits without a hole. Nothing new: no number is taken and no bell rung. Each `seq` of
-    `arrived` is ignored.
+    `arrived` is ignored. The hours that the quotes are of are rolled up in the same transaction.
     """
     last = (await session.exec(select(HighWater.seq).with_for_update())).one()
     connection = await session.connection()
@@ -119,6 +119,8 @@ async def keep(session: AsyncSession, arrived: Sequence[Quote]) -> int:
         },
     )
     if inserted.rowcount:
+        touched = {(quote.ticker, quote.minute.replace(minute=0)) for quote in arrived}
+        await rollup.refresh(session, touched)
         parameters = {"seq": last + inserted.rowcount, "channel": DOORBELL}
         await connection.execute(_ADVANCE, parameters)
     return inserted.rowcount

@@ -49,6 +49,7 @@ _describe(
         "BAD_ANSWER": "The exchange's answer could not be understood.",
         "WRONG_ENVIRONMENT": "A test exchange answered for the real one, or the other way round.",
         "OUTSIDE_MINUTE": "By the exchange's clock the price is not of this minute.",
+        "NOT_ASKED": "Nobody asked the exchange, or nobody could record what it answered.",
     },
 )
 

@@ -22,10 +22,11 @@ from strawberry.asgi import GraphQL
 from strawberry.subscriptions import GRAPHQL_TRANSPORT_WS_PROTOCOL
 
 from quotes import connections, store
+from quotes.context import Context
 from quotes.feed import open_feed
 from quotes.gate import Gate
 from quotes.health import Health
-from quotes.schema import Context, schema
+from quotes.schema import schema
 from quotes.settings import Settings, SettingsError
 
 log = structlog.get_logger()

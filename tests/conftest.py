@@ -9,6 +9,7 @@ import shutil
 import tempfile
 from collections.abc import AsyncIterator, Iterator
 from pathlib import Path
+from urllib.parse import urlsplit, urlunsplit
 
 import asyncpg
 import pytest
@@ -19,7 +20,7 @@ from quotes.machine.embedded import Postgres, Valkey
 from quotes.settings import PREFIX, Settings
 
 FAST = {"fsync": "off", "full_page_writes": "off", "synchronous_commit": "off"}
-EMPTY = "TRUNCATE quotes, failures; UPDATE high_water SET seq = 0"
+EMPTY = "TRUNCATE quotes, failures, hours, backfills; UPDATE high_water SET seq = 0"
 
 
 @pytest.fixture(scope="session")
@@ -90,6 +91,20 @@ def database_url(
         yield server.url
     finally:
         _runner.run(server.stop())
+
+
+@pytest.fixture
+def empty_database_url(database_url: str) -> Iterator[str]:
+    """A database of its own, never migrated, on the same server."""
+    asyncio.run(_execute(database_url, "CREATE DATABASE never_migrated"))
+    yield urlunsplit(urlsplit(database_url)._replace(path="/never_migrated"))
+    asyncio.run(_execute(database_url, "DROP DATABASE never_migrated WITH (FORCE)"))
+
+
+async def _execute(url: str, statement: str) -> None:
+    connection = await asyncpg.connect(url)
+    await connection.execute(statement)
+    await connection.close()
 
 
 @pytest.fixture(scope="session")

@@ -1,29 +1,11 @@
 import asyncio
-from collections.abc import Iterator
-from urllib.parse import urlsplit, urlunsplit
 
-import asyncpg
-import pytest
 from alembic.autogenerate import compare_metadata
 from alembic.migration import MigrationContext
 from sqlalchemy import Connection
 from sqlmodel import SQLModel
 
 from quotes import migrations, models, revisions, store
-
-
-@pytest.fixture
-def empty_database_url(database_url: str) -> Iterator[str]:
-    """A database of its own, never migrated, on the same server."""
-    asyncio.run(_execute(database_url, "CREATE DATABASE never_migrated"))
-    yield urlunsplit(urlsplit(database_url)._replace(path="/never_migrated"))
-    asyncio.run(_execute(database_url, "DROP DATABASE never_migrated WITH (FORCE)"))
-
-
-async def _execute(url: str, statement: str) -> None:
-    connection = await asyncpg.connect(url)
-    await connection.execute(statement)
-    await connection.close()
 
 
 async def _revision(url: str) -> str:

@@ -1,0 +1,175 @@
+"""Every statement that reads history at large: candles, holes, and what was backfilled.
+
+Each function runs in the transaction of the session it is given, and never commits.
+"""
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from decimal import Decimal
+from itertools import pairwise
+from typing import Any
+
+from sqlalchemy import ARRAY, BigInteger, DateTime, Text, TextClause, bindparam, text
+from sqlalchemy.dialects.postgresql import insert
+from sqlmodel import col, select
+from sqlmodel.ext.asyncio.session import AsyncSession
+
+from quotes.holes import FULL, HOUR, Hole, Presence
+from quotes.models import Backfill, Hour
+
+_MOMENTS = ARRAY(DateTime(timezone=True))
+
+
+async def freeze(session: AsyncSession) -> None:
+    """All that this session reads from here on is of one moment. To be called first of all."""
+    await session.connection(execution_options={"isolation_level": "REPEATABLE READ"})
+
+
+@dataclass(frozen=True, slots=True)
+class Rolled:
+    """The quotes of one bucket, rolled up."""
+
+    bucket: int  # its place among the starts that were asked for, from 0
+    open: Decimal
+    high: Decimal
+    low: Decimal
+    close: Decimal
+    count: int
+
+
+_CANDLES = """
+    SELECT width_bucket(at, :starts) - 1 AS bucket,
+           (array_agg(open ORDER BY at))[1] AS open, max(high) AS high, min(low) AS low,
+           (array_agg(close ORDER BY at DESC))[1] AS close, sum(count)::int AS count
+    FROM ({rows}) AS piece
+    GROUP BY 1
+    ORDER BY 1
+"""
+_MINUTES = """
+    SELECT minute AS at, price AS open, price AS high, price AS low, price AS close, 1 AS count
+    FROM quotes WHERE ticker = :ticker AND minute >= :since AND minute < :until
+"""
+_HOURS = """
+    SELECT hour AS at, open, high, low, close, count
+    FROM hours WHERE ticker = :ticker AND hour >= :since AND hour < :until
+"""
+# An hour that a bucket's bound cuts in two is read from its minutes.
+_HOURS_BUT_CUT = f"""
+    {_HOURS} AND hour <> ALL (:cut)
+    UNION ALL
+    SELECT minute, price, price, price, price, 1
+    FROM unnest(:cut) AS cut (hour)
+    JOIN quotes ON ticker = :ticker AND minute >= cut.hour AND minute < cut.hour + interval '1 hour'
+               AND minute >= :since AND minute < :until
+"""  # noqa: S608  # our own text alone
+
+
+async def candles(
+    session: AsyncSession, ticker: str, starts: Sequence[datetime], until: datetime
+) -> list[Rolled]:
+    """The buckets that have quotes, in order; one begins at each of `starts`, in order.
+
+    The last ends at `until`. From the hours where no bucket is shorter than one, else from the
+    minutes.
+    """
+    parameters: dict[str, object] = {"ticker": ticker, "since": starts[0], "until": until}
+    rows = _MINUTES
+    if all(end - start >= HOUR for start, end in pairwise((*starts, until))):
+        whole = {bound: bound.replace(minute=0, second=0) for bound in (*starts, until)}
+        cut = sorted({hour for bound, hour in whole.items() if bound != hour})
+        rows = _HOURS_BUT_CUT if cut else _HOURS
+        parameters |= {"cut": cut} if cut else {}
+    statement = _statement(_CANDLES.format(rows=rows), starts=starts, **parameters)
+    return [Rolled(*row) for row in await (await session.connection()).execute(statement)]
+
+
+_HOLED = """
+    SELECT hour, minutes, repaired, before
+    FROM (
+        SELECT hour, minutes, repaired,
+               lag(hour) OVER in_order AS before, lead(hour) OVER in_order AS after
+        FROM hours WHERE ticker = :ticker AND hour >= :since AND hour < :until
+        WINDOW in_order AS (ORDER BY hour)
+    ) AS neighbours
+    WHERE minutes <> :full OR repaired <> 0 OR after IS NULL
+       OR before IS DISTINCT FROM hour - interval '1 hour'
+    ORDER BY hour
+"""
+
+
+async def holed(
+    session: AsyncSession, ticker: str, since: datetime, until: datetime
+) -> list[Presence]:
+    """The hours that [since, until) touches, in order, without those that `holes` needs not."""
+    begin = since.replace(minute=0)
+    statement = _statement(_HOLED, ticker=ticker, since=begin, until=until, full=FULL)
+    return [Presence(*row) for row in await (await session.connection()).execute(statement)]
+
+
+_CAUSES = """
+    SELECT DISTINCT ON (place) place::int, cause
+    FROM (
+        SELECT place, cause, count(*) AS times, min(minute) AS first
+        FROM unnest(:starts, :ends) WITH ORDINALITY AS hole (since, until, place)
+        JOIN failures ON ticker = :ticker AND minute >= since AND minute < until
+        GROUP BY place, cause
+    ) AS counted
+    ORDER BY place, times DESC, first
+"""
+
+
+async def causes(session: AsyncSession, ticker: str, holes: Sequence[Hole]) -> dict[int, str]:
+    """By its place, from 0, the cause of most of a hole's failures; none where nobody asked."""
+    starts, ends = [hole.since for hole in holes], [hole.until for hole in holes]
+    statement = _statement(_CAUSES, ticker=ticker, starts=starts, ends=ends)
+    found = await (await session.connection()).execute(statement)
+    return {place - 1: cause for place, cause in found}
+
+
+def _statement(sql: str, **parameters: object) -> TextClause:
+    kinds: dict[type, Any] = {
+        list: _MOMENTS,
+        datetime: DateTime(timezone=True),
+        str: Text(),
+        int: BigInteger(),
+    }
+    return text(sql).bindparams(
+        *(bindparam(name, value, type_=kinds[type(value)]) for name, value in parameters.items())
+    )
+
+
+_PRICES = """
+    SELECT minute, price FROM quotes
+    WHERE ticker = :ticker AND minute >= :since AND minute < :until
+    ORDER BY minute
+"""
+
+
+async def prices(
+    session: AsyncSession, ticker: str, since: datetime, until: datetime
+) -> list[tuple[datetime, Decimal]]:
+    """The minutes of [since, until) that have quotes, and their prices, in order."""
+    statement = _statement(_PRICES, ticker=ticker, since=since, until=until)
+    return [(at, price) for at, price in await (await session.connection()).execute(statement)]
+
+
+async def hours(
+    session: AsyncSession, ticker: str, since: datetime, until: datetime
+) -> Sequence[Hour]:
+    """The hours that begin in [since, until) and have quotes, in order."""
+    hour = col(Hour.hour)
+    query = select(Hour).where(col(Hour.ticker) == ticker, hour >= since, hour < until)
+    return (await session.exec(query.order_by(hour))).all()
+
+
+async def finished(session: AsyncSession, tickers: Iterable[str]) -> Sequence[Backfill]:
+    """The charts that were kept whole for these tickers."""
+    query = select(Backfill).where(col(Backfill.ticker).in_(list(tickers)))
+    return (await session.exec(query)).all()
+
+
+async def finish(session: AsyncSession, backfill: Backfill) -> None:
+    """Remember that a chart was kept whole; the first time is the one that stays."""
+    new = insert(Backfill).values(backfill.model_dump())
+    await session.exec(new.on_conflict_do_nothing())

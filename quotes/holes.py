@@ -1,0 +1,91 @@
+"""Which minutes are missing, read from the hours' bits rather than from the minutes."""
+
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass, replace
+from datetime import datetime, timedelta
+
+MINUTE = timedelta(minutes=1)
+HOUR = timedelta(hours=1)
+FULL = (1 << 60) - 1  # an hour that misses nothing
+
+
+@dataclass(frozen=True, slots=True)
+class Presence:
+    """An hour that has quotes, and the one before it that has."""
+
+    hour: datetime
+    minutes: int  # bit n: minute n has a quote
+    repaired: int  # bit n: it was filled in afterwards
+    before: datetime | None  # None where it is the first of its range
+
+
+@dataclass(frozen=True, slots=True)
+class Hole:
+    """The longest run of minutes that are all missing, or all repaired; half-open."""
+
+    since: datetime
+    until: datetime
+    repaired: bool
+
+    @property
+    def minutes(self) -> int:
+        return (self.until - self.since) // MINUTE
+
+
+def holes(hours: Iterable[Presence], since: datetime, until: datetime) -> list[Hole]:
+    """The holes of [since, until), both whole minutes, in order.
+
+    `hours` are in order and may leave out full ones, but none that follows an hour without quotes,
+    and not the last that has any.
+    """
+    found: list[Hole] = []
+    for hole in _raw(hours, since.replace(minute=0), until):
+        start, end = max(hole.since, since), min(hole.until, until)
+        if start >= end:
+            continue
+        if found and found[-1].until == start and found[-1].repaired is hole.repaired:
+            found[-1] = replace(found[-1], until=end)
+        else:
+            found.append(Hole(start, end, hole.repaired))
+    return found
+
+
+def _raw(hours: Iterable[Presence], known: datetime, until: datetime) -> Iterator[Hole]:
+    """Hour by hour, not yet joined where they touch."""
+    for each in hours:
+        begin = known if each.before is None else each.before + HOUR
+        if begin < each.hour:
+            yield Hole(begin, each.hour, repaired=False)
+        yield from _within(each)
+        known = each.hour + HOUR
+    if known < until:
+        yield Hole(known, until, repaired=False)
+
+
+def _within(each: Presence) -> list[Hole]:
+    runs = [(*run, False) for run in _runs(~each.minutes & FULL)]
+    runs += [(*run, True) for run in _runs(each.repaired)]
+    return [
+        Hole(each.hour + start * MINUTE, each.hour + end * MINUTE, repaired)
+        for start, end, repaired in sorted(runs)
+    ]
+
+
+def _runs(bits: int) -> Iterator[tuple[int, int]]:
+    """The runs of ones, each from its first place to the one after its last."""
+    while bits:
+        start = (bits & -bits).bit_length() - 1
+        ones = bits >> start
+        length = (~ones & (ones + 1)).bit_length() - 1
+        yield start, start + length
+        bits &= ~(((1 << length) - 1) << start)
+
+
+def minutes(holes: Iterable[Hole]) -> set[datetime]:
+    """Every minute of the holes that are not repaired."""
+    return {
+        hole.since + at * MINUTE
+        for hole in holes
+        if not hole.repaired
+        for at in range(hole.minutes)
+    }

@@ -1,0 +1,53 @@
+"""The hourly rollup: written in the transaction that keeps its quotes, and by nothing else."""
+
+from collections.abc import Collection
+from datetime import datetime
+
+from sqlalchemy import ARRAY, DateTime, Text, bindparam, text
+from sqlmodel.ext.asyncio.session import AsyncSession
+
+Key = tuple[str, datetime]  # a ticker and the hour's beginning
+
+# From the minutes themselves, so that whatever comes late, in any order, ends in the same row.
+_REFRESH = text(
+    """
+    INSERT INTO hours (ticker, hour, open, high, low, close, high_at, low_at,
+                       count, minutes, repaired)
+    SELECT touched.ticker, touched.hour, rolled.*
+    FROM unnest(:tickers, :hours) AS touched (ticker, hour),
+    LATERAL (
+        SELECT (array_agg(price ORDER BY minute))[1],
+               max(price),
+               min(price),
+               (array_agg(price ORDER BY minute DESC))[1],
+               (array_agg(minute ORDER BY price DESC, minute))[1],
+               (array_agg(minute ORDER BY price, minute))[1],
+               count(*),
+               bit_or(1::bigint << place),
+               coalesce(bit_or(1::bigint << place) FILTER (WHERE origin = 'REPAIRED'), 0)
+        FROM quotes, LATERAL (SELECT (extract(epoch FROM minute - touched.hour) / 60)::int AS place)
+        WHERE quotes.ticker = touched.ticker
+          AND minute >= touched.hour AND minute < touched.hour + interval '1 hour'
+    ) AS rolled
+    ON CONFLICT (ticker, hour) DO UPDATE SET
+        open = excluded.open, high = excluded.high, low = excluded.low, close = excluded.close,
+        high_at = excluded.high_at, low_at = excluded.low_at,
+        count = excluded.count, minutes = excluded.minutes, repaired = excluded.repaired
+    """
+).bindparams(
+    bindparam("tickers", type_=ARRAY(Text)),
+    bindparam("hours", type_=ARRAY(DateTime(timezone=True))),
+)
+
+
+async def refresh(session: AsyncSession, touched: Collection[Key]) -> None:
+    """Roll these hours up anew. Only under the lock of `store.keep`, which makes writers queue."""
+    connection = await session.connection()
+    in_order = sorted(touched)
+    await connection.execute(
+        _REFRESH,
+        {
+            "tickers": [ticker for ticker, _ in in_order],
+            "hours": [hour for _, hour in in_order],
+        },
+    )

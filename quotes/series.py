@@ -1,0 +1,165 @@
+"""A ticker's prices as columns for a chart, thinned out without losing an extreme."""
+
+from collections.abc import Iterator, Sequence
+from datetime import datetime, timedelta
+from decimal import Decimal
+from operator import itemgetter
+from typing import Annotated
+
+import strawberry
+from sqlmodel.ext.asyncio.session import AsyncSession
+
+from quotes import cursors, history, store
+from quotes.context import Info, TickerArgument, require_known
+from quotes.holes import HOUR, MINUTE
+from quotes.models import Hour
+from quotes.pages import span
+from quotes.refusals import bad_input
+from quotes.scalars import Timestamp
+
+FEWEST, MOST = 4, 10_000  # points of one answer
+USUAL = 1_000
+# A longer range is drawn from each hour's first, highest, lowest and last quote.
+FINE = timedelta(days=14)
+
+RESOLUTION = timedelta.resolution
+
+Point = tuple[datetime, Decimal]
+
+
+@strawberry.type(
+    description=(
+        "Prices over time, in columns: the n-th price is that of the n-th time. Each point is a "
+        "quote that was kept, none is made up. Where there are more than `maxPoints`, of each "
+        "stretch of time the first, the highest, the lowest and the last are left, so no extreme "
+        "is lost."
+    )
+)
+class Series:
+    times: list[Timestamp] = strawberry.field(
+        description="The quotes' minutes in UNIX seconds, oldest first."
+    )
+    prices: list[str] = strawberry.field(description="The prices, exact; one for each of `times`.")
+    count: int = strawberry.field(
+        description="How many quotes the range has, which these points stand for."
+    )
+    cursor: str = strawberry.field(
+        description=(
+            "`priceUpdates(after:)` goes on from here: it tells each quote once that was committed "
+            "after this answer was read, and none that was before. Opaque."
+        )
+    )
+
+
+def thinned(points: Sequence[Point], most: int) -> list[Point]:
+    """At most `most` of the points, which are in order: the outermost four of each stretch."""
+    if len(points) <= most:
+        return list(points)
+    begin = points[0][0]
+    width = (points[-1][0] - begin + MINUTE) / (most // 4)
+    kept: list[Point] = []
+    first = 0
+    for stretch in range(most // 4):
+        end = begin + (stretch + 1) * width
+        after = first
+        while after < len(points) and points[after][0] < end:
+            after += 1
+        kept += _outermost(points[first:after])
+        first = after
+    return kept
+
+
+def _outermost(points: Sequence[Point]) -> list[Point]:
+    if not points:
+        return []
+    price = itemgetter(1)
+    return sorted({points[0], max(points, key=price), min(points, key=price), points[-1]})
+
+
+def corners(hour: Hour) -> Iterator[Point]:
+    """The hour's first, highest, lowest and last quote, each once and in order."""
+    first = (hour.minutes & -hour.minutes).bit_length() - 1
+    last = hour.minutes.bit_length() - 1
+    yield from sorted(
+        {
+            (hour.hour + first * MINUTE, hour.open),
+            (hour.high_at, hour.high),
+            (hour.low_at, hour.low),
+            (hour.hour + last * MINUTE, hour.close),
+        }
+    )
+
+
+@strawberry.type
+class SeriesQuery:
+    @strawberry.field(
+        description=(
+            "A ticker's prices over [from, to) for a chart: as columns, thinned out to `maxPoints`."
+        )
+    )
+    async def series(  # the contract's own arguments
+        self,
+        info: Info,
+        ticker: TickerArgument,
+        since: Annotated[
+            datetime | None,
+            strawberry.argument(
+                name="from", description="The first minute; the ticker's first quote if left out."
+            ),
+        ] = None,
+        until: Annotated[
+            datetime | None,
+            strawberry.argument(name="to", description="Excluded; without an end if left out."),
+        ] = None,
+        max_points: Annotated[
+            int, strawberry.argument(description=f"At most so many, {FEWEST} to {MOST:,}.")
+        ] = USUAL,
+    ) -> Series:
+        if not FEWEST <= max_points <= MOST:
+            raise bad_input(f"`maxPoints` is {FEWEST} to {MOST:,}; {max_points:,} were asked for.")
+        asked = span(ticker, None, since, until)
+        async with info.context.sessions() as session:
+            await history.freeze(session)
+            end = await store.high_water(session)
+            points, count = await read(session, asked)
+        if not points:
+            await require_known(info, [ticker])
+        points = thinned(points, max_points)
+        return Series(
+            times=[Timestamp(int(minute.timestamp())) for minute, _ in points],
+            prices=[format(price, "f") for _, price in points],
+            count=count,
+            cursor=cursors.stream(end),
+        )
+
+
+async def read(session: AsyncSession, span: store.Span) -> tuple[list[Point], int]:
+    """Quotes of the span, in order, and how many it has.
+
+    Of a long one the corners of its hours, and all quotes of an hour that a bound cuts.
+    """
+    ticker = span.ticker
+    for oldest in await store.oldest(session, [ticker]):
+        (newest,) = await store.newest(session, [ticker])
+        since = max(span.since or oldest.minute, oldest.minute)
+        until = min(span.until or newest.minute + MINUTE, newest.minute + MINUTE)
+        if until - since > FINE:
+            return await _coarse(session, ticker, since, until)
+        points = await history.prices(session, ticker, since, until)
+        return points, len(points)
+    return [], 0
+
+
+async def _coarse(
+    session: AsyncSession, ticker: str, since: datetime, until: datetime
+) -> tuple[list[Point], int]:
+    begin, end = _hour(since + HOUR - RESOLUTION), _hour(until)
+    before = await history.prices(session, ticker, since, begin)
+    hours = await history.hours(session, ticker, begin, end)
+    after = await history.prices(session, ticker, end, until)
+    points = [*before, *(point for hour in hours for point in corners(hour)), *after]
+    return points, len(before) + sum(hour.count for hour in hours) + len(after)
+
+
+def _hour(moment: datetime) -> datetime:
+    return moment.replace(minute=0, second=0, microsecond=0)

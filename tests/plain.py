@@ -1,0 +1,51 @@
+"""Candles and gaps reckoned in plain Python, minute by minute: what the service must equal."""
+
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from decimal import Decimal
+from itertools import groupby
+
+from quotes.models import Quote
+
+MINUTE = timedelta(minutes=1)
+
+
+@dataclass(frozen=True)
+class Candle:
+    open: Decimal
+    high: Decimal
+    low: Decimal
+    close: Decimal
+    count: int
+
+    @classmethod
+    def of(cls, quotes: Iterable[Quote]) -> "Candle":
+        prices = [each.price for each in sorted(quotes, key=lambda each: each.minute)]
+        return cls(prices[0], max(prices), min(prices), prices[-1], len(prices))
+
+
+def candles(
+    quotes: Iterable[Quote], start_of: Callable[[datetime], datetime]
+) -> dict[datetime, Candle]:
+    """By its opening, each bucket's candle; `start_of` says which bucket a minute is in."""
+    in_order = sorted(quotes, key=lambda each: each.minute)
+    buckets = groupby(in_order, key=lambda each: start_of(each.minute))
+    return {start: Candle.of(within) for start, within in buckets}
+
+
+def gaps(
+    present: Iterable[datetime], since: datetime, until: datetime
+) -> list[tuple[datetime, datetime]]:
+    """The runs of minutes of [since, until) that are not present, half-open."""
+    have = set(present)
+    found: list[tuple[datetime, datetime]] = []
+    at = since
+    while at < until:
+        if at not in have:
+            if found and found[-1][1] == at:
+                found[-1] = (found[-1][0], at + MINUTE)
+            else:
+                found.append((at, at + MINUTE))
+        at += MINUTE
+    return found
