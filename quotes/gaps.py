@@ -94,7 +94,7 @@ class GapQuery:
         asked = span(ticker, None, since, until)
         found = await read(info.context.sessions, asked, first, datetime.now(UTC))
         if not found.present:
-            await require_known(info, [ticker])
+            await require_known(info.context, [ticker])
         return found
 
 

@@ -123,7 +123,7 @@ class SeriesQuery:
             end = await store.high_water(session)
             points, count = await read(session, asked)
         if not points:
-            await require_known(info, [ticker])
+            await require_known(info.context, [ticker])
         points = thinned(points, max_points)
         return Series(
             times=[Timestamp(int(minute.timestamp())) for minute, _ in points],

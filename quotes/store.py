@@ -175,6 +175,17 @@ async def stream(
     return (await session.exec(query)).all()
 
 
+async def stream_end(session: AsyncSession, *, upto: int, limit: int) -> Sequence[Quote]:
+    """The last `limit` streamed quotes with seq <= upto, in order."""
+    query = (
+        select(Quote)
+        .where(col(Quote.seq) <= upto, col(Quote.origin) != Origin.BACKFILLED)
+        .order_by(col(Quote.seq).desc())
+        .limit(limit)
+    )
+    return (await session.exec(query)).all()[::-1]
+
+
 def _one_each(
     model: type[Row], tickers: Iterable[str], *where: ColumnElement[bool], newest: bool
 ) -> tuple[SelectOfScalar[Row], type[Row]]:
