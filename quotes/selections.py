@@ -3,7 +3,7 @@
 import json
 import re
 import time
-from collections.abc import AsyncGenerator, Iterable, Mapping
+from collections.abc import AsyncGenerator, Callable, Iterable, Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from functools import lru_cache
@@ -86,7 +86,8 @@ class Updates:
 class Selections:
     """Those in use, each kept as long as a subscriber holds it, and their last payloads."""
 
-    def __init__(self) -> None:
+    def __init__(self, clock: Callable[[], float] = time.monotonic) -> None:
+        self.clock = clock
         self._used: WeakValueDictionary[tuple[str, str | None, str], Selection] = (
             WeakValueDictionary()
         )
@@ -127,7 +128,7 @@ class Selections:
     def payload(self, selection: Selection, quote: models.Quote) -> str:
         """As `selection.shown`, made once a second at the most."""
         key = (selection, quote.seq)
-        now = time.monotonic()
+        now = self.clock()
         made, payload = self._payloads.get(key, (0.0, ""))
         if now - made > FRESH:
             payload = selection.shown(quote)

@@ -120,13 +120,13 @@ async def test_what_nobody_selects_any_more_is_forgotten(streams: Streams) -> No
 
 
 async def test_an_age_is_never_older_than_a_second(
-    streams: Streams, sessions: store.Sessions, monkeypatch: pytest.MonkeyPatch
+    streams: Streams, sessions: store.Sessions
 ) -> None:
     await keep(sessions, quote())
     operation = Operation('subscription { priceUpdates(after: "s0") { ageSeconds } }', None, None)
     held = streams.selections.read(operation.query, None, None)
     clock = 1_000.0
-    monkeypatch.setattr("quotes.selections.time.monotonic", lambda: clock)
+    streams.selections.clock = lambda: clock
 
     first = await payloads(streams, operation, 1)
     again = await payloads(streams, operation, 1)
