@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 from client import Client, serving
-from rows import keep, quote
+from rows import keep, log, quote
 
 from quotes import connections, store
 from quotes.context import Context
@@ -119,26 +119,23 @@ async def test_what_nobody_selects_any_more_is_forgotten(streams: Streams) -> No
     assert not streams.selections._used
 
 
-async def test_an_age_is_never_older_than_a_second(
+async def test_a_payload_is_made_anew_after_a_second_so_that_its_age_is_true(
     streams: Streams, sessions: store.Sessions
 ) -> None:
     await keep(sessions, quote())
-    operation = Operation('subscription { priceUpdates(after: "s0") { ageSeconds } }', None, None)
-    held = streams.selections.read(operation.query, None, None)
+    (kept,) = await log(sessions)
+    updates = streams.selections.read("subscription { priceUpdates { ageSeconds } }", None, None)
+    assert updates is not None
     clock = 1_000.0
     streams.selections.clock = lambda: clock
 
-    first = await payloads(streams, operation, 1)
-    again = await payloads(streams, operation, 1)
+    first = streams.selections.payload(updates.selection, kept)
+    again = streams.selections.payload(updates.selection, kept)
     clock += 1.5
-    later = await payloads(streams, operation, 1)
+    later = streams.selections.payload(updates.selection, kept)
 
-    assert held is not None
-    assert first == again
-    assert (
-        later[0]["data"]["priceUpdates"]["ageSeconds"]
-        > first[0]["data"]["priceUpdates"]["ageSeconds"]
-    )
+    assert again is first
+    assert later is not first
 
 
 async def test_many_who_come_at_once_all_begin_with_the_newest_and_go_on(
