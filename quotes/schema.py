@@ -9,7 +9,7 @@ from typing import Annotated, Any
 
 import strawberry
 from graphql.execution.executor import Executor as CoreExecutor
-from strawberry.extensions import MaxTokensLimiter
+from strawberry.extensions import MaxTokensLimiter, ParserCache, ValidationCache
 from strawberry.schema.config import StrawberryConfig
 from strawberry.schema.schema import StrawberryGraphQLCoreExecutionContext
 
@@ -256,7 +256,7 @@ class Limits(MaxTokensLimiter):
 schema = strawberry.Schema(
     query=Query,
     subscription=Subscription,
-    extensions=[Limits, Refusals],
+    extensions=[Limits, ParserCache, ValidationCache, Refusals],
     execution_context_class=Executor,
     config=StrawberryConfig(scalar_map=SCALARS),
 )
