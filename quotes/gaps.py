@@ -7,10 +7,10 @@ import strawberry
 
 from quotes import history, store
 from quotes.context import Info, TickerArgument, require_known
+from quotes.enums import Cause
 from quotes.holes import MINUTE, Hole, holes
 from quotes.pages import span
 from quotes.refusals import bad_input
-from quotes.sources import Cause
 
 MOST = 5_000  # gaps of one answer
 USUAL = 1_000

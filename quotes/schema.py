@@ -1,13 +1,14 @@
 """The GraphQL schema: what can be asked. A resolver checks, asks the store, maps the rows."""
 
 import asyncio
-from collections.abc import AsyncGenerator, AsyncIterator
-from contextlib import aclosing
+from collections.abc import AsyncGenerator, AsyncIterator, Iterator
+from contextlib import aclosing, suppress
 from datetime import UTC, date, datetime, timedelta
 from functools import partial
 from typing import Annotated, Any
 
 import strawberry
+from graphql import GraphQLError
 from graphql.execution.executor import Executor as CoreExecutor
 from strawberry.extensions import MaxTokensLimiter, ParserCache, ValidationCache
 from strawberry.schema.config import StrawberryConfig
@@ -25,6 +26,7 @@ from quotes.context import (
     known_tickers,
     require_known,
 )
+from quotes.cost import Cost
 from quotes.feed import CursorAheadError, Feed
 from quotes.gaps import GapQuery
 from quotes.moments import MomentQuery
@@ -253,10 +255,19 @@ class Limits(MaxTokensLimiter):
         super().__init__(max_token_count=MAX_TOKENS)
 
 
+class Parsed(ParserCache):
+    """Parses a document once; one that cannot be is left to the usual way, which says why."""
+
+    def on_parse(self) -> Iterator[None]:
+        with suppress(GraphQLError, RecursionError):
+            next(super().on_parse())
+        yield
+
+
 schema = strawberry.Schema(
     query=Query,
     subscription=Subscription,
-    extensions=[Limits, ParserCache, ValidationCache, Refusals],
+    extensions=[Limits, Parsed, ValidationCache, Cost, Refusals],
     execution_context_class=Executor,
     config=StrawberryConfig(scalar_map=SCALARS),
 )
