@@ -3,7 +3,7 @@
 Each function runs in the transaction of the session it is given, and never commits.
 """
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from decimal import Decimal
@@ -163,10 +163,9 @@ async def hours(
     return (await session.exec(query.order_by(hour))).all()
 
 
-async def finished(session: AsyncSession, tickers: Iterable[str]) -> Sequence[Backfill]:
-    """The charts that were kept whole for these tickers."""
-    query = select(Backfill).where(col(Backfill.ticker).in_(list(tickers)))
-    return (await session.exec(query)).all()
+async def finished(session: AsyncSession, ticker: str) -> Sequence[Backfill]:
+    """The charts that were kept whole for the ticker."""
+    return (await session.exec(select(Backfill).where(col(Backfill.ticker) == ticker))).all()
 
 
 async def finish(session: AsyncSession, backfill: Backfill) -> None:
