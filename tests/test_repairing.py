@@ -59,7 +59,8 @@ async def finish(sessions: store.Sessions, at: datetime) -> None:
 
 async def told(sessions: store.Sessions, since: int, until: int) -> gaps.Gaps:
     span = store.Span("btc_usd", minute(since), minute(until))
-    return await gaps.read(sessions, span, 1_000, datetime.now(UTC))
+    async with sessions() as session:
+        return await gaps.read(session, span, 1_000, datetime.now(UTC))
 
 
 @pytest.mark.parametrize("part", ["exchange", "worker or broker", "database"])
