@@ -1,4 +1,7 @@
-"""The domain's enums as the schema's: each type that has one takes it from here."""
+"""The domain's enums as the schema shows them, each value with its words.
+
+Schema types take them from here: one that was imported bare would be shown without words.
+"""
 
 from enum import Enum
 

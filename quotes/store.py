@@ -32,6 +32,7 @@ from sqlmodel.ext.asyncio.session import AsyncSession
 from sqlmodel.sql.expression import SelectOfScalar
 
 from quotes import connections, rollup
+from quotes.holes import hour_of
 from quotes.models import Failure, HighWater, Origin, Quote
 
 Sessions = async_sessionmaker[AsyncSession]
@@ -119,7 +120,7 @@ async def keep(session: AsyncSession, arrived: Sequence[Quote]) -> int:
         },
     )
     if inserted.rowcount:
-        touched = {(quote.ticker, quote.minute.replace(minute=0)) for quote in arrived}
+        touched = {(quote.ticker, hour_of(quote.minute)) for quote in arrived}
         await rollup.refresh(session, touched)
         parameters = {"seq": last + inserted.rowcount, "channel": DOORBELL}
         await connection.execute(_ADVANCE, parameters)
