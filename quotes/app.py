@@ -1,12 +1,12 @@
 """The web process: Starlette around the schema, its lifespan, and uvicorn that runs it."""
 
 import asyncio
+import resource
 import signal
 import socket
 import sys
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
-from datetime import timedelta
 from typing import Any
 
 import structlog
@@ -19,28 +19,32 @@ from starlette.responses import JSONResponse, Response
 from starlette.routing import Route, WebSocketRoute
 from starlette.websockets import WebSocket
 from strawberry.asgi import GraphQL
-from strawberry.subscriptions import GRAPHQL_TRANSPORT_WS_PROTOCOL
 
-from quotes import connections, store
+from quotes import connections, store, wire
 from quotes.context import Context
+from quotes.crowd import Crowd
+from quotes.events import Events
 from quotes.feed import open_feed
 from quotes.gate import Gate
 from quotes.health import Health
+from quotes.operations import Streams
 from quotes.schema import schema
+from quotes.selections import Selections
 from quotes.settings import Settings, SettingsError
 from quotes.site import NOT_BUILT, Explored, Site
+from quotes.snapshots import Snapshots
+from quotes.sockets import Sockets
 
 log = structlog.get_logger()
 
-INIT_TIMEOUT = timedelta(seconds=10)  # from a socket's opening to its connection_init
-MAX_OPERATIONS = 100  # at once on one socket
 MAX_MESSAGE = 128 * 1024  # bytes of one message from a client
 PING_INTERVAL = 20.0  # seconds; a client that does not answer within as many is gone
 SHUTDOWN_TIMEOUT = 5  # seconds that open requests have to end
+USER_TIMEOUT = 30_000  # ms that the kernel waits for a peer that acknowledges nothing
 
 
 class Api(GraphQL[Context, None]):
-    """The schema over HTTP and graphql-transport-ws."""
+    """The schema over HTTP, one answer to a request."""
 
     def should_render_graphql_ide(self, request: object) -> bool:
         return False  # ours is served before the API is asked
@@ -57,17 +61,14 @@ def create_app(settings: Settings) -> Starlette:
     site = Site()
     if not site.built:
         log.warning("page_not_built", how=NOT_BUILT.strip())
-    graphql: Any = Api(
-        schema,
-        subscription_protocols=(GRAPHQL_TRANSPORT_WS_PROTOCOL,),
-        connection_init_wait_timeout=INIT_TIMEOUT,
-        max_subscriptions_per_connection=MAX_OPERATIONS,
-        allowed_origins=settings.allowed_origins,
+    http: Any = Explored(Events(Api(schema, subscription_protocols=())), site)
+    sockets: Any = Sockets(
+        origins=settings.allowed_origins, most_operations=settings.max_operations
     )
     return Starlette(
         routes=[
-            Route("/graphql", Explored(graphql, site)),
-            WebSocketRoute("/graphql", graphql),
+            Route("/graphql", http),
+            WebSocketRoute("/graphql", sockets),
             Route("/healthz", _answer(lambda health: _now(health.alive()))),
             Route("/readyz", _answer(Health.ready)),
             *site.routes(),
@@ -78,7 +79,7 @@ def create_app(settings: Settings) -> Starlette:
                 CORSMiddleware,
                 allow_origins=settings.allowed_origins,
                 allow_methods=["GET", "POST"],
-                allow_headers=["content-type"],
+                allow_headers=["content-type", "last-event-id"],
                 max_age=600,
             ),
         ],
@@ -95,12 +96,27 @@ def _lifespan(settings: Settings) -> Callable[[Starlette], Any]:
             sessions = store.sessions_of(engine)
             async with open_feed(sessions, connections.connector(url, name="feed")) as (feed, task):
                 task.add_done_callback(_feed_ended)
-                app.state.context = Context(settings=settings, sessions=sessions, feed=feed)
-                app.state.health = Health(settings, engine, feed, task)
+                app.state.context = Context(
+                    settings=settings,
+                    sessions=sessions,
+                    feed=feed,
+                    snapshots=Snapshots(sessions, feed),
+                )
+                app.state.streams = streams_of(settings, app.state.context)
+                app.state.health = Health(settings, engine, app.state.streams, task)
                 log.info("api_ready", host=settings.host, port=settings.port)
                 yield
 
     return lifespan
+
+
+def streams_of(settings: Settings, context: Context) -> Streams:
+    return Streams(
+        context=context,
+        selections=Selections(),
+        crowd=Crowd(most=settings.max_sockets, most_of_an_address=settings.max_sockets_per_address),
+        ending=asyncio.Event(),
+    )
 
 
 def _feed_ended(task: asyncio.Task[None]) -> None:
@@ -128,20 +144,35 @@ def _answer(
     return answer
 
 
-def server(settings: Settings) -> uvicorn.Server:
+class Server(uvicorn.Server):
+    """uvicorn, which waits for answers under way to end; told first, streams of events end."""
+
+    def __init__(self, config: uvicorn.Config, app: Starlette) -> None:
+        super().__init__(config)
+        self._app = app
+
+    async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
+        self._app.state.streams.ending.set()
+        await super().shutdown(sockets)
+
+
+def server(settings: Settings) -> Server:
     """uvicorn around the application; it listens on the sockets that it is run with."""
-    return uvicorn.Server(
+    app = create_app(settings)
+    return Server(
         uvicorn.Config(
-            create_app(settings),
+            app,
             log_config=None,
-            ws="websockets-sansio",
+            http=wire.Http,
+            ws=wire.WebSocket,
             ws_max_size=MAX_MESSAGE,
             ws_ping_interval=PING_INTERVAL,
             ws_ping_timeout=PING_INTERVAL,
             ws_per_message_deflate=False,  # thrice a connection's memory, for tiny messages
             timeout_graceful_shutdown=SHUTDOWN_TIMEOUT,
             server_header=False,
-        )
+        ),
+        app,
     )
 
 
@@ -153,6 +184,7 @@ def serve(settings: Settings) -> None:
     # uvicorn raises the signal that ended it once more when it is done; for us that is the end.
     for number in (signal.SIGINT, signal.SIGTERM):
         signal.signal(number, lambda *_: sys.exit(0))
+    allow_many_files()
     with listen(settings.host, settings.port) as listener:
         server(settings).run(sockets=[listener])
 
@@ -161,9 +193,18 @@ def listen(host: str, port: int) -> socket.socket:
     """Raises SettingsError where the address cannot be had."""
     family = socket.AF_INET6 if ":" in host else socket.AF_INET
     try:
-        return socket.create_server((host, port), family=family, backlog=2048)
+        listener = socket.create_server((host, port), family=family, backlog=2048)
     except OSError as error:
         raise SettingsError(
             f"Cannot listen on {host}:{port} ({error.strerror}). Set QUOTES_PORT to a free port, "
             "or QUOTES_HOST to an address of this machine."
         ) from None
+    if sys.platform == "linux":  # what is accepted here inherits it
+        listener.setsockopt(socket.IPPROTO_TCP, socket.TCP_USER_TIMEOUT, USER_TIMEOUT)
+    return listener
+
+
+def allow_many_files() -> None:
+    """As many open files as the system lets this user have: a socket is one."""
+    _, most = resource.getrlimit(resource.RLIMIT_NOFILE)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (most, most))

@@ -99,7 +99,7 @@ class CandleSubscription:
         interval: IntervalArgument,
         time_zone: TimeZone = None,
     ) -> AsyncIterator[Candle]:
-        await require_known(info, [ticker])
+        await require_known(info.context, [ticker])
         growing = Growing(info.context.sessions, ticker, interval, clocks(time_zone))
         feed = info.context.feed
         async for candle in follow(growing, feed, await feed.position()):

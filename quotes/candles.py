@@ -195,5 +195,5 @@ class CandleQuery:
             async with info.context.sessions() as session:
                 candles = await read(session, ticker, limits, fill, now)
         if not any(candle.count for candle in candles):
-            await require_known(info, [ticker])
+            await require_known(info.context, [ticker])
         return candles

@@ -116,6 +116,28 @@ def migrate(
 
 
 @app.command()
+def backfill(
+    tickers: Annotated[
+        list[str] | None,
+        typer.Argument(
+            metavar="TICKER...", help="As btc_usd or BTC; all of QUOTES_TICKERS if none."
+        ),
+    ] = None,
+    *,
+    range_: Annotated[
+        str | None,
+        typer.Option("--range", help="One chart alone: 1h, 1d, 2d, 1m (a month), 1y or all."),
+    ] = None,
+) -> None:
+    """Keep the past that the exchange still tells. Safe to stop and to run again.
+
+    The workers do the same for each new ticker by themselves. Needs QUOTES_DATABASE_URL.
+    """
+    words = [*(tickers or []), *([] if range_ is None else [f"--range={range_}"])]
+    _become("workers.backfill", *words, queue=False)
+
+
+@app.command()
 def schema() -> None:
     """Print the GraphQL schema, as schema.graphql holds it."""
     from quotes.schema import sdl
@@ -123,13 +145,14 @@ def schema() -> None:
     sys.stdout.write(sdl())
 
 
-def _become(module: str) -> None:
+def _become(module: str, *words: str, queue: bool = True) -> None:
     """Go on as `module` in this very process: `quotes` does not import `workers`."""
     with _settings_faults_told():
         from quotes.settings import Settings
 
         settings = Settings.load()
         settings.require_database_url()
-        settings.require_redis_url()
+        if queue:
+            settings.require_redis_url()
     sys.stdout.flush()
-    os.execv(sys.executable, [sys.executable, "-P", "-m", module])  # noqa: S606 # the very purpose
+    os.execv(sys.executable, [sys.executable, "-P", "-m", module, *words])  # noqa: S606 # the very purpose

@@ -40,6 +40,12 @@ def connector(
         server_settings={
             "application_name": f"quotes-{name}",
             "statement_timeout": limit,
+            # A host that vanished frees the counter's lock, or the leader's, within half a minute.
+            "idle_in_transaction_session_timeout": limit,
+            "tcp_keepalives_idle": "10",
+            "tcp_keepalives_interval": "5",
+            "tcp_keepalives_count": "3",
+            "tcp_user_timeout": "25000",
             "timezone": "UTC",
         },
     )

@@ -11,6 +11,7 @@ from quotes.feed import Feed
 from quotes.refusals import Code, Refusal, bad_input
 from quotes.scalars import Ticker
 from quotes.settings import Settings
+from quotes.snapshots import Snapshots
 
 MAX_TICKERS = 500  # of one list; the exchange publishes fewer than 300
 
@@ -22,6 +23,7 @@ class Context:
     settings: Settings
     sessions: store.Sessions
     feed: Feed
+    snapshots: Snapshots
 
 
 Info = strawberry.Info[Context, None]
@@ -35,17 +37,17 @@ SomeTickers = Annotated[
 ]
 
 
-async def known_tickers(info: Info) -> list[str]:
+async def known_tickers(context: Context) -> list[str]:
     """Those collected here and those with quotes, in the order of their names."""
-    async with info.context.sessions() as session:
+    async with context.sessions() as session:
         kept = await store.tickers(session)
-    return sorted({*info.context.settings.tickers, *kept})
+    return sorted({*context.settings.tickers, *kept})
 
 
-async def require_known(info: Info, asked: Iterable[str]) -> None:
+async def require_known(context: Context, asked: Iterable[str]) -> None:
     """Raises Refusal where one of the tickers is neither collected nor kept here."""
-    if missing := set(asked) - set(info.context.settings.tickers):
-        missing -= set(await known_tickers(info))
+    if missing := set(asked) - set(context.settings.tickers):
+        missing -= set(await known_tickers(context))
     if missing:
         names = ", ".join(sorted(missing))
         raise Refusal(
@@ -55,11 +57,11 @@ async def require_known(info: Info, asked: Iterable[str]) -> None:
         )
 
 
-async def chosen(info: Info, tickers: list[Ticker] | None) -> list[str]:
+async def chosen(context: Context, tickers: list[Ticker] | None) -> list[str]:
     """The tickers asked for, or all. Raises Refusal for too many and for an unknown one."""
     if tickers is None:
-        return await known_tickers(info)
+        return await known_tickers(context)
     if len(tickers) > MAX_TICKERS:
         raise bad_input(f"At most {MAX_TICKERS} tickers at once; {len(tickers)} were given.")
-    await require_known(info, tickers)
+    await require_known(context, tickers)
     return list(dict.fromkeys(tickers))

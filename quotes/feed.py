@@ -6,13 +6,14 @@ has caught up.
 """
 
 import asyncio
-from collections import deque
-from collections.abc import AsyncIterator, Collection, Sequence
+from collections import defaultdict, deque
+from collections.abc import AsyncGenerator, AsyncIterator, Collection, Sequence
 from contextlib import asynccontextmanager, suppress
 from datetime import UTC, datetime
 from itertools import takewhile
 
 import structlog
+from sqlmodel.ext.asyncio.session import AsyncSession
 
 from quotes import connections, store
 from quotes.models import Quote
@@ -43,7 +44,10 @@ class Feed:
         self._sessions = sessions
         self._connect = connect
         self._bell = asyncio.Event()
-        self._grown = asyncio.Event()  # replaced at each growth, so that all waiters wake at once
+        # Replaced when they are set, so that all who wait wake at once. Followers of one ticker
+        # have one of their own, and sleep through the others' quotes.
+        self._grown = asyncio.Event()
+        self._ticked: defaultdict[str, asyncio.Event] = defaultdict(asyncio.Event)
         self._tail: deque[Quote] = deque()
         self._floor = 0  # every streamed quote after this seq, up to `last`, is in the tail
         self.last: int | None = None  # the high-water seq; None until the database first answered
@@ -75,7 +79,7 @@ class Feed:
 
     async def follow(
         self, after: int, tickers: Collection[str] | None = None
-    ) -> AsyncIterator[Quote]:
+    ) -> AsyncGenerator[Quote, None]:
         """Every streamed quote after seq `after`, in order, once each; then each new one, for ever.
 
         Of `tickers` only, where given. A database that is away is waited for. Raises
@@ -83,21 +87,43 @@ class Feed:
         """
         cursor = after
         while True:
-            last = await self._beyond(cursor)
-            quotes: Sequence[Quote]
-            if cursor >= self._floor:
-                quotes, cursor = self._recent(cursor, tickers), last
-            else:
-                quotes, cursor = await self._older(cursor, last, tickers)
+            quotes, cursor = await self._beyond(cursor, tickers)
             for quote in quotes:
                 yield quote
 
-    async def _beyond(self, cursor: int) -> int:
+    async def sample(
+        self, after: int, interval: float, tickers: Collection[str] | None = None
+    ) -> AsyncGenerator[Quote, None]:
+        """As `follow`, but of each ticker only the newest of what came within `interval` seconds.
+
+        What is skipped lies before what is given, so its cursors go on where `follow`'s would.
+        """
+        cursor = after
+        while True:
+            newest: dict[str, Quote] = {}
+            while not newest or cursor != self.last:
+                quotes, cursor = await self._beyond(cursor, tickers)
+                newest.update((quote.ticker, quote) for quote in quotes)
+            for quote in sorted(newest.values(), key=lambda quote: quote.seq):
+                yield quote
+            await asyncio.sleep(interval)
+
+    async def _beyond(
+        self, cursor: int, tickers: Collection[str] | None
+    ) -> tuple[Sequence[Quote], int]:
+        """What follows the cursor, at most a page of it or the tail, and the cursor after that."""
         while (last := await self.position()) == cursor:
-            await self._grown.wait()
+            await self._growth_of(tickers).wait()
         if last < cursor:
             raise CursorAheadError
-        return last
+        if cursor >= self._floor:
+            return self._recent(cursor, tickers), last
+        return await self._older(cursor, last, tickers)
+
+    def _growth_of(self, tickers: Collection[str] | None) -> asyncio.Event:
+        if tickers is not None and len(tickers) == 1:
+            return self._ticked[next(iter(tickers))]
+        return self._grown
 
     def _recent(self, after: int, tickers: Collection[str] | None) -> list[Quote]:
         newest_first = takewhile(lambda quote: quote.seq > after, reversed(self._tail))
@@ -147,30 +173,38 @@ class Feed:
     async def _catch_up(self) -> None:
         async with self._sessions() as session:
             high = await store.high_water(session)
-            if self.last is None or high < self.last:
-                self._begin(high)
+            if self.last is None or not 0 <= high - self.last <= TAIL:
+                await self._begin(session, high)
             while (last := self.last or 0) < high:
                 quotes = await store.stream(session, after=last, upto=high, limit=PAGE)
                 self._grow(quotes, high if len(quotes) < PAGE else quotes[-1].seq)
         self.read_at = datetime.now(UTC)
 
-    def _begin(self, high: int) -> None:
-        if self.last is not None:
+    async def _begin(self, session: AsyncSession, high: int) -> None:
+        """Start from the newest TAIL quotes, so that all who come back are served from memory.
+
+        At the start, after so long an absence that no more is known, and where the log went back.
+        """
+        if self.last is not None and high < self.last:
             log.error("feed_log_went_back", last=self.last, found=high)
-        self._tail.clear()
-        self._floor = high
-        self._advance(high)
+        newest = await store.stream_end(session, upto=high, limit=TAIL)
+        self._floor = newest[0].seq - 1 if len(newest) == TAIL else 0
+        self._tail = deque(newest)
+        self.last = high
+        self._wake({*self._ticked})
 
     def _grow(self, quotes: Sequence[Quote], upto: int) -> None:
         self._tail.extend(quotes)
         while len(self._tail) > TAIL:
             self._floor = self._tail.popleft().seq
-        self._advance(upto)
+        self.last = upto
+        self._wake({quote.ticker for quote in quotes})
 
-    def _advance(self, last: int) -> None:
-        self.last = last
+    def _wake(self, tickers: Collection[str]) -> None:
+        rung = [self._ticked.pop(ticker) for ticker in tickers if ticker in self._ticked]
         grown, self._grown = self._grown, asyncio.Event()
-        grown.set()
+        for event in (grown, *rung):
+            event.set()
 
     async def _listen(self) -> None:
         while True:

@@ -4,13 +4,14 @@ from datetime import UTC, datetime
 from typing import Annotated, Self
 
 import strawberry
+from sqlmodel.ext.asyncio.session import AsyncSession
 
 from quotes import history, store
 from quotes.context import Info, TickerArgument, require_known
+from quotes.enums import Cause
 from quotes.holes import MINUTE, Hole, holes
 from quotes.pages import span
 from quotes.refusals import bad_input
-from quotes.sources import Cause
 
 MOST = 5_000  # gaps of one answer
 USUAL = 1_000
@@ -92,25 +93,25 @@ class GapQuery:
         if not 1 <= first <= MOST:
             raise bad_input(f"`first` is 1 to {MOST:,} gaps; {first:,} were asked for.")
         asked = span(ticker, None, since, until)
-        found = await read(info.context.sessions, asked, first, datetime.now(UTC))
+        async with info.context.sessions() as session:
+            found = await read(session, asked, first, datetime.now(UTC))
         if not found.present:
-            await require_known(info, [ticker])
+            await require_known(info.context, [ticker])
         return found
 
 
-async def read(sessions: store.Sessions, span: store.Span, most: int, now: datetime) -> Gaps:
+async def read(session: AsyncSession, span: store.Span, most: int, now: datetime) -> Gaps:
     """The gaps among the minutes that begin in the span and are over by `now`."""
     over = _floor(now)
     until = over if span.until is None else min(_ceiling(min(span.until, now)), over)
-    async with sessions() as session:
-        since = span.since
-        if since is None:
-            oldest = await store.oldest(session, [span.ticker])
-            since = oldest[0].minute if oldest else until
-        since = min(_ceiling(min(since, now)), until)
-        hours = await history.holed(session, span.ticker, since, until)
-        found = holes(hours, since, until)
-        causes = await history.causes(session, span.ticker, found[:most])
+    since = span.since
+    if since is None:
+        oldest = await store.oldest(session, [span.ticker])
+        since = oldest[0].minute if oldest else until
+    since = min(_ceiling(min(since, now)), until)
+    hours = await history.holed(session, span.ticker, since, until)
+    found = holes(hours, since, until)
+    causes = await history.causes(session, span.ticker, found[:most])
     expected = (until - since) // MINUTE
     missing = sum(hole.minutes for hole in found if not hole.repaired)
     return Gaps(

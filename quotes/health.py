@@ -7,7 +7,7 @@ from typing import Any
 from sqlalchemy.ext.asyncio import AsyncEngine
 
 from quotes import migrations, models, revisions, store
-from quotes.feed import Feed
+from quotes.operations import Streams
 from quotes.settings import Settings
 from quotes.types import STALE_AFTER
 
@@ -19,12 +19,13 @@ class Health:
     """The checks of one web process."""
 
     def __init__(
-        self, settings: Settings, engine: AsyncEngine, feed: Feed, task: asyncio.Task[None]
+        self, settings: Settings, engine: AsyncEngine, streams: Streams, task: asyncio.Task[None]
     ) -> None:
         self._settings = settings
         self._engine = engine
         self._sessions = store.sessions_of(engine)
-        self._feed = feed
+        self._feed = streams.context.feed
+        self._crowd = streams.crowd
         self._task = task
 
     def alive(self) -> dict[str, Any]:
@@ -33,7 +34,11 @@ class Health:
 
     async def ready(self) -> dict[str, Any]:
         """Whether queries and streams can be served. A stale ticker is told, and stops nothing."""
-        report: dict[str, Any] = {"feed": self._feed_state()}
+        report: dict[str, Any] = {
+            "feed": self._feed_state(),
+            "connections": self._crowd.connections,
+            "subscriptions": self._crowd.subscriptions,
+        }
         try:
             async with asyncio.timeout(CHECK_TIMEOUT):
                 report["migrations"] = await self._migrations()

@@ -39,7 +39,7 @@ def holes(hours: Iterable[Presence], since: datetime, until: datetime) -> list[H
     and not the last that has any.
     """
     found: list[Hole] = []
-    for hole in _raw(hours, since.replace(minute=0), until):
+    for hole in _raw(hours, hour_of(since), until):
         start, end = max(hole.since, since), min(hole.until, until)
         if start >= end:
             continue
@@ -89,3 +89,8 @@ def minutes(holes: Iterable[Hole]) -> set[datetime]:
         if not hole.repaired
         for at in range(hole.minutes)
     }
+
+
+def hour_of(moment: datetime) -> datetime:
+    """The beginning of its hour, in UTC."""
+    return moment.replace(minute=0, second=0, microsecond=0)

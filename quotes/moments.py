@@ -92,7 +92,7 @@ class MomentQuery:
         async with info.context.sessions() as session:
             quote = await nearest(session, ticker, at, direction, max_distance)
         if quote is None:
-            await require_known(info, [ticker])
+            await require_known(info.context, [ticker])
             return None
         return Quote.of(quote, datetime.now(UTC))
 
@@ -114,7 +114,7 @@ class MomentQuery:
                 since = newest[0].minute - window
                 base = await nearest(session, ticker, since, Direction.BEFORE, patience(window))
         if not newest:
-            await require_known(info, [ticker])
+            await require_known(info.context, [ticker])
             return None
         return _change(newest[0], base, window)
 

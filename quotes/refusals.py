@@ -19,6 +19,7 @@ class Code(StrEnum):
     BAD_INPUT = "BAD_INPUT"  # mend the request; the message says how
     UNKNOWN_TICKER = "UNKNOWN_TICKER"  # neither collected nor kept here; see `tickers`
     STALE_PRICE = "STALE_PRICE"  # older than `maxAge`; the extensions tell the last one and why
+    TOO_MANY = "TOO_MANY"  # as much as one client may have at once; the message says of what
     UNAVAILABLE = "UNAVAILABLE"  # our database is away; try again
     INTERNAL = "INTERNAL"  # our fault; it is in our log
 

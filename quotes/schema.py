@@ -1,18 +1,32 @@
 """The GraphQL schema: what can be asked. A resolver checks, asks the store, maps the rows."""
 
-from collections.abc import AsyncIterator, Collection, Sequence
+import asyncio
+from collections.abc import AsyncGenerator, AsyncIterator, Iterator
+from contextlib import aclosing, suppress
 from datetime import UTC, date, datetime, timedelta
 from functools import partial
-from typing import Annotated
+from typing import Annotated, Any
 
 import strawberry
-from strawberry.extensions import MaxTokensLimiter
+from graphql import GraphQLError
+from graphql.execution.executor import Executor as CoreExecutor
+from strawberry.extensions import MaxTokensLimiter, ParserCache, ValidationCache
 from strawberry.schema.config import StrawberryConfig
+from strawberry.schema.schema import StrawberryGraphQLCoreExecutionContext
 
 from quotes import cursors, freshness, models, pages, store, types
 from quotes.candle_updates import CandleSubscription
 from quotes.candles import CandleQuery
-from quotes.context import Info, SomeTickers, TickerArgument, chosen, known_tickers, require_known
+from quotes.context import (
+    Context,
+    Info,
+    SomeTickers,
+    TickerArgument,
+    chosen,
+    known_tickers,
+    require_known,
+)
+from quotes.cost import Cost
 from quotes.feed import CursorAheadError, Feed
 from quotes.gaps import GapQuery
 from quotes.moments import MomentQuery
@@ -21,6 +35,7 @@ from quotes.scalars import SCALARS, Ticker
 from quotes.series import SeriesQuery
 
 MAX_TOKENS = 1_000  # of one document; the explorer's own introspection takes some 350
+MAX_INTERVAL = 3_600  # seconds between two quotes of a ticker, for who wants few
 
 
 @strawberry.type(description='What can be asked. `latestPrice(ticker: "BTC")` is a start.')
@@ -71,7 +86,7 @@ class Query(CandleQuery, SeriesQuery, GapQuery, MomentQuery):
         page = pages.page(pages.span(ticker, date, since, until), first, after, last, before)
         quotes = await pages.read(info.context.sessions, page)
         if not quotes:
-            await require_known(info, [ticker])
+            await require_known(info.context, [ticker])
         now = datetime.now(UTC)
         return types.QuoteConnection(
             nodes=[types.Quote.of(quote, now) for quote in quotes],
@@ -103,7 +118,7 @@ class Query(CandleQuery, SeriesQuery, GapQuery, MomentQuery):
             quotes = await store.newest(session, [ticker])
             failures = await store.last_failures(session, [ticker]) if max_age else []
         if not quotes:
-            await require_known(info, [ticker])
+            await require_known(info.context, [ticker])
         quote = types.Quote.of(quotes[0], datetime.now(UTC)) if quotes else None
         if max_age is not None:
             freshness.require(ticker, quote, failures, max_age)
@@ -113,7 +128,7 @@ class Query(CandleQuery, SeriesQuery, GapQuery, MomentQuery):
         description="The newest quote of each ticker that has one, in the order of their names."
     )
     async def latest_prices(self, info: Info, tickers: SomeTickers = None) -> list[types.Quote]:
-        names = await chosen(info, tickers)
+        names = await chosen(info.context, tickers)
         async with info.context.sessions() as session:
             quotes = await store.newest(session, names)
         now = datetime.now(UTC)
@@ -125,7 +140,7 @@ class Query(CandleQuery, SeriesQuery, GapQuery, MomentQuery):
         description="Every ticker collected here or with quotes, in the order of their names."
     )
     async def tickers(self, info: Info) -> list[types.TickerInfo]:
-        names = await known_tickers(info)
+        names = await known_tickers(info.context)
         async with info.context.sessions() as session:
             first = {quote.ticker: quote for quote in await store.oldest(session, names)}
             last = {quote.ticker: quote for quote in await store.newest(session, names)}
@@ -144,7 +159,9 @@ class Query(CandleQuery, SeriesQuery, GapQuery, MomentQuery):
         ]
 
 
-@strawberry.type(description="What can be followed, over graphql-transport-ws.")
+@strawberry.type(
+    description="What can be followed, over graphql-transport-ws and server-sent events."
+)
 class Subscription(CandleSubscription):
     @strawberry.subscription(
         description=(
@@ -162,45 +179,73 @@ class Subscription(CandleSubscription):
             str | None,
             strawberry.argument(description="The `cursor` of the last quote that was seen."),
         ] = None,
+        min_interval: Annotated[
+            int | None,
+            strawberry.argument(
+                description=(
+                    "For dashboards: at most one quote of each ticker in so many seconds, always "
+                    f"the newest; what came between is skipped. 1 to {MAX_INTERVAL:,}. All quotes "
+                    "if left out."
+                )
+            ),
+        ] = None,
     ) -> AsyncIterator[types.Quote]:
-        feed = info.context.feed
-        wanted = None if tickers is None else frozenset(await chosen(info, tickers))
-        if after is None:
-            begin, snapshot = await snapshot_of(info, wanted)
-            for quote in snapshot:
+        quotes = updates(info.context, tickers, after, min_interval)
+        async with aclosing(quotes):
+            async for quote in quotes:
                 yield types.Quote.of(quote, datetime.now(UTC))
-        else:
-            begin = cursors.seq_of(after)
-        await reach(feed, begin)
-        async for quote in feed.follow(begin, wanted):
-            yield types.Quote.of(quote, datetime.now(UTC))
 
 
-async def snapshot_of(
-    info: Info, tickers: Collection[str] | None
-) -> tuple[int, Sequence[models.Quote]]:
-    """The end of the log, and the newest quote of each ticker up to there and not beyond.
-
-    What comes beyond comes live, so cursors never go back and the two join without a seam.
-    """
-    names = await known_tickers(info) if tickers is None else tickers
-    async with info.context.sessions() as session:
-        end = await store.high_water(session)
-        return end, await store.newest(session, names, upto=end)
-
-
-async def reach(feed: Feed, seq: int) -> None:
-    """Raises Refusal for a cursor that the stream has not come to.
-
-    Raises TimeoutError where the database could not be read yet.
-    """
+async def updates(
+    context: Context,
+    tickers: list[Ticker] | None = None,
+    after: str | None = None,
+    min_interval: int | None = None,
+) -> AsyncGenerator[models.Quote, None]:
+    """What `priceUpdates` carries, as rows. Raises Refusal, and of `store.LOST` at its start."""
+    if min_interval is not None and not 1 <= min_interval <= MAX_INTERVAL:
+        raise bad_input(f"`minInterval` is 1 to {MAX_INTERVAL:,} seconds, not {min_interval}.")
+    wanted = None if tickers is None else frozenset(await chosen(context, tickers))
+    if after is None:
+        begin, snapshot = await context.snapshots.now(wanted)
+        for quote in snapshot:
+            yield quote
+        if snapshot and min_interval is not None:
+            await asyncio.sleep(min_interval)
+    else:
+        begin = cursors.seq_of(after)
+    quotes = _from(context.feed, begin, wanted, min_interval)
     try:
-        await feed.reach(seq)
+        await context.feed.reach(begin)
+        async with aclosing(quotes):
+            async for quote in quotes:
+                yield quote
     except CursorAheadError:
         raise bad_input(
             "`after` is a cursor from the future: this stream has not come that far. Leave it out "
             "to begin with the newest quotes."
         ) from None
+
+
+def _from(
+    feed: Feed, begin: int, tickers: frozenset[str] | None, min_interval: int | None
+) -> AsyncGenerator[models.Quote, None]:
+    if min_interval is None:
+        return feed.follow(begin, tickers)
+    return feed.sample(begin, min_interval, tickers)
+
+
+class Executor(StrawberryGraphQLCoreExecutionContext):
+    """graphql-core's executor, without what it keeps of each event until a subscription ends.
+
+    Its executors of one subscription's events share a dict keyed by the ids of lists that live as
+    long as their event, so that it only ever grows (3.3.1 and 3.3.2: 1-13 KB an event).
+    """
+
+    def build_per_event_executor(self, payload: Any) -> CoreExecutor[Any]:
+        executor = super().build_per_event_executor(payload)
+        executor._relevant_sub_fields = {}  # noqa: SLF001  # it has no other way in
+        return executor
 
 
 class Limits(MaxTokensLimiter):
@@ -210,10 +255,20 @@ class Limits(MaxTokensLimiter):
         super().__init__(max_token_count=MAX_TOKENS)
 
 
+class Parsed(ParserCache):
+    """Parses a document once; one that cannot be is left to the usual way, which says why."""
+
+    def on_parse(self) -> Iterator[None]:
+        with suppress(GraphQLError, RecursionError):
+            next(super().on_parse())
+        yield
+
+
 schema = strawberry.Schema(
     query=Query,
     subscription=Subscription,
-    extensions=[Limits, Refusals],
+    extensions=[Limits, Parsed, ValidationCache, Cost, Refusals],
+    execution_context_class=Executor,
     config=StrawberryConfig(scalar_map=SCALARS),
 )
 

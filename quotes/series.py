@@ -1,6 +1,6 @@
 """A ticker's prices as columns for a chart, thinned out without losing an extreme."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from datetime import datetime, timedelta
 from decimal import Decimal
 from operator import itemgetter
@@ -11,8 +11,7 @@ from sqlmodel.ext.asyncio.session import AsyncSession
 
 from quotes import cursors, history, store
 from quotes.context import Info, TickerArgument, require_known
-from quotes.holes import HOUR, MINUTE
-from quotes.models import Hour
+from quotes.holes import HOUR, MINUTE, hour_of
 from quotes.pages import span
 from quotes.refusals import bad_input
 from quotes.scalars import Timestamp
@@ -76,17 +75,17 @@ def _outermost(points: Sequence[Point]) -> list[Point]:
     return sorted({points[0], max(points, key=price), min(points, key=price), points[-1]})
 
 
-def corners(hour: Hour) -> Iterator[Point]:
+def corners(turns: history.Turns) -> list[Point]:
     """The hour's first, highest, lowest and last quote, each once and in order."""
-    first = (hour.minutes & -hour.minutes).bit_length() - 1
-    last = hour.minutes.bit_length() - 1
-    yield from sorted(
+    first = (turns.minutes & -turns.minutes).bit_length() - 1
+    last = turns.minutes.bit_length() - 1
+    return sorted(
         {
-            (hour.hour + first * MINUTE, hour.open),
-            (hour.high_at, hour.high),
-            (hour.low_at, hour.low),
-            (hour.hour + last * MINUTE, hour.close),
-        }
+            turns.hour + first * MINUTE: turns.open,
+            turns.high_at: turns.high,
+            turns.low_at: turns.low,
+            turns.hour + last * MINUTE: turns.close,
+        }.items()
     )
 
 
@@ -123,7 +122,7 @@ class SeriesQuery:
             end = await store.high_water(session)
             points, count = await read(session, asked)
         if not points:
-            await require_known(info, [ticker])
+            await require_known(info.context, [ticker])
         points = thinned(points, max_points)
         return Series(
             times=[Timestamp(int(minute.timestamp())) for minute, _ in points],
@@ -153,13 +152,9 @@ async def read(session: AsyncSession, span: store.Span) -> tuple[list[Point], in
 async def _coarse(
     session: AsyncSession, ticker: str, since: datetime, until: datetime
 ) -> tuple[list[Point], int]:
-    begin, end = _hour(since + HOUR - RESOLUTION), _hour(until)
+    begin, end = hour_of(since + HOUR - RESOLUTION), hour_of(until)
     before = await history.prices(session, ticker, since, begin)
-    hours = await history.hours(session, ticker, begin, end)
+    hours = await history.turns(session, ticker, begin, end)
     after = await history.prices(session, ticker, end, until)
     points = [*before, *(point for hour in hours for point in corners(hour)), *after]
     return points, len(before) + sum(hour.count for hour in hours) + len(after)
-
-
-def _hour(moment: datetime) -> datetime:
-    return moment.replace(minute=0, second=0, microsecond=0)

@@ -77,6 +77,9 @@ class Settings(BaseSettings):
     host: str = "127.0.0.1"
     port: int = Field(default=8000, ge=1, le=65535)
     allowed_origins: Annotated[tuple[str, ...], NoDecode] = ()
+    max_sockets: int = Field(default=10_000, ge=1)
+    max_sockets_per_address: int = Field(default=500, ge=1)
+    max_operations: int = Field(default=100, ge=1)
     log_format: Literal["console", "json"] = Field(
         default_factory=lambda: "console" if sys.stderr.isatty() else "json"
     )

@@ -22,6 +22,25 @@ class Tick:
     observed_at: datetime  # aware UTC, by the exchange's own clock
 
 
+@dataclass(frozen=True, slots=True)
+class Point:
+    """One point of an exchange's chart: the average price of the chart's step around a moment."""
+
+    at: datetime  # aware UTC, by the exchange's own clock
+    price: Decimal  # finite, above zero, the exchange's own digits
+
+
+class Range(StrEnum):
+    """How much of the past a chart holds, up to now; the finest first."""
+
+    HOUR = "1h"
+    DAY = "1d"
+    TWO_DAYS = "2d"
+    MONTH = "1m"
+    YEAR = "1y"
+    ALL = "all"
+
+
 class Cause(StrEnum):
     """Why a ticker has no quote for a minute."""
 
@@ -67,6 +86,10 @@ class Source(Protocol):
 
     async def tick(self, ticker: str) -> Tick:
         """The price now. Raises SourceError where none can be had."""
+        ...
+
+    async def index_chart(self, ticker: str, span: Range) -> list[Point]:
+        """The chart's points, oldest first. Raises SourceError where none can be had."""
         ...
 
 

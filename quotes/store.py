@@ -7,18 +7,18 @@ from collections.abc import AsyncIterator, Iterable, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from datetime import datetime
+from functools import cache
+from operator import attrgetter
 from typing import TypeVar
 
 from sqlalchemy import (
     ARRAY,
     BigInteger,
-    ColumnElement,
     DateTime,
     Numeric,
     Text,
     bindparam,
     func,
-    literal,
     text,
     true,
 )
@@ -32,6 +32,7 @@ from sqlmodel.ext.asyncio.session import AsyncSession
 from sqlmodel.sql.expression import SelectOfScalar
 
 from quotes import connections, rollup
+from quotes.holes import hour_of
 from quotes.models import Failure, HighWater, Origin, Quote
 
 Sessions = async_sessionmaker[AsyncSession]
@@ -119,7 +120,7 @@ async def keep(session: AsyncSession, arrived: Sequence[Quote]) -> int:
         },
     )
     if inserted.rowcount:
-        touched = {(quote.ticker, quote.minute.replace(minute=0)) for quote in arrived}
+        touched = {(quote.ticker, hour_of(quote.minute)) for quote in arrived}
         await rollup.refresh(session, touched)
         parameters = {"seq": last + inserted.rowcount, "channel": DOORBELL}
         await connection.execute(_ADVANCE, parameters)
@@ -175,43 +176,54 @@ async def stream(
     return (await session.exec(query)).all()
 
 
-def _one_each(
-    model: type[Row], tickers: Iterable[str], *where: ColumnElement[bool], newest: bool
-) -> tuple[SelectOfScalar[Row], type[Row]]:
-    """Of each ticker its row with the newest or oldest minute: one step down the key for each."""
-    array = literal(list(tickers), ARRAY(Text))
+async def stream_end(session: AsyncSession, *, upto: int, limit: int) -> Sequence[Quote]:
+    """The last `limit` streamed quotes with seq <= upto, in order."""
+    query = (
+        select(Quote)
+        .where(col(Quote.seq) <= upto, col(Quote.origin) != Origin.BACKFILLED)
+        .order_by(col(Quote.seq).desc())
+        .limit(limit)
+    )
+    return (await session.exec(query)).all()[::-1]
+
+
+@cache  # building a statement costs more than running it
+def _one_each(model: type[Row], *, newest: bool, bounded: bool = False) -> SelectOfScalar[Row]:
+    """Of each of :tickers its row with the newest or oldest minute, of those with seq <= :upto.
+
+    One step down the key for each ticker, however many rows it has.
+    """
+    array = bindparam("tickers", type_=ARRAY(Text))
     asked = func.unnest(array).table_valued("ticker", name="asked").render_derived()
     minute = col(model.minute)
-    one = (
-        select(model)
-        .where(col(model.ticker) == asked.c.ticker, *where)
-        .order_by(minute.desc() if newest else minute.asc())
-        .limit(1)
-        .lateral("one")
-    )
-    row = aliased(model, one)
-    return select(row).select_from(asked).join(one, true()), row
+    one = select(model).where(col(model.ticker) == asked.c.ticker)
+    if bounded:
+        one = one.where(col(Quote.seq) <= bindparam("upto", type_=BigInteger))
+    order = minute.desc() if newest else minute.asc()
+    row = aliased(model, one.order_by(order).limit(1).lateral("one"))
+    return select(row).select_from(asked).join(row, true())
 
 
 async def newest(
     session: AsyncSession, tickers: Iterable[str], *, upto: int | None = None
 ) -> Sequence[Quote]:
     """The newest quote of each ticker that has one, in the order of seq; none above `upto`."""
-    bound = () if upto is None else (col(Quote.seq) <= upto,)
-    query, quote = _one_each(Quote, tickers, *bound, newest=True)
-    return (await session.exec(query.order_by(col(quote.seq)))).all()
+    query = _one_each(Quote, newest=True, bounded=upto is not None)
+    parameters = {"tickers": list(tickers), "upto": upto}
+    quotes = (await session.exec(query, params=parameters)).all()
+    return sorted(quotes, key=attrgetter("seq"))
 
 
 async def oldest(session: AsyncSession, tickers: Iterable[str]) -> Sequence[Quote]:
     """The oldest quote of each ticker that has one."""
-    query, _ = _one_each(Quote, tickers, newest=False)
-    return (await session.exec(query)).all()
+    query = _one_each(Quote, newest=False)
+    return (await session.exec(query, params={"tickers": list(tickers)})).all()
 
 
 async def last_failures(session: AsyncSession, tickers: Iterable[str]) -> Sequence[Failure]:
     """The failure with the newest minute of each ticker that ever failed."""
-    query, _ = _one_each(Failure, tickers, newest=True)
-    return (await session.exec(query)).all()
+    query = _one_each(Failure, newest=True)
+    return (await session.exec(query, params={"tickers": list(tickers)})).all()
 
 
 # Hops from each ticker to the next over the key: as many steps as tickers, however many quotes.

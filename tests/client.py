@@ -62,11 +62,21 @@ class Client:
         async with self.http.get(f"{self.url}{path}") as response:
             return response.status, await response.json()
 
+    def socket(self, *protocols: str) -> Any:
+        """A WebSocket, to be entered, on which nothing has been said yet."""
+        return self.http.ws_connect(f"{self.url}/graphql", protocols=protocols or (PROTOCOL,))
+
+    @asynccontextmanager
+    async def conversation(self) -> AsyncIterator[aiohttp.ClientWebSocketResponse]:
+        """A WebSocket whose connection_init was acknowledged."""
+        async with self.socket() as socket:
+            await socket.send_json({"type": "connection_init"})
+            assert await socket.receive_json(timeout=20) == {"type": "connection_ack"}
+            yield socket
+
     @asynccontextmanager
     async def subscription(self, query: str, **variables: object) -> AsyncIterator[Subscription]:
-        async with self.http.ws_connect(f"{self.url}/graphql", protocols=[PROTOCOL]) as socket:
-            await socket.send_json({"type": "connection_init"})
-            assert (await socket.receive_json(timeout=20))["type"] == "connection_ack"
+        async with self.conversation() as socket:
             payload = {"query": query, "variables": variables}
             await socket.send_json({"id": "1", "type": "subscribe", "payload": payload})
             yield Subscription(socket)

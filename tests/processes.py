@@ -56,16 +56,17 @@ def worker(settings: Settings) -> Any:
 
 def send(settings: Settings, minute: datetime, *tickers: str) -> None:
     """The message that the scheduler's tick turns into."""
+    _enqueue(settings, "collect", minute.isoformat(), list(tickers or settings.tickers))
+
+
+def send_mend(settings: Settings) -> None:
+    """The scheduler's other message."""
+    _enqueue(settings, "mend")
+
+
+def _enqueue(settings: Settings, actor: str, *args: object) -> None:
     with redis.Redis.from_url(settings.require_redis_url()) as client:
         broker = RedisBroker(client=client, middleware=[], namespace=namespace(settings))  # type: ignore[no-untyped-call]
         broker.declare_queue("default")
-        names = list(tickers or settings.tickers)
-        broker.enqueue(
-            Message(
-                queue_name="default",
-                actor_name="collect",
-                args=(minute.isoformat(), names),
-                kwargs={},
-                options={},
-            )
-        )
+        message = Message(queue_name="default", actor_name=actor, args=args, kwargs={}, options={})
+        broker.enqueue(message)

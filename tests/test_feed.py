@@ -1,4 +1,5 @@
 import asyncio
+import tracemalloc
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import aclosing
 
@@ -182,3 +183,61 @@ async def test_a_feed_that_starts_before_its_database_waits_for_it(
 
         assert await waiting == 0
         assert not task.done()
+
+
+async def test_a_feed_begins_with_the_newest_quotes_in_memory(
+    sessions: store.Sessions, settings: Settings, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(feed, "TAIL", 10)
+    await keep(sessions, *(quote(at=at) for at in range(100)))
+    connect = connections.connector(settings.require_database_url(), name="feed")
+    async with open_feed(sessions, connect) as (running, _):
+        await running.position()
+        connection = await asyncpg.connect(settings.require_database_url())
+        await connection.execute("DELETE FROM quotes")  # so that only memory can tell
+        await connection.close()
+
+        assert [each.seq for each in await take(running, 10, after=90)] == list(range(91, 101))
+
+
+async def test_followers_find_no_seam_wherever_they_begin_beside_the_tail_s_edge(
+    running: Feed, sessions: store.Sessions, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(feed, "TAIL", 10)
+    monkeypatch.setattr(feed, "PAGE", 4)
+    await keep(sessions, *(quote(at=at) for at in range(30)))
+    await running.reach(30)
+    followers = [asyncio.create_task(take(running, 50 - after, after=after)) for after in range(31)]
+
+    for at in range(30, 50):
+        await keep(sessions, quote(at=at))
+
+    for after, follower in enumerate(followers):
+        assert [each.seq for each in await follower] == list(range(after + 1, 51))
+
+
+async def test_a_hundred_thousand_quotes_are_replayed_a_page_at_a_time(
+    running: Feed, settings: Settings
+) -> None:
+    connection = await asyncpg.connect(settings.require_database_url())
+    await connection.execute(
+        "INSERT INTO quotes SELECT 't_usd', timestamptz '2020-01-01Z' + n * interval '1 minute', "
+        "n, now(), 'demo', 'LIVE', n FROM generate_series(1, 100000) n"
+    )
+    await connection.execute("UPDATE high_water SET seq = 100000")
+    await connection.close()
+    await running.reach(100_000)
+    expected = 0
+    peak = 0
+    tracemalloc.start()
+    async with aclosing(running.follow(0)) as quotes:
+        async for each in quotes:
+            expected += 1
+            assert each.seq == expected
+            if expected % 5_000 == 0:
+                peak = max(peak, tracemalloc.get_traced_memory()[0])
+            if expected == 100_000:
+                break
+    tracemalloc.stop()
+
+    assert peak < 20_000_000  # bytes; all of them would be some 200 MB

@@ -126,7 +126,8 @@ async def test_a_month_s_candles_and_gaps_equal_those_reckoned_in_plain_python(
         for name in INTERVALS:
             expected = plain.candles(own, lambda at, name=name: start_of(name, at))
             assert await read_all(sessions, ticker, name) == expected, (ticker, name)
-        told = await gaps.read(sessions, store.Span(ticker, BEGIN, END), 1_000_000, NOW)
+        async with sessions() as session:
+            told = await gaps.read(session, store.Span(ticker, BEGIN, END), 1_000_000, NOW)
         missing = plain.gaps((each.minute for each in own), BEGIN, END)
         assert [(gap.since, gap.until) for gap in told.nodes if not gap.repaired] == missing
         assert (told.expected, told.present) == (MONTH, len(own))
@@ -195,7 +196,9 @@ async def test_ranges_that_touch_share_nothing_and_lose_nothing(
             return await candles.read(session, ticker, bounds, Fill.NULL, NOW)
 
     async def minutes(since: datetime, until: datetime) -> int:
-        return (await gaps.read(sessions, store.Span(ticker, since, until), 1_000, NOW)).present
+        async with sessions() as session:
+            found = await gaps.read(session, store.Span(ticker, since, until), 1_000, NOW)
+        return found.present
 
     whole = await read(first, last)
     assert await read(first, middle) + await read(middle, last) == whole

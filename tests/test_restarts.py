@@ -10,7 +10,7 @@ import pytest
 import redis.asyncio
 from client import serving
 from processes import namespace, running, send, worker
-from rows import NOON, keep, kept, log, minute, names, quote, wait
+from rows import NOON, keep, kept, log, minute, names, quote, until, wait
 
 from quotes import migrations, store
 from quotes.machine.embedded import Postgres, Valkey
@@ -20,6 +20,8 @@ from workers.demo import Exchange, serve
 
 # What is committed outlives the server's processes; without fsync, not the machine's power.
 DURABLE = {"fsync": "off"}
+
+PERIODIC = 2  # actors that the clock sends a message to each minute
 
 UPDATES = "subscription ($after: String) { priceUpdates(after: $after) { cursor } }"
 
@@ -98,10 +100,7 @@ async def test_a_worker_keeps_what_it_fetched_while_postgresql_was_away(
                 exchange.clock = lambda at=at: minute(at) + timedelta(seconds=2)
                 asked = exchange.asked["btc_usd"]
                 send(own, minute(at))
-                await wait(
-                    lambda: asyncio.sleep(0, exchange.asked["btc_usd"]),
-                    lambda found, asked=asked: found > asked,
-                )
+                await until(lambda asked=asked: exchange.asked["btc_usd"] > asked)
                 await postgres.start()
                 await kept(sessions, 2 * (at + 1))
 
@@ -165,7 +164,7 @@ async def test_of_two_schedulers_one_leads_and_the_other_takes_over(
 
 
 async def ticks(settings: Settings, count: int) -> None:
-    """Wait until so many of the clock's messages are in the queue; a scheduler that takes over
+    """Wait until the clock has sent its messages so many times; a scheduler that takes over
     fires once for the minute under way."""
 
     async def length() -> int:
@@ -175,4 +174,4 @@ async def ticks(settings: Settings, count: int) -> None:
             except redis.asyncio.RedisError:
                 return 0
 
-    await wait(length, lambda found: found >= count)
+    await wait(length, lambda found: found >= count * PERIODIC)

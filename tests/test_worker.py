@@ -1,6 +1,5 @@
 """Worker processes on a real broker, a real database and the stand-in exchange."""
 
-import asyncio
 import csv
 import socket
 from collections.abc import AsyncIterator
@@ -12,7 +11,7 @@ from pathlib import Path
 import pytest
 from client import serving
 from processes import send, worker
-from rows import kept, log, minute, names, wait
+from rows import kept, log, minute, names, until, wait
 
 from quotes import store
 from quotes.models import Failure
@@ -106,7 +105,7 @@ async def test_a_killed_worker_s_message_is_taken_up_by_another(
     exchange.faults["btc_usd"] = Fault.TIMEOUT
     async with worker(here) as first:
         send(here, minute(0), "btc_usd")
-        await wait(lambda: asyncio.sleep(0, exchange.asked["btc_usd"]), bool)
+        await until(lambda: exchange.asked["btc_usd"] > 0)
         first.kill()
         await first.wait()
     exchange.faults.clear()

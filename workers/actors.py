@@ -7,8 +7,9 @@ import dramatiq
 from dramatiq.middleware import CurrentMessage
 from periodiq import cron
 
+from quotes import store
 from quotes import tickers as names
-from workers import collecting
+from workers import collecting, mending
 from workers.broker import process, settings
 
 # Ages, limits and backoffs are in milliseconds.
@@ -43,3 +44,14 @@ async def collect(minute: str, tickers: list[str], attempt: int = 1) -> None:
                 args=(minute, [missed.ticker], attempt + 1),
                 delay=round(delay * 1000),
             )
+
+
+@dramatiq.actor(
+    periodic=cron("* * * * *"), max_age=60_000, time_limit=600_000, max_retries=0, throws=store.LOST
+)
+async def mend() -> None:
+    """Fill what is missing. The next minute's message tries again; a long one is not run twice."""
+    if not process.mending.locked():
+        async with process.mending:
+            now = datetime.now(UTC)
+            await mending.mend(settings.tickers, process.source, process.sessions, now=now)

@@ -8,13 +8,15 @@ import aiohttp
 from quotes.sources import (
     TESTNET_HOST,
     Cause,
+    Point,
+    Range,
     SourceError,
     Tick,
     host_of,
     is_loopback,
     name_of,
 )
-from workers.deribit_answers import MAX_BODY, read_tick, words
+from workers.deribit_answers import MAX_BODY, MAX_CHART, read_chart, read_tick, words
 
 # Calls have been seen to hang for ever; the whole of one fits several times into its minute.
 # `connect` stays open: it would count the wait for a connection, so that tickers which hang would
@@ -57,14 +59,19 @@ class Deribit:
         return self._name
 
     async def tick(self, ticker: str) -> Tick:
-        status, body = await self._ask(ticker, "get_index_price", index_name=ticker)
+        status, body = await self._ask(ticker, "get_index_price", MAX_BODY, index_name=ticker)
         return read_tick(ticker, status, body, testnet=self._testnet)
 
-    async def _ask(self, ticker: str, method: str, **params: str) -> tuple[int, bytes]:
+    async def index_chart(self, ticker: str, span: Range) -> list[Point]:
+        asked = {"index_name": ticker, "range": span.value}
+        status, body = await self._ask(ticker, "get_index_chart_data", MAX_CHART, **asked)
+        return read_chart(ticker, status, body, testnet=self._testnet)
+
+    async def _ask(self, ticker: str, method: str, most: int, **params: str) -> tuple[int, bytes]:
         url = f"{self._base_url}/public/{method}"
         try:
             async with self._http.get(url, params=params, allow_redirects=False) as response:
-                return response.status, await _bounded(response.content)
+                return response.status, await _bounded(response.content, most)
         except TimeoutError as error:
             message = f"{ticker}: {self._authority} did not answer in time."
             raise SourceError(Cause.TIMEOUT, message) from error
@@ -80,11 +87,11 @@ class Deribit:
             raise SourceError(Cause.BAD_ANSWER, message) from error
 
 
-async def _bounded(content: aiohttp.StreamReader) -> bytes:
-    """All of it, or a little over MAX_BODY: unpacked piece by piece, so a bomb stays small."""
+async def _bounded(content: aiohttp.StreamReader, most: int) -> bytes:
+    """All of it, or a little over `most` bytes: unpacked piece by piece, so a bomb stays small."""
     body = bytearray()
     async for piece in content.iter_any():
         body += piece
-        if len(body) > MAX_BODY:
+        if len(body) > most:
             break
     return bytes(body)

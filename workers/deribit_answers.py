@@ -7,9 +7,10 @@ from decimal import Decimal, InvalidOperation
 from http import HTTPStatus
 from typing import Any
 
-from quotes.sources import Cause, Retry, SourceError, Tick
+from quotes.sources import Cause, Point, Retry, SourceError, Tick
 
-MAX_BODY = 1 << 20  # a price answer takes 200 bytes, a year's chart well under this
+MAX_BODY = 1 << 20  # bytes; a price answer takes 200
+MAX_CHART = 8 << 20  # bytes; ten years of hourly points, or half a year's minutes, fit twice over
 
 MAX_DIGITS = 40  # the most ever seen are 17
 MAX_EXPONENT = 30
@@ -58,7 +59,32 @@ def read_tick(ticker: str, status: int, body: bytes, *, testnet: bool) -> Tick:
     return Tick(ticker, _price(ticker, result["index_price"]), _observed_at(ticker, answer))
 
 
-def _success(ticker: str, status: int, body: bytes, *, testnet: bool) -> dict[str, Any]:
+def read_chart(ticker: str, status: int, body: bytes, *, testnet: bool) -> list[Point]:
+    """Whatever the bytes are: points in the order of time, or SourceError.
+
+    A point whose price is none, as null or zero, is left out.
+    """
+    answer = _success(ticker, status, body, testnet=testnet, most=MAX_CHART)
+    if not isinstance(answer["result"], list):
+        raise _bad_answer(ticker, "has no chart")
+    points = [_point(ticker, told) for told in answer["result"]]
+    return sorted((point for point in points if point is not None), key=lambda point: point.at)
+
+
+def _point(ticker: str, told: object) -> Point | None:
+    match told:
+        case [int(millis), price] if not isinstance(millis, bool):
+            exact = Decimal(price) if type(price) is int else price
+            if not isinstance(exact, Decimal) or not _is_plausible(exact):
+                return None
+            return Point(_moment(ticker, millis, "milliseconds"), exact)
+        case _:
+            raise _bad_answer(ticker, "has something else than points in its chart")
+
+
+def _success(
+    ticker: str, status: int, body: bytes, *, testnet: bool, most: int = MAX_BODY
+) -> dict[str, Any]:
     answer = _parsed(body)
     error, result = answer.get("error"), answer.get("result")
     # Only an answer without a result may leave the flag out.
@@ -68,8 +94,8 @@ def _success(ticker: str, status: int, body: bytes, *, testnet: bool) -> dict[st
         raise _refusal(ticker, error)
     if status != HTTPStatus.OK:
         raise _by_status(ticker, status, body)
-    if len(body) > MAX_BODY:
-        raise _bad_answer(ticker, f"is longer than {MAX_BODY} bytes")
+    if len(body) > most:
+        raise _bad_answer(ticker, f"is longer than {most} bytes")
     if result is None:
         raise _bad_answer(ticker, f"is not what its API promises: {_text(body)!r}")
     return answer
@@ -105,10 +131,14 @@ def _observed_at(ticker: str, answer: dict[str, Any]) -> datetime:
     micros = answer.get("usOut")
     if type(micros) is not int:
         raise _bad_answer(ticker, "does not say when it was given")
+    return _moment(ticker, micros, "microseconds")
+
+
+def _moment(ticker: str, count: int, unit: str) -> datetime:
     try:
-        return _EPOCH + timedelta(microseconds=micros)
+        return _EPOCH + timedelta(**{unit: count})
     except OverflowError:
-        raise _bad_answer(ticker, "was given at no possible time") from None
+        raise _bad_answer(ticker, "is of no possible time") from None
 
 
 def _refusal(ticker: str, error: dict[str, Any]) -> SourceError:

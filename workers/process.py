@@ -1,5 +1,6 @@
 """What a worker process holds open: one pool and one HTTP session, on the worker's own loop."""
 
+import asyncio
 from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack, asynccontextmanager
 
@@ -20,6 +21,7 @@ class Process(Middleware):
 
     def __init__(self, settings: Settings) -> None:
         self.settings = settings
+        self.mending = asyncio.Lock()  # held by the one actor that fills in what is missing
         self._open = AsyncExitStack()
 
     def before_worker_boot(self, broker: Broker, worker: Worker) -> None:

@@ -1,0 +1,264 @@
+"""What history costs: `python bench/history.py`, with QUOTES_DATABASE_URL or a server of its own.
+
+Fills an empty database with 20 tickers' minutes of 90 days (2.6 million quotes) and one ticker's of
+a year, then asks each question many times and prints medians. "server" is the CPU time that the
+database's process spent (from /proc, so only for a server on this machine), "all" the whole time
+until the rows are objects here. Takes some minutes and 2 GB of disk.
+"""
+
+import asyncio
+import os
+import random
+import statistics
+import tempfile
+import time
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
+from contextlib import asynccontextmanager, contextmanager
+from datetime import UTC, datetime, timedelta
+from decimal import Decimal
+from functools import partial
+from pathlib import Path
+
+import asyncpg
+from quotes.embedded import Postgres
+from sqlalchemy import text
+from sqlmodel.ext.asyncio.session import AsyncSession
+
+from quotes import candles, gaps, migrations, rollup, series, store
+from quotes.candles import Fill
+from quotes.context import Context
+from quotes.feed import Feed
+from quotes.holes import MINUTE
+from quotes.intervals import INTERVALS
+from quotes.models import Origin, Quote
+from quotes.schema import schema
+from quotes.settings import Settings
+
+END = datetime(2026, 10, 1, tzinfo=UTC)
+BEGIN = END - timedelta(days=90)
+YEAR = END - timedelta(days=365)
+NOW = END + timedelta(days=1)
+RUNS = 31
+
+RAW_CANDLES = """
+    SELECT date_trunc('hour', minute, 'UTC') AS hour, (array_agg(price ORDER BY minute))[1],
+           max(price), min(price), (array_agg(price ORDER BY minute DESC))[1], count(*)
+    FROM quotes WHERE ticker = :ticker AND minute >= :since AND minute < :until
+    GROUP BY hour ORDER BY hour
+"""
+RAW_GAPS = """
+    SELECT minute, next FROM (
+        SELECT minute, lead(minute) OVER (ORDER BY minute) AS next
+        FROM quotes WHERE ticker = :ticker AND minute >= :since AND minute < :until
+    ) AS neighbours
+    WHERE next > minute + interval '1 minute'
+"""
+
+
+def walk(seed: str, since: datetime, until: datetime) -> Iterator[tuple[object, ...]]:
+    """A ticker's rows, with one minute in 300 missing and now and then an hour."""
+    chance = random.Random(seed)  # noqa: S311  # no secret
+    cents, at = 10_000_000, since
+    while at < until:
+        cents += chance.randint(-900, 900)
+        if chance.random() < 1 / 20_000:
+            at += timedelta(hours=1)
+        if chance.random() > 1 / 300:
+            yield (seed, at, Decimal(cents) / 100, at, "bench", Origin.LIVE)
+        at += MINUTE
+
+
+async def fill(url: str) -> int:
+    """Put the quotes there, past `store.keep`; how many."""
+    connection = await asyncpg.connect(url)
+    spans = [(f"t{number:02}_usd", BEGIN) for number in range(20)] + [("year_usd", YEAR)]
+    rows = [row for ticker, since in spans for row in walk(ticker, since, END)]
+    rows.sort(key=lambda row: row[1])  # as they would have come
+    records = [(*row, seq) for seq, row in enumerate(rows, start=1)]
+    await connection.copy_records_to_table("quotes", records=records)
+    await connection.execute("UPDATE high_water SET seq = $1", len(records))
+    await connection.close()
+    return len(records)
+
+
+@asynccontextmanager
+async def server(url: str | None) -> AsyncIterator[str]:
+    if url is not None:
+        yield url
+        return
+    with tempfile.TemporaryDirectory(prefix="quotes-bench-") as folder:
+        Path(folder).chmod(0o755)  # noqa: ASYNC240  # nothing else runs yet
+        postgres = Postgres(Path(folder) / "postgres")
+        await postgres.start()
+        try:
+            yield postgres.url
+        finally:
+            await postgres.stop()
+
+
+def cpu(pid: int) -> float:
+    """Milliseconds that a process has spent computing."""
+    return int(Path(f"/proc/{pid}/schedstat").read_text().split()[0]) / 1e6
+
+
+async def measure(
+    sessions: store.Sessions, name: str, ask: Callable[[AsyncSession], Awaitable[object]]
+) -> None:
+    server: list[float] = []
+    whole: list[float] = []
+    for _ in range(RUNS):
+        async with sessions() as session:
+            pid = (
+                await (await session.connection()).execute(text("SELECT pg_backend_pid()"))
+            ).scalar_one()
+            before, began = cpu(pid), time.perf_counter()
+            await ask(session)
+            whole.append((time.perf_counter() - began) * 1_000)
+            server.append(cpu(pid) - before)
+    say(name, server, whole)
+
+
+def say(name: str, server: list[float], whole: list[float]) -> None:
+    print(f"{name:58} {statistics.median(server):9.1f} {statistics.median(whole):9.1f}", flush=True)
+
+
+async def candles_of(session: AsyncSession, interval: str, since: datetime) -> object:
+    limits = candles.bounds(INTERVALS[interval], UTC, since, END, NOW)
+    return await candles.read(session, "t07_usd", limits, Fill.NONE, NOW)
+
+
+async def raw(session: AsyncSession, statement: str, ticker: str, since: datetime) -> object:
+    parameters = {"ticker": ticker, "since": since, "until": END}
+    return (await (await session.connection()).execute(text(statement), parameters)).all()
+
+
+async def series_of(session: AsyncSession, ticker: str, since: datetime) -> object:
+    points, _ = await series.read(session, store.Span(ticker, since, END))
+    return series.thinned(points, 1_000)
+
+
+async def questions(sessions: store.Sessions) -> None:
+    print(f"{'medians in ms':58} {'server':>9} {'all':>9}")
+    for interval in ("1h", "4h", "1d"):
+        name = f"{interval} candles over 90 days, from hours"
+        await measure(sessions, name, partial(candles_of, interval=interval, since=BEGIN))
+    days = END - timedelta(days=3)
+    await measure(
+        sessions, "1m candles over 3 days", partial(candles_of, interval="1m", since=days)
+    )
+    asked = partial(raw, statement=RAW_CANDLES, ticker="t07_usd", since=BEGIN)
+    await measure(sessions, "1h candles over 90 days, from raw minutes", asked)
+    year = store.Span("year_usd", YEAR, END)
+    await measure(
+        sessions, "a year's gaps, from hours", lambda session: gaps.read(session, year, 1_000, NOW)
+    )
+    asked = partial(raw, statement=RAW_GAPS, ticker="year_usd", since=YEAR)
+    await measure(sessions, "a year's gaps, from raw minutes", asked)
+    for name, since in (("90 days", BEGIN), ("7 days", END - timedelta(days=7))):
+        asked = partial(series_of, ticker="t07_usd", since=since)
+        await measure(sessions, f"a series of {name} in 1,000 points", asked)
+    asked = partial(series_of, ticker="year_usd", since=YEAR)
+    await measure(sessions, "a series of a year in 1,000 points", asked)
+
+
+FIELDS = {
+    "six fields": "openTime open high low close count",
+    "all fields": "openTime closeTime open high low close count coverage complete filled",
+}
+
+
+async def whole_answers(sessions: store.Sessions, settings: Settings) -> None:
+    """The same candles as GraphQL, whose own work is most of it."""
+    context = Context(settings, sessions, Feed(sessions, store.connector("", name="none")))
+    for name, fields in FIELDS.items():
+        whole = []
+        for _ in range(RUNS // 3):
+            began = time.perf_counter()
+            answer = await schema.execute(
+                f"""{{ candles(ticker: "t07_usd", interval: "1h", from: "{BEGIN.isoformat()}",
+                               to: "{END.isoformat()}") {{ {fields} }} }}""",
+                context_value=context,
+            )
+            whole.append((time.perf_counter() - began) * 1_000)
+            assert answer.data is not None, answer.errors
+        say(f"1h candles over 90 days, as GraphQL with {name}", [float("nan")], whole)
+
+
+async def nothing(session: AsyncSession, touched: object) -> None:
+    """In place of the rollup."""
+
+
+async def writing(sessions: store.Sessions) -> None:
+    print(f"{'rows a second, and ms a batch':58} {'rows/s':>9} {'ms':>9}")
+    for rolled in (False, True):
+        name = "with the rollup" if rolled else "without the rollup"
+        for tickers, minutes, runs in ((20, 1, 120), (1, 5_000, 7)):
+            took = []
+            for run in range(runs):
+                batch = arrived(tickers, minutes, run, rolled=rolled)
+                began = time.perf_counter()
+                with replaced(rolled=rolled):
+                    async with sessions.begin() as session:
+                        assert await store.keep(session, batch) == len(batch)
+                took.append(time.perf_counter() - began)
+            median = statistics.median(took)
+            label = f"keep {tickers} tickers x {minutes:,} minutes, {name}"
+            print(
+                f"{label:58} {tickers * minutes / median:9,.0f} {median * 1_000:9.1f}", flush=True
+            )
+
+
+@contextmanager
+def replaced(*, rolled: bool) -> Iterator[None]:
+    kept = rollup.refresh
+    if not rolled:
+        rollup.refresh = nothing  # type: ignore[assignment]
+    try:
+        yield
+    finally:
+        rollup.refresh = kept
+
+
+def arrived(tickers: int, minutes: int, run: int, *, rolled: bool) -> list[Quote]:
+    begin = END + timedelta(days=1) + run * minutes * MINUTE
+    return [
+        Quote(
+            ticker=f"w{number:02}_{tickers}{'r' if rolled else 'n'}",
+            minute=begin + at * MINUTE,
+            price=Decimal("100000.25"),
+            observed_at=begin,
+            source="bench",
+            origin=Origin.BACKFILLED if minutes > 1 else Origin.LIVE,
+        )
+        for number in range(tickers)
+        for at in range(minutes)
+    ]
+
+
+async def bench(url: str) -> None:
+    async with store.open_engine(url, name="bench", statement_timeout=None) as engine:
+        sessions = store.sessions_of(engine)
+        await questions(sessions)
+        await whole_answers(sessions, Settings(database_url=url))
+        await writing(sessions)
+
+
+async def prepare(url: str) -> None:
+    await asyncio.to_thread(migrations.migrate, url, "0001")
+    print(f"{await fill(url):,} quotes")
+    began = time.perf_counter()
+    await asyncio.to_thread(migrations.migrate, url)
+    print(f"rolled up by the migration in {time.perf_counter() - began:.1f} s")
+    connection = await asyncpg.connect(url)
+    await connection.execute("VACUUM ANALYZE")
+    await connection.close()
+
+
+async def main() -> None:
+    async with server(os.environ.get("QUOTES_DATABASE_URL")) as url:
+        await prepare(url)
+        await bench(url)
+
+
+if __name__ == "__main__":
+    asyncio.run(main())

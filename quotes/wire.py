@@ -1,0 +1,89 @@
+"""uvicorn's connections with an end to waiting, and with cheaper frames.
+
+A transport says when its buffer is full and when it has drained. A reader that lets the time
+between pass is cut off, so that it holds neither memory nor a task for ever.
+"""
+
+import asyncio
+from typing import Any
+
+from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
+from uvicorn.protocols.utils import ClientDisconnected
+from uvicorn.protocols.websockets.websockets_sansio_impl import WebSocketsSansIOProtocol
+from websockets.frames import CloseCode
+from websockets.protocol import State
+
+PATIENCE = 10.0  # seconds that a full buffer has to drain
+GRACE = 2.0  # seconds for the close frame to reach a reader that reads after all
+BUFFER = 64 * 1024  # bytes that wait for a slow reader in this process before it counts as full
+
+_TEXT = 0x81  # a whole text frame: FIN, opcode 1 (RFC 6455, 5.2)
+_LENGTH_IN_TWO_BYTES, _LENGTH_IN_EIGHT_BYTES = 126, 127
+
+
+def text_frame(payload: bytes) -> bytes:
+    """An unmasked frame, as a server sends it (RFC 6455, 5.2)."""
+    length = len(payload)
+    if length < _LENGTH_IN_TWO_BYTES:
+        return bytes((_TEXT, length)) + payload
+    if length < 1 << 16:
+        return bytes((_TEXT, _LENGTH_IN_TWO_BYTES, length >> 8, length & 255)) + payload
+    return bytes((_TEXT, _LENGTH_IN_EIGHT_BYTES)) + length.to_bytes(8, "big") + payload
+
+
+class Impatient(asyncio.Protocol):
+    """Cuts off who does not read. In front of one of uvicorn's protocols."""
+
+    transport: asyncio.Transport
+    loop: asyncio.AbstractEventLoop
+    _patience: asyncio.TimerHandle | None = None
+
+    def connection_made(self, transport: Any) -> None:
+        transport.set_write_buffer_limits(high=BUFFER)
+        super().connection_made(transport)
+
+    def pause_writing(self) -> None:
+        super().pause_writing()
+        self._patience = self.loop.call_later(PATIENCE, self.cut_off)
+
+    def resume_writing(self) -> None:
+        self._calm()
+        super().resume_writing()
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        self._calm()
+        super().connection_lost(exc)
+
+    def cut_off(self) -> None:
+        self.transport.abort()
+
+    def _calm(self) -> None:
+        if self._patience is not None:
+            self._patience.cancel()
+            self._patience = None
+
+
+class Http(Impatient, HttpToolsProtocol):
+    """A connection that speaks HTTP."""
+
+
+class WebSocket(Impatient, WebSocketsSansIOProtocol):
+    """A connection that has become a WebSocket."""
+
+    async def send(self, message: Any) -> None:
+        """As uvicorn's; a text in an open conversation goes straight into one frame."""
+        text = message.get("text")
+        if text is None:
+            await super().send(message)
+            return
+        if not self.writable.is_set():
+            await self.writable.wait()
+        if self.disconnected or self.conn.state is not State.OPEN:
+            raise ClientDisconnected
+        self.transport.write(text_frame(text.encode()))
+
+    def cut_off(self) -> None:
+        if self.conn.state is State.OPEN:
+            self.conn.send_close(CloseCode.TRY_AGAIN_LATER, "You do not read; come again")
+            self.transport.write(b"".join(self.conn.data_to_send()))
+        self.loop.call_later(GRACE, self.transport.abort)
