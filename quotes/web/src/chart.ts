@@ -7,13 +7,13 @@ import {
   type IChartApi,
   type IPriceLine,
   type ISeriesApi,
-  type ISeriesMarkersPluginApi,
+  type LineData,
+  LineSeries,
   LineStyle,
   type Time,
   type UTCTimestamp,
   type WhitespaceData,
   createChart,
-  createSeriesMarkers,
 } from "lightweight-charts";
 import type { Candle } from "./candles";
 
@@ -22,8 +22,8 @@ const THEME = matchMedia("(prefers-color-scheme: dark)");
 export class Chart {
   readonly #chart: IChartApi;
   readonly #series: ISeriesApi<"Candlestick">;
+  readonly #thread: ISeriesApi<"Line">; // through the closes: candles of one price are mere dots
   readonly #line: IPriceLine;
-  readonly #marks: ISeriesMarkersPluginApi<Time>;
   #candles: Candle[] = [];
 
   /** `pointed` is told the candle under the pointer, and undefined where there is none. */
@@ -34,12 +34,17 @@ export class Chart {
       layout: { attributionLogo: false }, // it would load an inline style; the footer names it
       timeScale: { timeVisible: true, rightOffset: 3 },
     });
+    this.#thread = this.#chart.addSeries(LineSeries, {
+      lineWidth: 1,
+      crosshairMarkerVisible: false,
+      lastValueVisible: false,
+      priceLineVisible: false,
+    });
     this.#series = this.#chart.addSeries(CandlestickSeries, {
       lastValueVisible: false, // its own colour would be that of a candle under way: none
       priceLineVisible: false,
     });
     this.#line = this.#series.createPriceLine({ price: 0, lineStyle: LineStyle.Dotted });
-    this.#marks = createSeriesMarkers(this.#series);
     this.#chart.subscribeCrosshairMove(({ time }) =>
       pointed(this.#candles.find((candle) => seconds(candle) === time)),
     );
@@ -50,11 +55,10 @@ export class Chart {
   /** Draws all anew; the view stays where it is unless all is to `fit`. */
   begin(candles: Candle[], fit: boolean): void {
     this.#candles = candles;
-    const precision = Math.max(...candles.map(({ close }) => close?.split(".")[1]?.length ?? 0), 0);
+    const precision = decimals(candles.findLast(({ close }) => close !== null)?.close);
     const priceFormat = { type: "price" as const, precision, minMove: 10 ** -precision };
     this.#series.applyOptions({ priceFormat });
-    this.#series.setData(candles.map((candle) => this.#drawn(candle)));
-    this.#mark();
+    this.#draw();
     if (fit) this.#chart.timeScale().fitContent();
   }
 
@@ -63,9 +67,11 @@ export class Chart {
     const newest = this.#candles.length - 1;
     this.#candles = candles;
     for (const [index, candle] of candles.entries()) {
-      if (index >= from) this.#series.update(this.#drawn(candle), index < newest);
+      if (index >= from) this.#series.update(drawn(candle), index < newest);
+      if (index < from - 1) continue; // whether the line goes on from a candle is the next one's matter
+      this.#thread.update(threaded(candle, candles[index + 1]), index < newest);
     }
-    this.#mark();
+    this.#tellNewest();
   }
 
   /** The place of the crosshair moves to that candle. */
@@ -78,39 +84,16 @@ export class Chart {
     this.#chart.remove();
   }
 
-  #drawn(candle: Candle): CandlestickData<Time> | WhitespaceData<Time> {
-    const time = seconds(candle);
-    const { open, high, low, close } = candle;
-    if (open === null || high === null || low === null || close === null) return { time };
-    const ink = colour(inkOf(candle));
-    return {
-      time,
-      open: Number(open),
-      high: Number(high),
-      low: Number(low),
-      close: Number(close),
-      borderColor: ink,
-      wickColor: ink,
-      color: candle.complete ? (candle.coverage < 1 ? `${ink}55` : ink) : colour("--ground"),
-    };
+  #draw(): void {
+    this.#series.setData(this.#candles.map(drawn));
+    this.#thread.setData(this.#candles.map((candle, at, all) => threaded(candle, all[at + 1])));
+    this.#tellNewest();
   }
 
-  /** What stands beside the candles: the newest price, and which were filled in afterwards. */
-  #mark(): void {
+  #tellNewest(): void {
     const newest = this.#candles.findLast(({ close }) => close !== null);
     if (newest)
       this.#line.applyOptions({ price: Number(newest.close), color: colour(inkOf(newest)) });
-    this.#marks.setMarkers(
-      this.#candles
-        .filter(({ repaired }) => repaired > 0)
-        .map((candle) => ({
-          time: seconds(candle),
-          position: "belowBar",
-          shape: "circle",
-          size: 0.5,
-          color: colour("--mark"),
-        })),
-    );
   }
 
   readonly #paint = (): void => {
@@ -126,13 +109,45 @@ export class Chart {
       timeScale: { borderColor: line },
     });
     this.#series.applyOptions({ upColor: up, downColor: down });
-    this.#series.setData(this.#candles.map((candle) => this.#drawn(candle)));
-    this.#mark();
+    this.#thread.applyOptions({ color: colour("--thread") });
+    this.#draw();
   };
+}
+
+function drawn(candle: Candle): CandlestickData<Time> | WhitespaceData<Time> {
+  const time = seconds(candle);
+  const { open, high, low, close } = candle;
+  if (open === null || high === null || low === null || close === null) return { time };
+  const ink = colour(inkOf(candle));
+  const edge = candle.repaired > 0 ? colour("--mark") : ink;
+  return {
+    time,
+    open: Number(open),
+    high: Number(high),
+    low: Number(low),
+    close: Number(close),
+    borderColor: edge,
+    wickColor: edge,
+    color: candle.complete ? (candle.coverage < 1 ? `${ink}55` : ink) : colour("--ground"),
+  };
+}
+
+/** A line would be drawn over a gap: from the candle before one it is not to be seen. */
+function threaded(candle: Candle, next: Candle | undefined): LineData<Time> | WhitespaceData<Time> {
+  const time = seconds(candle);
+  if (candle.close === null) return { time };
+  const ends = next !== undefined && next.close === null;
+  return { time, value: Number(candle.close), ...(ends ? { color: "transparent" } : {}) };
 }
 
 function seconds({ openTime }: Candle): UTCTimestamp {
   return (Date.parse(openTime) / 1000) as UTCTimestamp;
+}
+
+/** Of the scale alone: six digits of the price, and two after the point at least. */
+function decimals(price: string | null | undefined): number {
+  const value = Number(price ?? 1);
+  return Math.min(12, Math.max(2, 5 - Math.floor(Math.log10(value))));
 }
 
 function inkOf({ open, close }: Candle): string {

@@ -97,9 +97,10 @@ export class Card {
   }
 
   #showDay({ change, series }: DayAnswer): void {
-    const moved = change?.percent ?? null;
-    tell(this.#change, moved === null ? "no price a day ago" : `${percent(moved)} in 24 h`);
-    this.#change.dataset["moved"] = moved === null ? "" : Number(moved) < 0 ? "down" : "up";
+    const moved = change?.percent;
+    const words = moved ? `${percent(moved)} in 24 h` : "no price a day ago";
+    tell(this.#change, change ? words : "");
+    this.#change.dataset["moved"] = ["down", "", "up"][1 + Math.sign(Number(moved ?? 0))] ?? "";
     this.#line.replaceChildren(sparkline(series));
   }
 }
