@@ -230,9 +230,11 @@ async def test_a_ticker_that_is_not_here_is_told_as_one_and_an_empty_one_as_empt
         await expect(page.locator("#told")).to_contain_text("There is no ticker nosuch_usd here")
 
         await card(page, "btc_usd").click()
-
         await expect(page.locator("#told")).to_contain_text("No prices in this range yet")
         await expect(page.locator("#age")).to_contain_text("no price yet")
+
+        await page.goto("/btc_usd?interval=7x")
+        await expect(page.locator("#told")).to_contain_text("7x")
         assert watch.complaints == []
 
 

@@ -135,7 +135,8 @@ export class List {
       if (card) card.know(ticker);
       else this.cards.set(ticker.name, new Card(ticker));
     }
-    const rows = [...this.cards.values()].map(({ row }) => row);
-    if (rows.length !== byId("cards").childElementCount) byId("cards").replaceChildren(...rows);
+    if (this.cards.size === byId("cards").childElementCount) return;
+    const byName = [...this.cards].sort(([one], [other]) => (one < other ? -1 : 1));
+    byId("cards").replaceChildren(...byName.map(([, { row }]) => row));
   }
 }

@@ -14,7 +14,7 @@ export class Opened {
   readonly asked: Asked;
   #candles: Candle[] = [];
   #earliest: string | undefined; // minute of the quotes heard since the service was last asked
-  #loaded = false;
+  #all = true; // whether it is asked for everything rather than from that minute on
   #pointed = -1;
   readonly #chart: Chart;
   readonly #bell: Bell;
@@ -44,7 +44,7 @@ export class Opened {
 
   /** All of it is read anew, as nobody knows what was missed. */
   anew(): void {
-    this.#loaded = false;
+    this.#all = true;
     this.#bell.ring();
   }
 
@@ -55,16 +55,14 @@ export class Opened {
   }
 
   async #renew(): Promise<void> {
-    const minute = this.#earliest;
+    const [all, minute] = [this.#all || this.#candles.length === 0, this.#earliest];
+    this.#all = false;
     this.#earliest = undefined;
     try {
-      if (this.#loaded && this.#candles.length > 0 && minute !== undefined) {
-        this.#goOn(await renewed(this.asked, this.#candles, minute));
-      } else {
-        this.#begin(await read(this.asked));
-      }
+      if (all) this.#begin(await read(this.asked));
+      else if (minute) this.#goOn(await renewed(this.asked, this.#candles, minute));
     } catch (error) {
-      this.#loaded = false;
+      this.#all = true;
       throw error;
     }
   }
@@ -72,7 +70,6 @@ export class Opened {
   #begin(candles: Candle[]): void {
     if (this.#ended.signal.aborted) return;
     const again = this.#candles.length > 0;
-    this.#loaded = true;
     this.#candles = candles;
     if (candles.length === 0) {
       this.#state("empty", "No prices in this range yet. A chart begins with the first one.");
