@@ -5,6 +5,7 @@ between pass is cut off, so that it holds neither memory nor a task for ever.
 """
 
 import asyncio
+from collections.abc import Callable
 from typing import Any
 
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
@@ -16,6 +17,9 @@ from websockets.protocol import State
 PATIENCE = 10.0  # seconds that a full buffer has to drain
 GRACE = 2.0  # seconds for the close frame to reach a reader that reads after all
 BUFFER = 64 * 1024  # bytes that wait for a slow reader in this process before it counts as full
+
+PUSH = "quotes.push"  # our ASGI extension: a text message without waiting, where there is room
+Push = Callable[[bytes], bool]
 
 _TEXT = 0x81  # a whole text frame: FIN, opcode 1 (RFC 6455, 5.2)
 _LENGTH_IN_TWO_BYTES, _LENGTH_IN_EIGHT_BYTES = 126, 127
@@ -68,7 +72,19 @@ class Http(Impatient, HttpToolsProtocol):
 
 
 class WebSocket(Impatient, WebSocketsSansIOProtocol):
-    """A connection that has become a WebSocket."""
+    """A connection that has become a WebSocket. It offers the application PUSH."""
+
+    def handle_connect(self, event: Any) -> None:
+        super().handle_connect(event)
+        if hasattr(self, "scope"):  # otherwise the handshake was refused
+            self.scope["extensions"][PUSH] = self.push  # type: ignore[assignment]
+
+    def push(self, text: bytes) -> bool:
+        """Write a text message unless the connection is full or ending; whether it was."""
+        if not self.writable.is_set() or self.disconnected or self.conn.state is not State.OPEN:
+            return False
+        self.transport.write(text_frame(text))
+        return True
 
     async def send(self, message: Any) -> None:
         """As uvicorn's; a text in an open conversation goes straight into one frame."""

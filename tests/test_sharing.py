@@ -17,7 +17,7 @@ from quotes.operations import Operation, Streams
 from quotes.schema import schema
 from quotes.settings import Settings
 from quotes.snapshots import Snapshots
-from quotes.web import streams_of
+from quotes.web import open_streams
 
 
 @pytest.fixture
@@ -26,9 +26,9 @@ async def streams(settings: Settings, sessions: store.Sessions) -> AsyncIterator
     async with open_feed(sessions, connect) as (feed, _):
         await feed.position()
         snapshots = Snapshots(sessions, feed)
-        yield streams_of(
-            settings, Context(settings=settings, sessions=sessions, feed=feed, snapshots=snapshots)
-        )
+        context = Context(settings=settings, sessions=sessions, feed=feed, snapshots=snapshots)
+        async with open_streams(context) as streams:
+            yield streams
 
 
 BOTH = """
