@@ -1,7 +1,8 @@
 """uvicorn's connections with an end to waiting, and with cheaper frames.
 
-A transport says when its buffer is full and when it has drained. A reader that lets the time
-between pass is cut off, so that it holds neither memory nor a task for ever.
+A transport says when its buffer is full and when it has drained. A reader that takes nothing of a
+full one for a while is cut off, so that it holds neither memory nor a task for ever; a slow one
+that takes some goes on.
 """
 
 import asyncio
@@ -14,7 +15,7 @@ from uvicorn.protocols.websockets.websockets_sansio_impl import WebSocketsSansIO
 from websockets.frames import CloseCode
 from websockets.protocol import State
 
-PATIENCE = 10.0  # seconds that a full buffer has to drain
+PATIENCE = 10.0  # seconds that a full buffer may stay as full
 GRACE = 2.0  # seconds for the close frame to reach a reader that reads after all
 BUFFER = 64 * 1024  # bytes that wait for a slow reader in this process before it counts as full
 
@@ -48,7 +49,7 @@ class Impatient(asyncio.Protocol):
 
     def pause_writing(self) -> None:
         super().pause_writing()
-        self._patience = self.loop.call_later(PATIENCE, self.cut_off)
+        self._wait()
 
     def resume_writing(self) -> None:
         self._calm()
@@ -60,6 +61,16 @@ class Impatient(asyncio.Protocol):
 
     def cut_off(self) -> None:
         self.transport.abort()
+
+    def _wait(self) -> None:
+        left = self.transport.get_write_buffer_size()
+        self._patience = self.loop.call_later(PATIENCE, self._look, left)
+
+    def _look(self, before: int) -> None:
+        if self.transport.get_write_buffer_size() < before:
+            self._wait()
+        else:
+            self.cut_off()
 
     def _calm(self) -> None:
         if self._patience is not None:

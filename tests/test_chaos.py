@@ -4,7 +4,6 @@ import asyncio
 import os
 import random
 import signal
-import sys
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager, suppress
 from pathlib import Path
@@ -12,13 +11,12 @@ from pathlib import Path
 import aiohttp
 import pytest
 from client import PROTOCOL
-from processes import environment
+from processes import Api, free_port
 from rows import keep, log, quote, wait
 
 from quotes import migrations, store
 from quotes.machine.embedded import Postgres, Valkey
 from quotes.settings import Settings
-from quotes.web import listen
 
 SEED = int(os.environ.get("QUOTES_TEST_CHAOS_SEED", "20260131"))
 ROUNDS = int(os.environ.get("QUOTES_TEST_CHAOS_ROUNDS", "6"))  # some 4 seconds each
@@ -30,25 +28,6 @@ UPDATES = "subscription ($after: String) { priceUpdates(after: $after) { cursor 
 
 def dice_of(name: str) -> random.Random:
     return random.Random(f"{SEED} {name}")  # noqa: S311  # it keeps no secret
-
-
-class Api:
-    """One web process, killed and started again."""
-
-    def __init__(self, settings: Settings, port: int) -> None:
-        self._environment = environment(settings, QUOTES_PORT=str(port))
-        self.url = f"http://127.0.0.1:{port}/graphql"
-        self.process: asyncio.subprocess.Process | None = None
-
-    async def start(self) -> None:
-        self.process = await asyncio.create_subprocess_exec(
-            sys.executable, "-m", "quotes", "api", env=self._environment
-        )
-
-    async def end(self, number: signal.Signals = signal.SIGKILL) -> None:
-        if self.process is not None:
-            self.process.send_signal(number)
-            await self.process.wait()
 
 
 class Subscriber:
@@ -121,11 +100,6 @@ async def servers(folder: Path) -> AsyncIterator[tuple[Postgres, Valkey]]:
     yield postgres, valkey
     await valkey.stop()
     await postgres.stop()
-
-
-def free_port() -> int:
-    with listen("127.0.0.1", 0) as listener:
-        return int(listener.getsockname()[1])
 
 
 async def test_whatever_is_killed_every_subscriber_sees_the_whole_table_once_and_in_order(
