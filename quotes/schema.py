@@ -6,14 +6,12 @@ from contextlib import aclosing, suppress
 from dataclasses import dataclass
 from datetime import UTC, date, datetime, timedelta
 from functools import partial
-from typing import Annotated, Any
+from typing import Annotated
 
 import strawberry
 from graphql import GraphQLError
-from graphql.execution.executor import Executor as CoreExecutor
 from strawberry.extensions import MaxTokensLimiter, ParserCache, ValidationCache
 from strawberry.schema.config import StrawberryConfig
-from strawberry.schema.schema import StrawberryGraphQLCoreExecutionContext
 
 from quotes import cursors, freshness, models, pages, store, types
 from quotes.candle_updates import CandleSubscription
@@ -28,6 +26,7 @@ from quotes.context import (
     require_known,
 )
 from quotes.cost import Cost
+from quotes.execution import Executor
 from quotes.feed import CursorAheadError, Feed
 from quotes.gaps import GapQuery
 from quotes.moments import MomentQuery
@@ -257,19 +256,6 @@ def _from(
     if min_interval is None:
         return feed.follow(begin, tickers)
     return feed.sample(begin, min_interval, tickers)
-
-
-class Executor(StrawberryGraphQLCoreExecutionContext):
-    """graphql-core's executor, without what it keeps of each event until a subscription ends.
-
-    Its executors of one subscription's events share a dict keyed by the ids of lists that live as
-    long as their event, so that it only ever grows (3.3.1 and 3.3.2: 1-13 KB an event).
-    """
-
-    def build_per_event_executor(self, payload: Any) -> CoreExecutor[Any]:
-        executor = super().build_per_event_executor(payload)
-        executor._relevant_sub_fields = {}  # noqa: SLF001  # it has no other way in
-        return executor
 
 
 class Limits(MaxTokensLimiter):
