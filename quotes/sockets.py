@@ -64,6 +64,7 @@ class Sockets:
         await send({"type": "websocket.accept", "subprotocol": SUBPROTOCOL if offered else None})
         streams: Streams = scope["app"].state.streams
         push = scope["extensions"][PUSH]
+        scope["headers"] = []  # the server keeps the scope as long as the socket
         socket = Socket(streams, receive, send, push, self._most_operations)
         try:
             with streams.crowd.joined(address_of(scope)):

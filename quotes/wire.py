@@ -102,6 +102,8 @@ class WebSocket(Impatient, WebSocketsSansIOProtocol):
         text = message.get("text")
         if text is None:
             await super().send(message)
+            if message["type"] == "websocket.accept":
+                del self.request, self.response  # some 2 KiB that no one reads again
             return
         if not self.writable.is_set():
             await self.writable.wait()
