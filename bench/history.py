@@ -20,7 +20,6 @@ from functools import partial
 from pathlib import Path
 
 import asyncpg
-from quotes.embedded import Postgres
 from sqlalchemy import text
 from sqlmodel.ext.asyncio.session import AsyncSession
 
@@ -30,6 +29,7 @@ from quotes.context import Context
 from quotes.feed import Feed
 from quotes.holes import MINUTE
 from quotes.intervals import INTERVALS
+from quotes.machine.embedded import Postgres
 from quotes.models import Origin, Quote
 from quotes.schema import schema
 from quotes.settings import Settings

@@ -16,11 +16,13 @@ from starlette.middleware import Middleware
 from starlette.middleware.cors import CORSMiddleware
 from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
-from starlette.routing import Route, WebSocketRoute
+from starlette.routing import Route
+from starlette.types import ASGIApp, Receive, Scope, Send
 from starlette.websockets import WebSocket
 from strawberry.asgi import GraphQL
 
 from quotes import connections, store, wire
+from quotes.audience import open_audience
 from quotes.context import Context
 from quotes.crowd import Crowd
 from quotes.events import Events
@@ -56,19 +58,36 @@ class Api(GraphQL[Context, None]):
         return context
 
 
+class Web(Starlette):
+    """Starlette for HTTP; sockets go past it.
+
+    Each layer of middleware would keep a frame of its own for as long as a socket is open, a
+    quarter of all its memory.
+    """
+
+    def __init__(self, sockets: ASGIApp, **starlette: Any) -> None:
+        super().__init__(**starlette)
+        self._sockets = sockets
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        if scope["type"] == "websocket":
+            scope["app"] = self
+            await self._sockets(scope, receive, send)
+        else:
+            await super().__call__(scope, receive, send)
+
+
 def create_app(settings: Settings) -> Starlette:
     """The application; it opens its pool and its feed in its lifespan, and starts without them."""
     site = Site()
     if not site.built:
         log.warning("page_not_built", how=NOT_BUILT.strip())
     http: Any = Explored(Events(Api(schema, subscription_protocols=())), site)
-    sockets: Any = Sockets(
-        origins=settings.allowed_origins, most_operations=settings.max_operations
-    )
-    return Starlette(
+    sockets = Sockets(origins=settings.allowed_origins, most_operations=settings.max_operations)
+    return Web(
+        Gate(sockets, host=settings.host, origins=settings.allowed_origins),
         routes=[
             Route("/graphql", http),
-            WebSocketRoute("/graphql", sockets),
             Route("/healthz", _answer(lambda health: _now(health.alive()))),
             Route("/readyz", _answer(Health.ready)),
             *site.routes(),
@@ -95,34 +114,37 @@ def _lifespan(settings: Settings) -> Callable[[Starlette], Any]:
         async with store.open_engine(url, name="api") as engine:
             sessions = store.sessions_of(engine)
             async with open_feed(sessions, connections.connector(url, name="feed")) as (feed, task):
-                task.add_done_callback(_feed_ended)
-                app.state.context = Context(
+                task.add_done_callback(_loop_ended)
+                context = Context(
                     settings=settings,
                     sessions=sessions,
                     feed=feed,
                     snapshots=Snapshots(sessions, feed),
                 )
-                app.state.streams = streams_of(settings, app.state.context)
-                app.state.health = Health(settings, engine, app.state.streams, task)
-                log.info("api_ready", host=settings.host, port=settings.port)
-                yield
+                async with open_streams(context) as streams:
+                    app.state.context = context
+                    app.state.streams = streams
+                    app.state.health = Health(settings, engine, streams, task)
+                    log.info("api_ready", host=settings.host, port=settings.port)
+                    yield
 
     return lifespan
 
 
-def streams_of(settings: Settings, context: Context) -> Streams:
-    return Streams(
-        context=context,
-        selections=Selections(),
-        crowd=Crowd(most=settings.max_sockets, most_of_an_address=settings.max_sockets_per_address),
-        ending=asyncio.Event(),
-    )
+@asynccontextmanager
+async def open_streams(context: Context) -> AsyncIterator[Streams]:
+    settings = context.settings
+    crowd = Crowd(most=settings.max_sockets, most_of_an_address=settings.max_sockets_per_address)
+    selections = Selections()
+    async with open_audience(context.feed, selections) as (audience, task):
+        task.add_done_callback(_loop_ended)
+        yield Streams(context, selections, audience, crowd, asyncio.Event())
 
 
-def _feed_ended(task: asyncio.Task[None]) -> None:
-    """Without its feed a web process would be silent for ever: better that it is started anew."""
+def _loop_ended(task: asyncio.Task[None]) -> None:
+    """Without its loops a web process would be silent for ever: better that it is started anew."""
     if not task.cancelled():
-        log.critical("feed_ended", exc_info=task.exception())
+        log.critical("loop_ended", loop=task.get_name(), exc_info=task.exception())
         signal.raise_signal(signal.SIGTERM)
 
 

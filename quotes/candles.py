@@ -18,7 +18,7 @@ from quotes.pages import span
 from quotes.refusals import bad_input
 
 MOST = 5_000  # candles of one answer
-USUAL = 500  # candles of an answer without `from`
+USUAL = 500  # candles of an answer without `from`, give or take what the calendar does
 MINUTE = timedelta(minutes=1)
 
 TimeZone = Annotated[
@@ -173,7 +173,7 @@ class CandleQuery:
             datetime | None,
             strawberry.argument(
                 name="from",
-                description=f"The earliest beginning; if left out, {USUAL} candles before `to`.",
+                description=f"The earliest beginning; if left out, some {USUAL} before `to`.",
             ),
         ] = None,
         until: Annotated[

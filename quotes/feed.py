@@ -87,7 +87,7 @@ class Feed:
         """
         cursor = after
         while True:
-            quotes, cursor = await self._beyond(cursor, tickers)
+            quotes, cursor = await self.beyond(cursor, tickers)
             for quote in quotes:
                 yield quote
 
@@ -102,16 +102,19 @@ class Feed:
         while True:
             newest: dict[str, Quote] = {}
             while not newest or cursor != self.last:
-                quotes, cursor = await self._beyond(cursor, tickers)
+                quotes, cursor = await self.beyond(cursor, tickers)
                 newest.update((quote.ticker, quote) for quote in quotes)
             for quote in sorted(newest.values(), key=lambda quote: quote.seq):
                 yield quote
             await asyncio.sleep(interval)
 
-    async def _beyond(
+    async def beyond(
         self, cursor: int, tickers: Collection[str] | None
     ) -> tuple[Sequence[Quote], int]:
-        """What follows the cursor, at most a page of it or the tail, and the cursor after that."""
+        """What follows the cursor, at most a page of it or the tail, and the cursor after that.
+
+        Waits until there is more in the log, of these tickers or others. Raises CursorAheadError.
+        """
         while (last := await self.position()) == cursor:
             await self._growth_of(tickers).wait()
         if last < cursor:

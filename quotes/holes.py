@@ -1,15 +1,17 @@
 """Which minutes are missing, read from the hours' bits rather than from the minutes."""
 
 from collections.abc import Iterable, Iterator
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from datetime import datetime, timedelta
 
 MINUTE = timedelta(minutes=1)
 HOUR = timedelta(hours=1)
+Run = tuple[datetime, datetime, bool]  # as the fields of a Hole
+
 FULL = (1 << 60) - 1  # an hour that misses nothing
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class Presence:
     """An hour that has quotes, and the one before it that has."""
 
@@ -19,7 +21,7 @@ class Presence:
     before: datetime | None  # None where it is the first of its range
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)  # not frozen: a year of hourly history has thousands
 class Hole:
     """The longest run of minutes that are all missing, or all repaired; half-open."""
 
@@ -39,34 +41,34 @@ def holes(hours: Iterable[Presence], since: datetime, until: datetime) -> list[H
     and not the last that has any.
     """
     found: list[Hole] = []
-    for hole in _raw(hours, hour_of(since), until):
-        start, end = max(hole.since, since), min(hole.until, until)
-        if start >= end:
+    for begin, end, repaired in _raw(hours, hour_of(since), until):
+        start, stop = max(begin, since), min(end, until)
+        if start >= stop:
             continue
-        if found and found[-1].until == start and found[-1].repaired is hole.repaired:
-            found[-1] = replace(found[-1], until=end)
+        if found and found[-1].until == start and found[-1].repaired is repaired:
+            found[-1].until = stop
         else:
-            found.append(Hole(start, end, hole.repaired))
+            found.append(Hole(start, stop, repaired))
     return found
 
 
-def _raw(hours: Iterable[Presence], known: datetime, until: datetime) -> Iterator[Hole]:
+def _raw(hours: Iterable[Presence], known: datetime, until: datetime) -> Iterator[Run]:
     """Hour by hour, not yet joined where they touch."""
     for each in hours:
         begin = known if each.before is None else each.before + HOUR
         if begin < each.hour:
-            yield Hole(begin, each.hour, repaired=False)
+            yield begin, each.hour, False
         yield from _within(each)
         known = each.hour + HOUR
     if known < until:
-        yield Hole(known, until, repaired=False)
+        yield known, until, False
 
 
-def _within(each: Presence) -> list[Hole]:
+def _within(each: Presence) -> list[Run]:
     runs = [(*run, False) for run in _runs(~each.minutes & FULL)]
     runs += [(*run, True) for run in _runs(each.repaired)]
     return [
-        Hole(each.hour + start * MINUTE, each.hour + end * MINUTE, repaired)
+        (each.hour + start * MINUTE, each.hour + end * MINUTE, repaired)
         for start, end, repaired in sorted(runs)
     ]
 

@@ -2,8 +2,8 @@
 
 import asyncio
 import json
-from collections.abc import AsyncGenerator
-from contextlib import aclosing
+from collections.abc import AsyncGenerator, Awaitable, Callable, Iterator
+from contextlib import aclosing, contextmanager
 from dataclasses import dataclass
 from typing import Any
 
@@ -11,10 +11,12 @@ import structlog
 from strawberry.http import process_result
 
 from quotes import cursors, store
+from quotes.audience import Audience, Follower
 from quotes.context import Context
 from quotes.crowd import Crowd
+from quotes.feed import CursorAheadError
 from quotes.refusals import Refusal, told
-from quotes.schema import schema
+from quotes.schema import ahead, schema, start
 from quotes.selections import Selections, Updates
 
 log = structlog.get_logger()
@@ -81,6 +83,7 @@ class Streams:
 
     context: Context
     selections: Selections
+    audience: Audience
     crowd: Crowd
     ending: asyncio.Event  # set when the server is told to stop
 
@@ -98,21 +101,48 @@ class Streams:
             async for payload in source:
                 yield payload
 
+    async def attend(
+        self, updates: Updates, say: Callable[[str], Awaitable[None]], follower: Follower
+    ) -> None:
+        """Carry all of `updates` to the follower, for ever: by `say` until it has caught up.
+
+        Raises as `payloads`.
+        """
+        with self.crowd.subscribed(), self._told(updates):
+            begin = await start(self.context, updates.tickers, updates.after)
+            for quote in begin.snapshot:
+                await say(self.selections.payload(updates.selection, quote))
+            follower.cursor = begin.cursor
+            wanted = updates.selection, begin.tickers
+            while True:
+                await self.audience.attend(follower, wanted)
+                quotes, cursor = await self.context.feed.beyond(follower.cursor, begin.tickers)
+                for quote in quotes:
+                    await say(self.selections.payload(updates.selection, quote))
+                follower.cursor = cursor
+
     async def _shared(
         self, updates: Updates, resume: str | None
     ) -> AsyncGenerator[tuple[str, str | None], None]:
-        payload = self.selections.payload
         quotes = updates.quotes(self.context, resume)
-        with self.crowd.subscribed():
-            try:
-                async with aclosing(quotes):
-                    async for quote in quotes:
-                        yield payload(updates.selection, quote), cursors.stream(quote.seq)
-            except Refusal as refusal:
-                raise FailedError([updates.told(refusal)]) from None
-            except store.LOST as error:
-                log.warning("subscription_lost_database", reason=repr(error))
-                raise AwayError from error
+        with self.crowd.subscribed(), self._told(updates):
+            async with aclosing(quotes):
+                async for quote in quotes:
+                    payload = self.selections.payload(updates.selection, quote)
+                    yield payload, cursors.stream(quote.seq)
+
+    @contextmanager
+    def _told(self, updates: Updates) -> Iterator[None]:
+        """What goes wrong inside, in the words of a connection."""
+        try:
+            yield
+        except Refusal as refusal:
+            raise FailedError([updates.told(refusal)]) from None
+        except CursorAheadError:
+            raise FailedError([updates.told(ahead())]) from None
+        except store.LOST as error:
+            log.warning("subscription_lost_database", reason=repr(error))
+            raise AwayError from error
 
     async def _ordinary(self, operation: Operation) -> AsyncGenerator[tuple[str, None], None]:
         """By Strawberry's own execution: queries, other subscriptions, and what is wrong."""

@@ -1,18 +1,17 @@
 """The GraphQL schema: what can be asked. A resolver checks, asks the store, maps the rows."""
 
 import asyncio
-from collections.abc import AsyncGenerator, AsyncIterator, Iterator
+from collections.abc import AsyncGenerator, AsyncIterator, Iterator, Sequence
 from contextlib import aclosing, suppress
+from dataclasses import dataclass
 from datetime import UTC, date, datetime, timedelta
 from functools import partial
-from typing import Annotated, Any
+from typing import Annotated
 
 import strawberry
 from graphql import GraphQLError
-from graphql.execution.executor import Executor as CoreExecutor
 from strawberry.extensions import MaxTokensLimiter, ParserCache, ValidationCache
 from strawberry.schema.config import StrawberryConfig
-from strawberry.schema.schema import StrawberryGraphQLCoreExecutionContext
 
 from quotes import cursors, freshness, models, pages, store, types
 from quotes.candle_updates import CandleSubscription
@@ -27,10 +26,11 @@ from quotes.context import (
     require_known,
 )
 from quotes.cost import Cost
+from quotes.execution import Executor
 from quotes.feed import CursorAheadError, Feed
 from quotes.gaps import GapQuery
 from quotes.moments import MomentQuery
-from quotes.refusals import Refusals, bad_input
+from quotes.refusals import Refusal, Refusals, bad_input
 from quotes.scalars import SCALARS, Ticker
 from quotes.series import SeriesQuery
 
@@ -196,6 +196,37 @@ class Subscription(CandleSubscription):
                 yield types.Quote.of(quote, datetime.now(UTC))
 
 
+@dataclass(frozen=True, slots=True)
+class Start:
+    """Where a subscriber begins: with the snapshot, and then with what follows `cursor`."""
+
+    cursor: int
+    snapshot: Sequence[models.Quote]
+    tickers: frozenset[str] | None
+
+
+async def start(context: Context, tickers: list[Ticker] | None, after: str | None) -> Start:
+    """Raises Refusal for what cannot be followed, and of `store.LOST`."""
+    wanted = None if tickers is None else frozenset(await chosen(context, tickers))
+    snapshot: Sequence[models.Quote] = ()
+    if after is None:
+        cursor, snapshot = await context.snapshots.now(wanted)
+    else:
+        cursor = cursors.seq_of(after)
+    try:
+        await context.feed.reach(cursor)
+    except CursorAheadError:
+        raise ahead() from None
+    return Start(cursor, snapshot, wanted)
+
+
+def ahead() -> Refusal:
+    return bad_input(
+        "`after` is a cursor from the future: this stream has not come that far. Leave it out "
+        "to begin with the newest quotes."
+    )
+
+
 async def updates(
     context: Context,
     tickers: list[Ticker] | None = None,
@@ -205,26 +236,18 @@ async def updates(
     """What `priceUpdates` carries, as rows. Raises Refusal, and of `store.LOST` at its start."""
     if min_interval is not None and not 1 <= min_interval <= MAX_INTERVAL:
         raise bad_input(f"`minInterval` is 1 to {MAX_INTERVAL:,} seconds, not {min_interval}.")
-    wanted = None if tickers is None else frozenset(await chosen(context, tickers))
-    if after is None:
-        begin, snapshot = await context.snapshots.now(wanted)
-        for quote in snapshot:
-            yield quote
-        if snapshot and min_interval is not None:
-            await asyncio.sleep(min_interval)
-    else:
-        begin = cursors.seq_of(after)
-    quotes = _from(context.feed, begin, wanted, min_interval)
+    begin = await start(context, tickers, after)
+    for quote in begin.snapshot:
+        yield quote
+    if begin.snapshot and min_interval is not None:
+        await asyncio.sleep(min_interval)
+    quotes = _from(context.feed, begin.cursor, begin.tickers, min_interval)
     try:
-        await context.feed.reach(begin)
         async with aclosing(quotes):
             async for quote in quotes:
                 yield quote
     except CursorAheadError:
-        raise bad_input(
-            "`after` is a cursor from the future: this stream has not come that far. Leave it out "
-            "to begin with the newest quotes."
-        ) from None
+        raise ahead() from None
 
 
 def _from(
@@ -233,19 +256,6 @@ def _from(
     if min_interval is None:
         return feed.follow(begin, tickers)
     return feed.sample(begin, min_interval, tickers)
-
-
-class Executor(StrawberryGraphQLCoreExecutionContext):
-    """graphql-core's executor, without what it keeps of each event until a subscription ends.
-
-    Its executors of one subscription's events share a dict keyed by the ids of lists that live as
-    long as their event, so that it only ever grows (3.3.1 and 3.3.2: 1-13 KB an event).
-    """
-
-    def build_per_event_executor(self, payload: Any) -> CoreExecutor[Any]:
-        executor = super().build_per_event_executor(payload)
-        executor._relevant_sub_fields = {}  # noqa: SLF001  # it has no other way in
-        return executor
 
 
 class Limits(MaxTokensLimiter):

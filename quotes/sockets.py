@@ -13,6 +13,7 @@ import structlog
 from starlette.types import Message, Receive, Scope, Send
 from strawberry.http.websocket_origin import is_same_origin
 
+from quotes.audience import Follower
 from quotes.crowd import CrowdedError
 from quotes.operations import (
     AwayError,
@@ -23,9 +24,11 @@ from quotes.operations import (
     json_of,
 )
 from quotes.refusals import Code
+from quotes.wire import PUSH, Push
 
 log = structlog.get_logger()
 
+PATH = "/graphql"
 SUBPROTOCOL = "graphql-transport-ws"
 INIT_TIMEOUT = 10.0  # seconds from a socket's opening to its connection_init
 MAX_ID = 256  # characters of an operation's id; clients use a UUID or a number
@@ -41,6 +44,10 @@ class ClosingError(Exception):
         self.reason = reason
 
 
+class LeftError(Exception):
+    """The client has left; `_hear` is told too."""
+
+
 class Sockets:
     """The ASGI endpoint. `origins` are the browsers' origins that may subscribe from elsewhere."""
 
@@ -50,13 +57,15 @@ class Sockets:
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         await receive()  # the handshake
-        if not self._welcome(scope):
+        if scope["path"] != PATH or not self._welcome(scope):
             await send({"type": "websocket.close"})  # not accepted yet, so this is a 403
             return
         offered = SUBPROTOCOL in scope["subprotocols"]
         await send({"type": "websocket.accept", "subprotocol": SUBPROTOCOL if offered else None})
         streams: Streams = scope["app"].state.streams
-        socket = Socket(streams, receive, send, self._most_operations)
+        push = scope["extensions"][PUSH]
+        scope["headers"] = []  # the server keeps the scope as long as the socket
+        socket = Socket(streams, receive, send, push, self._most_operations)
         try:
             with streams.crowd.joined(address_of(scope)):
                 if not offered:
@@ -87,15 +96,19 @@ class Socket:
         "_closed",
         "_most",
         "_operations",
+        "_push",
         "_receive",
         "_send",
         "_streams",
     )
 
-    def __init__(self, streams: Streams, receive: Receive, send: Send, most: int) -> None:
+    def __init__(
+        self, streams: Streams, receive: Receive, send: Send, push: Push, most: int
+    ) -> None:
         self._streams = streams
         self._receive = receive
         self._send = send
+        self._push = push
         self._most = most
         self._operations: dict[str, asyncio.Task[None]] = {}
         self._acknowledged = False
@@ -133,7 +146,7 @@ class Socket:
             await self._answer(message_of(event))
         except MalformedError as error:
             raise ClosingError(4400, str(error)) from None
-        except OSError:  # uvicorn's word for a client that has left
+        except LeftError:
             self._closed = True
             return False
         return True
@@ -174,29 +187,47 @@ class Socket:
 
     async def _carry(self, identity: str, operation: Operation) -> None:
         """Send an operation's payloads, and how it ended."""
-        head = f'{{"id":{json.dumps(identity)},"type":"next","payload":'
         last: dict[str, Any] = {"id": identity, "type": "complete"}
-        payloads = self._streams.payloads(operation)
         try:
-            async with aclosing(payloads):
-                async for payload, _ in payloads:
-                    await self._say(f"{head}{payload}}}")
+            await self._send_payloads(identity, operation)
         except FailedError as failed:
             last = {"id": identity, "type": "error", "payload": failed.errors}
         except AwayError:
             await self.close(1013, "The database cannot be reached just now; come again")
-        except OSError:
-            return  # the client has left, and `_hear` is told too
+        except LeftError:
+            return
         except Exception:
             log.exception("operation_failed")
             last = {"id": identity, "type": "error", "payload": [_OUR_FAULT]}
         self._operations.pop(identity, None)  # first, since the id is free once the client is told
-        with suppress(OSError):
+        with suppress(LeftError):
             await self._say(json.dumps(last))
 
+    async def _send_payloads(self, identity: str, operation: Operation) -> None:
+        head = f'{{"id":{json.dumps(identity)},"type":"next","payload":'
+
+        async def say(payload: str) -> None:
+            await self._say(f"{head}{payload}}}")
+
+        updates = self._streams.selections.read(
+            operation.query, operation.name, operation.variables
+        )
+        if updates is not None and updates.min_interval is None:
+            follower = Follower(head.encode(), self._push, cursor=0)
+            await self._streams.attend(updates, say, follower)
+        payloads = self._streams.payloads(operation)
+        async with aclosing(payloads):
+            async for payload, _ in payloads:
+                await say(payload)
+
     async def _say(self, text: str) -> None:
-        if not self._closed:
+        """Raises LeftError where the client has left."""
+        if self._closed:
+            raise LeftError
+        try:
             await self._send({"type": "websocket.send", "text": text})
+        except OSError:  # uvicorn's word for it
+            raise LeftError from None
 
     async def _end_operations(self) -> None:
         tasks = list(self._operations.values())

@@ -1,4 +1,4 @@
-"""Every statement that reads or writes the database.
+"""The statements that keep quotes and read them; those about history are in `history`, `rollup`.
 
 Each function runs in the transaction of the session it is given, and never commits.
 """

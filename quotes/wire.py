@@ -1,10 +1,12 @@
 """uvicorn's connections with an end to waiting, and with cheaper frames.
 
-A transport says when its buffer is full and when it has drained. A reader that lets the time
-between pass is cut off, so that it holds neither memory nor a task for ever.
+A transport says when its buffer is full and when it has drained. A reader that takes nothing of a
+full one for a while is cut off, so that it holds neither memory nor a task for ever; a slow one
+that takes some goes on.
 """
 
 import asyncio
+from collections.abc import Callable
 from typing import Any
 
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
@@ -13,9 +15,12 @@ from uvicorn.protocols.websockets.websockets_sansio_impl import WebSocketsSansIO
 from websockets.frames import CloseCode
 from websockets.protocol import State
 
-PATIENCE = 10.0  # seconds that a full buffer has to drain
+PATIENCE = 10.0  # seconds that a full buffer may stay as full
 GRACE = 2.0  # seconds for the close frame to reach a reader that reads after all
 BUFFER = 64 * 1024  # bytes that wait for a slow reader in this process before it counts as full
+
+PUSH = "quotes.push"  # our ASGI extension: a text message without waiting, where there is room
+Push = Callable[[bytes], bool]
 
 _TEXT = 0x81  # a whole text frame: FIN, opcode 1 (RFC 6455, 5.2)
 _LENGTH_IN_TWO_BYTES, _LENGTH_IN_EIGHT_BYTES = 126, 127
@@ -44,7 +49,7 @@ class Impatient(asyncio.Protocol):
 
     def pause_writing(self) -> None:
         super().pause_writing()
-        self._patience = self.loop.call_later(PATIENCE, self.cut_off)
+        self._wait()
 
     def resume_writing(self) -> None:
         self._calm()
@@ -57,6 +62,16 @@ class Impatient(asyncio.Protocol):
     def cut_off(self) -> None:
         self.transport.abort()
 
+    def _wait(self) -> None:
+        left = self.transport.get_write_buffer_size()
+        self._patience = self.loop.call_later(PATIENCE, self._look, left)
+
+    def _look(self, before: int) -> None:
+        if self.transport.get_write_buffer_size() < before:
+            self._wait()
+        else:
+            self.cut_off()
+
     def _calm(self) -> None:
         if self._patience is not None:
             self._patience.cancel()
@@ -68,13 +83,27 @@ class Http(Impatient, HttpToolsProtocol):
 
 
 class WebSocket(Impatient, WebSocketsSansIOProtocol):
-    """A connection that has become a WebSocket."""
+    """A connection that has become a WebSocket. It offers the application PUSH."""
+
+    def handle_connect(self, event: Any) -> None:
+        super().handle_connect(event)
+        if hasattr(self, "scope"):  # otherwise the handshake was refused
+            self.scope["extensions"][PUSH] = self.push  # type: ignore[assignment]
+
+    def push(self, text: bytes) -> bool:
+        """Write a text message unless the connection is full or ending; whether it was."""
+        if not self.writable.is_set() or self.disconnected or self.conn.state is not State.OPEN:
+            return False
+        self.transport.write(text_frame(text))
+        return True
 
     async def send(self, message: Any) -> None:
         """As uvicorn's; a text in an open conversation goes straight into one frame."""
         text = message.get("text")
         if text is None:
             await super().send(message)
+            if message["type"] == "websocket.accept":
+                del self.request, self.response  # some 2 KiB that no one reads again
             return
         if not self.writable.is_set():
             await self.writable.wait()

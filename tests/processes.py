@@ -13,6 +13,7 @@ import redis
 from dramatiq import Message
 from dramatiq.brokers.redis import RedisBroker
 
+from quotes.app import listen
 from quotes.settings import Settings
 from quotes.sources import name_of
 
@@ -70,3 +71,27 @@ def _enqueue(settings: Settings, actor: str, *args: object) -> None:
         broker.declare_queue("default")
         message = Message(queue_name="default", actor_name=actor, args=args, kwargs={}, options={})
         broker.enqueue(message)
+
+
+def free_port() -> int:
+    with listen("127.0.0.1", 0) as listener:
+        return int(listener.getsockname()[1])
+
+
+class Api:
+    """One web process, killed and started again."""
+
+    def __init__(self, settings: Settings, port: int) -> None:
+        self._environment = environment(settings, QUOTES_PORT=str(port))
+        self.url = f"http://127.0.0.1:{port}/graphql"
+        self.process: asyncio.subprocess.Process | None = None
+
+    async def start(self) -> None:
+        self.process = await asyncio.create_subprocess_exec(
+            sys.executable, "-m", "quotes", "api", env=self._environment
+        )
+
+    async def end(self, number: signal.Signals = signal.SIGKILL) -> None:
+        if self.process is not None:
+            self.process.send_signal(number)
+            await self.process.wait()

@@ -21,7 +21,7 @@ from workers.demo import Exchange, serve
 # What is committed outlives the server's processes; without fsync, not the machine's power.
 DURABLE = {"fsync": "off"}
 
-PERIODIC = 2  # actors that the clock sends a message to each minute
+AT_START = 3  # messages that a clock sends when it starts: tick, mend, and mend at once
 
 UPDATES = "subscription ($after: String) { priceUpdates(after: $after) { cursor } }"
 
@@ -174,4 +174,4 @@ async def ticks(settings: Settings, count: int) -> None:
             except redis.asyncio.RedisError:
                 return 0
 
-    await wait(length, lambda found: found >= count * PERIODIC)
+    await wait(length, lambda found: found >= count * AT_START)

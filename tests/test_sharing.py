@@ -11,7 +11,7 @@ from client import Client, serving
 from rows import keep, log, quote
 
 from quotes import connections, store
-from quotes.app import streams_of
+from quotes.app import open_streams
 from quotes.context import Context
 from quotes.feed import open_feed
 from quotes.operations import Operation, Streams
@@ -26,9 +26,9 @@ async def streams(settings: Settings, sessions: store.Sessions) -> AsyncIterator
     async with open_feed(sessions, connect) as (feed, _):
         await feed.position()
         snapshots = Snapshots(sessions, feed)
-        yield streams_of(
-            settings, Context(settings=settings, sessions=sessions, feed=feed, snapshots=snapshots)
-        )
+        context = Context(settings=settings, sessions=sessions, feed=feed, snapshots=snapshots)
+        async with open_streams(context) as streams:
+            yield streams
 
 
 BOTH = """

@@ -19,6 +19,11 @@ def main() -> int:
     time.tzset()
     logs.configure(Settings.load().log_format, process="clock")
     _die_with_parent()
+    from workers import actors  # noqa: PLC0415  # after the logs, so that all lines look alike
+
+    # A tick that periodiq sends late in the minute is too old for the workers; history need not
+    # wait for the next.
+    actors.mend.send()
     return int(periodiq.main(periodiq.make_argument_parser().parse_args(["workers.actors"])))
 
 

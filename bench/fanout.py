@@ -1,0 +1,370 @@
+"""Fan-out beside PostGraphile 5: the same table, the same inserts, one server after the other.
+
+    (cd bench && npm ci --ignore-scripts)
+    python bench/fanout.py [--rounds 3] [--subscribers 1000,5000]
+        [--kinds one,spread,different] [--node /path/to/node]
+
+PostGraphile 5.1 wants Node 22 or newer. Each round starts a server, opens its subscribers in a
+process of their own, and takes from the kernel's books what the server used. The last column of
+each table tells how many times better this service does. `--crowd` runs 10,000 subscribers of this
+service alone, with an event a second.
+"""
+
+import argparse
+import asyncio
+import json
+import os
+import shutil
+import signal
+import sys
+import tempfile
+import time
+from collections.abc import AsyncIterator, Callable, Sequence
+from contextlib import asynccontextmanager
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
+from decimal import Decimal
+from pathlib import Path
+from statistics import mean, median
+from typing import Any
+
+import asyncpg
+
+from quotes import migrations, store
+from quotes.app import listen
+from quotes.machine.embedded import Postgres
+from quotes.models import Origin, Quote
+
+HERE = Path(__file__).parent
+WAVES = 9  # single commits, each awaited by all subscribers
+SUSTAINED = 100_000  # deliveries of many commits, one after the other as fast as they are kept
+SPREAD = 20  # tickers
+TICK = os.sysconf("SC_CLK_TCK")
+TICKERS = [f"t{number}_usd" for number in range(SPREAD)]
+
+# What PostGraphile's subscription listens to; in its favour the whole quote is in it.
+TOLD = """
+    CREATE FUNCTION tell() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN
+        PERFORM pg_notify('live:' || NEW.ticker, json_build_object('ticker', NEW.ticker,
+            'price', NEW.price::text, 'at', NEW.minute, 'seq', NEW.seq)::text);
+        RETURN NULL;
+    END $$;
+    CREATE TRIGGER tell AFTER INSERT ON quotes FOR EACH ROW EXECUTE FUNCTION tell();
+"""
+
+Subscription = dict[str, Any]
+
+
+@dataclass(frozen=True)
+class Side:
+    """One of the two services."""
+
+    name: str
+    command: Callable[[int, str], list[str]]
+    field: str  # of the quote's number in its answers
+    subscription: Callable[[str, str, int], Subscription]  # of a ticker, an extra field, a cursor
+
+
+def ours(ticker: str, extra: str, after: int) -> Subscription:
+    query = (
+        "subscription ($t: [Ticker!], $after: String) { priceUpdates(tickers: $t, after: $after) "
+        f"{{ ticker price at cursor {extra} }} }}"
+    )
+    return {"query": query, "variables": {"t": [ticker], "after": f"s{after}"}}
+
+
+def theirs(field: str) -> Callable[[str, str, int], Subscription]:
+    def subscription(ticker: str, extra: str, _after: int) -> Subscription:
+        shown = {"priceUpdates": "at", "quoteUpdates": "at: minute"}[field]
+        selected = f"{{ ticker price {shown} seq {extra} }}"
+        query = f"subscription ($t: String!) {{ {field}(ticker: $t) {selected} }}"
+        return {"query": query, "variables": {"t": ticker}}
+
+    return subscription
+
+
+def sides(node: str) -> list[Side]:
+    def own(port: int, url: str) -> list[str]:
+        return [sys.executable, "-m", "quotes", "api"]
+
+    def peer(port: int, url: str) -> list[str]:
+        return [node, str(HERE / "postgraphile.mjs"), str(port), url]
+
+    return [
+        Side("this service", own, "cursor", ours),
+        Side("PostGraphile 5", peer, "seq", theirs("quoteUpdates")),
+        Side("PostGraphile 5, quote in NOTIFY", peer, "seq", theirs("priceUpdates")),
+    ]
+
+
+class Writer:
+    """Keeps quotes as a worker would."""
+
+    def __init__(self, sessions: store.Sessions) -> None:
+        self._sessions = sessions
+        self._minute = datetime(2026, 1, 1, tzinfo=UTC)
+
+    async def keep(self, *tickers: str) -> None:
+        self._minute += timedelta(minutes=1)
+        quotes = [
+            Quote(
+                ticker=ticker,
+                minute=self._minute,
+                price=Decimal("100000.5"),
+                observed_at=datetime.now(UTC),
+                source="demo",
+                origin=Origin.LIVE,
+            )
+            for ticker in tickers
+        ]
+        async with self._sessions.begin() as session:
+            await store.keep(session, quotes)
+
+    async def last(self) -> int:
+        async with self._sessions() as session:
+            return await store.high_water(session)
+
+
+@asynccontextmanager
+async def child(command: list[str], **more: Any) -> AsyncIterator[asyncio.subprocess.Process]:
+    process = await asyncio.create_subprocess_exec(*command, limit=1 << 28, **more)
+    try:
+        yield process
+    finally:
+        if process.returncode is None:
+            process.terminate()
+        await process.wait()
+
+
+@asynccontextmanager
+async def served(side: Side, url: str) -> AsyncIterator[tuple[asyncio.subprocess.Process, int]]:
+    with listen("127.0.0.1", 0) as listener:
+        port = int(listener.getsockname()[1])
+    settings = {
+        "QUOTES_DATABASE_URL": url,
+        "QUOTES_PORT": str(port),
+        "QUOTES_MAX_SOCKETS": "20000",
+        "QUOTES_MAX_SOCKETS_PER_ADDRESS": "20000",
+        "QUOTES_TICKERS": ",".join(TICKERS),
+        "NODE_ENV": "production",
+        "GRAPHILE_ENV": "production",
+    }
+    quiet = asyncio.subprocess.DEVNULL
+    environment = {**os.environ, **settings}
+    async with child(side.command(port, url), env=environment, stdout=quiet, stderr=quiet) as one:
+        async with asyncio.timeout(60):
+            while True:
+                try:
+                    _, stream = await asyncio.open_connection("127.0.0.1", port)
+                except OSError:
+                    await asyncio.sleep(0.1)
+                else:
+                    stream.close()
+                    break
+        await asyncio.sleep(2)  # what is loaded lazily is loaded before memory is measured
+        yield one, port
+
+
+class Listeners:
+    """The subscribers' process."""
+
+    def __init__(self, process: asyncio.subprocess.Process) -> None:
+        assert process.stdin is not None
+        assert process.stdout is not None
+        self._in, self._out = process.stdin, process.stdout
+
+    async def ask(self, line: str) -> dict[str, Any]:
+        self._in.write(f"{line}\n".encode())
+        answer: dict[str, Any] = json.loads(await self._out.readline())
+        return answer
+
+
+@asynccontextmanager
+async def listening(
+    port: int, field: str, subscriptions: Sequence[Subscription], count: int
+) -> AsyncIterator[Listeners]:
+    command = [sys.executable, str(HERE / "listeners.py"), str(port), str(count), field]
+    pipe = asyncio.subprocess.PIPE
+    async with child(command, stdin=pipe, stdout=pipe) as process:
+        listeners = Listeners(process)
+        await listeners.ask(json.dumps(subscriptions))
+        await asyncio.sleep(2)  # until the last one's subscription has begun
+        yield listeners
+
+
+def cpu_seconds(pid: int) -> float:
+    fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
+    return (int(fields[11]) + int(fields[12])) / TICK
+
+
+def memory_kib(pid: int) -> int:
+    status = Path(f"/proc/{pid}/status").read_text()
+    return int(status.partition("VmRSS:")[2].split()[0])
+
+
+@dataclass(frozen=True)
+class Scenario:
+    """How many subscribers, and of what."""
+
+    count: int
+    tickers: Sequence[str]
+    alike: bool = True
+
+    def __str__(self) -> str:
+        what = "one ticker" if len(self.tickers) == 1 else f"spread over {len(self.tickers)}"
+        return f"{self.count:,} on {what}" + ("" if self.alike else ", all selections different")
+
+    def subscriptions(self, side: Side, after: int) -> list[Subscription]:
+        if not self.alike:
+            ticker = self.tickers[0]
+            return [side.subscription(ticker, f"p{n}: price", after) for n in range(self.count)]
+        return [side.subscription(ticker, "", after) for ticker in self.tickers]
+
+
+Figures = dict[str, float]
+
+
+async def measure(side: Side, scenario: Scenario, url: str, writer: Writer) -> Figures:
+    """One server's round."""
+    subscriptions = scenario.subscriptions(side, await writer.last())
+    async with served(side, url) as (server, port):
+        before = memory_kib(server.pid)
+        async with listening(port, side.field, subscriptions, scenario.count) as listeners:
+            await wave(writer, listeners, scenario)
+            memory = (memory_kib(server.pid) - before) / scenario.count
+            used = cpu_seconds(server.pid)
+            waves = [await wave(writer, listeners, scenario) for _ in range(WAVES)]
+            used = cpu_seconds(server.pid) - used
+            sustained = await burst(writer, listeners, scenario, server.pid)
+    lost = sum(each["lost"] for each in waves) + sustained.pop("lost")
+    wrong = sum(each["wrong"] for each in waves) + sustained.pop("wrong")
+    return {
+        "last delivery, ms": median(each["last"] for each in waves) * 1e3,
+        "CPU a delivery, us": used / (WAVES * scenario.count) * 1e6,
+        "memory a connection, KiB": memory,
+        **sustained,
+        "lost": lost,
+        "doubled or out of order": wrong,
+    }
+
+
+async def wave(writer: Writer, listeners: Listeners, scenario: Scenario) -> Figures:
+    """One commit, from before it is made to the last subscriber's having it."""
+    began = time.monotonic()
+    await writer.keep(*scenario.tickers)
+    told = await listeners.ask(str(scenario.count))
+    return {
+        "last": told["last_at"] - began,
+        "lost": scenario.count - told["arrived"],
+        "wrong": told["wrong"],
+    }
+
+
+async def burst(writer: Writer, listeners: Listeners, scenario: Scenario, pid: int) -> Figures:
+    commits = SUSTAINED // scenario.count
+    used, began = cpu_seconds(pid), time.monotonic()
+    for _ in range(commits):
+        await writer.keep(*scenario.tickers)
+    told = await listeners.ask(str(commits * scenario.count))
+    used = cpu_seconds(pid) - used
+    return {
+        "deliveries a second, sustained": told["arrived"] / (told["last_at"] - began),
+        "CPU a delivery, sustained, us": used / told["arrived"] * 1e6,
+        "lost": commits * scenario.count - told["arrived"],
+        "wrong": told["wrong"],
+    }
+
+
+def table(scenario: Scenario, rounds: dict[str, list[Figures]]) -> str:
+    """Markdown: medians of the rounds, and how many times better ours is than each other."""
+    heads = "".join(f" {name} |" for name in rounds)
+    lines = [
+        f"**{scenario}**",
+        "",
+        f"| |{heads} better by |",
+        "|---|" + "---:|" * (len(rounds) + 1),
+    ]
+    for name in next(iter(rounds.values()))[0]:
+        mine, *others = (median(each[name] for each in side) for side in rounds.values())
+        cells = "".join(f" {figure:,.1f} |" for figure in (mine, *others))
+        better = [mine / each if "a second" in name else each / mine for each in others if mine]
+        lines.append(f"| {name} |{cells} {', '.join(f'{each:.1f}' for each in better)} |")
+    return "\n".join([*lines, ""])
+
+
+async def crowd(side: Side, url: str, writer: Writer, count: int, seconds: int) -> str:
+    scenario = Scenario(count, TICKERS[:1])
+    subscriptions = scenario.subscriptions(side, await writer.last())
+    async with (
+        served(side, url) as (_, port),
+        listening(port, side.field, subscriptions, count) as listeners,
+    ):
+        began: dict[int, float] = {}
+        for _ in range(seconds):
+            due = time.monotonic() + 1
+            began[await writer.last() + 1] = time.monotonic()
+            await writer.keep(*scenario.tickers)
+            await asyncio.sleep(max(0, due - time.monotonic()))
+        told = await listeners.ask(str(count * seconds))
+    delays = [total / many - began[int(seq)] for seq, (many, total, _) in told["at"].items()]
+    slowest = max(last - began[int(seq)] for seq, (_, _, last) in told["at"].items())
+    return (
+        f"{count:,} subscribers, {seconds} events, one a second: mean delivery "
+        f"{mean(delays) * 1e3:.0f} ms, slowest {slowest * 1e3:.0f} ms, "
+        f"lost {count * seconds - told['arrived']}, doubled {told['wrong']}, "
+        f"closed {told['closed']}"
+    )
+
+
+@asynccontextmanager
+async def database() -> AsyncIterator[tuple[str, Writer]]:
+    folder = Path(tempfile.mkdtemp(prefix="quotes-fanout-"))
+    await asyncio.to_thread(folder.chmod, 0o755)  # its servers run as a user of their own
+    server = Postgres(folder / "postgres", options={"fsync": "off", "synchronous_commit": "off"})
+    await server.start()
+    try:
+        await asyncio.to_thread(migrations.migrate, server.url)
+        connection = await asyncpg.connect(server.url)
+        await connection.execute(TOLD)
+        await connection.close()
+        async with store.open_engine(server.url, name="fanout") as engine:
+            yield server.url, Writer(store.sessions_of(engine))
+    finally:
+        await server.stop()
+        shutil.rmtree(folder)
+
+
+def asked() -> argparse.Namespace:
+    parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0] if __doc__ else "")
+    parser.add_argument("--rounds", type=int, default=3)
+    parser.add_argument("--subscribers", default="1000,5000")
+    parser.add_argument("--node", default=shutil.which("node") or "node")
+    parser.add_argument("--kinds", default="one,spread,different")
+    parser.add_argument("--crowd", action="store_true")
+    return parser.parse_args()
+
+
+async def main() -> None:
+    arguments = asked()
+    both = sides(arguments.node)
+    counts = [int(each) for each in arguments.subscribers.split(",")]
+    scenarios = {
+        "one": [Scenario(count, TICKERS[:1]) for count in counts],
+        "spread": [Scenario(count, TICKERS) for count in counts],
+        "different": [Scenario(counts[0], TICKERS[:1], alike=False)],
+    }
+    async with database() as (url, writer):
+        if arguments.crowd:
+            print(await crowd(both[0], url, writer, 10_000, 20))
+            return
+        for scenario in (each for kind in arguments.kinds.split(",") for each in scenarios[kind]):
+            rounds: dict[str, list[Figures]] = {side.name: [] for side in both}
+            for _ in range(arguments.rounds):
+                for side in both:
+                    rounds[side.name].append(await measure(side, scenario, url, writer))
+            print(table(scenario, rounds), flush=True)
+
+
+if __name__ == "__main__":
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(1))  # so that its servers end with it
+    asyncio.run(main())

@@ -1,0 +1,156 @@
+"""Everything killed at any time, and every subscriber still sees the table: once, in order."""
+
+import asyncio
+import os
+import random
+import signal
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager, suppress
+from pathlib import Path
+
+import aiohttp
+import pytest
+from client import PROTOCOL
+from processes import Api, free_port
+from rows import keep, log, quote, wait
+
+from quotes import migrations, store
+from quotes.machine.embedded import Postgres, Valkey
+from quotes.settings import Settings
+
+SEED = int(os.environ.get("QUOTES_TEST_CHAOS_SEED", "20260131"))
+ROUNDS = int(os.environ.get("QUOTES_TEST_CHAOS_ROUNDS", "6"))  # some 4 seconds each
+WRITERS = 4
+SUBSCRIBERS = 60
+SLOW, RESTLESS = 7, 5  # every so manieth reads slowly, or leaves now and then by itself
+UPDATES = "subscription ($after: String) { priceUpdates(after: $after) { cursor } }"
+
+
+def dice_of(name: str) -> random.Random:
+    return random.Random(f"{SEED} {name}")  # noqa: S311  # it keeps no secret
+
+
+class Subscriber:
+    """Goes on from the last cursor it saw, at whichever web process answers."""
+
+    def __init__(self, number: int, http: aiohttp.ClientSession, urls: list[str]) -> None:
+        self.dice = dice_of(f"subscriber {number}")
+        self.http = http
+        self.urls = urls
+        self.slow = number % SLOW == 0
+        self.restless = number % RESTLESS == 0
+        self.seen: list[int] = []
+
+    async def run(self) -> None:
+        while True:
+            with suppress(aiohttp.ClientError, TypeError, OSError):
+                await self._subscribe(self.dice.choice(self.urls))
+            await asyncio.sleep(self.dice.uniform(0.05, 0.3))
+
+    async def _subscribe(self, url: str) -> None:
+        async with self.http.ws_connect(url, protocols=[PROTOCOL], max_msg_size=0) as socket:
+            await socket.send_json({"type": "connection_init"})
+            assert (await socket.receive_json())["type"] == "connection_ack"
+            variables = {"after": f"s{self.seen[-1] if self.seen else 0}"}
+            payload = {"query": UPDATES, "variables": variables}
+            await socket.send_json({"id": "1", "type": "subscribe", "payload": payload})
+            while True:
+                message = await socket.receive_json()  # TypeError where the socket was closed
+                assert message["type"] == "next", message
+                self.seen.append(int(message["payload"]["data"]["priceUpdates"]["cursor"][1:]))
+                if self.slow:
+                    await asyncio.sleep(0.01)
+                if self.restless and self.dice.random() < 0.01:
+                    return
+
+
+async def write(number: int, sessions: store.Sessions, stop: asyncio.Event) -> None:
+    """Batches of a ticker of its own, each tried again until it is known to be kept."""
+    dice = dice_of(f"writer {number}")
+    at = 0
+    while not stop.is_set():
+        batch = [quote(f"t{number}_usd", each) for each in range(at, at + dice.randint(1, 5))]
+        try:
+            await keep(sessions, *batch)
+        except store.LOST:
+            await asyncio.sleep(0.1)
+        else:
+            at += len(batch)
+            await asyncio.sleep(dice.uniform(0, 0.05))
+
+
+@asynccontextmanager
+async def running(*tasks: asyncio.Task[None]) -> AsyncIterator[None]:
+    try:
+        yield
+    finally:
+        for task in tasks:
+            task.cancel()
+        await asyncio.gather(*tasks, return_exceptions=True)
+
+
+@pytest.fixture
+async def servers(folder: Path) -> AsyncIterator[tuple[Postgres, Valkey]]:
+    """Whatever is committed outlives them (no synchronous_commit=off here)."""
+    postgres = Postgres(folder / "postgres", options={"fsync": "off"})
+    valkey = Valkey(folder / "valkey")
+    await postgres.start()
+    await valkey.start()
+    await asyncio.to_thread(migrations.migrate, postgres.url)
+    yield postgres, valkey
+    await valkey.stop()
+    await postgres.stop()
+
+
+async def test_whatever_is_killed_every_subscriber_sees_the_whole_table_once_and_in_order(
+    servers: tuple[Postgres, Valkey],
+) -> None:
+    postgres, valkey = servers
+    settings = Settings(database_url=postgres.url, redis_url=valkey.url)
+    apis = [Api(settings, free_port()) for _ in range(2)]
+    dice = dice_of("calamities")
+    stop = asyncio.Event()
+    async with (
+        store.open_engine(postgres.url, name="test") as engine,
+        aiohttp.ClientSession(connector=aiohttp.TCPConnector(limit=0)) as http,
+    ):
+        sessions = store.sessions_of(engine)
+        urls = [api.url for api in apis]
+        everyone = [Subscriber(number, http, urls) for number in range(SUBSCRIBERS)]
+        for api in apis:
+            await api.start()
+        writers = [asyncio.create_task(write(each, sessions, stop)) for each in range(WRITERS)]
+        readers = [asyncio.create_task(each.run()) for each in everyone]
+        try:
+            async with running(*writers, *readers):
+                for _ in range(ROUNDS):
+                    await asyncio.sleep(dice.uniform(0.5, 3))
+                    await calamity(dice, postgres, valkey, apis)
+                stop.set()
+                await asyncio.gather(*writers)
+                written = [each.seq for each in await log(sessions)]
+
+                await wait(
+                    lambda: asyncio.sleep(0, [each.seen[-1:] for each in everyone]),
+                    lambda last: all(seen == written[-1:] for seen in last),
+                )
+        finally:
+            for api in apis:
+                await api.end(signal.SIGTERM)
+
+    assert written == list(range(1, len(written) + 1))
+    assert [each.seen == written for each in everyone] == [True] * SUBSCRIBERS
+
+
+async def calamity(
+    dice: random.Random, postgres: Postgres, valkey: Valkey, apis: list[Api]
+) -> None:
+    """Kill one of them, or two at once, and start it again."""
+    for victim in dice.sample([postgres, valkey, *apis], dice.randint(1, 2)):
+        if isinstance(victim, Api):
+            await victim.end()
+        else:
+            victim.kill()
+            await victim.wait()
+        await asyncio.sleep(dice.uniform(0, 0.5))
+        await victim.start()

@@ -1,0 +1,72 @@
+"""JavaScript clients, as a front end uses them, through a restart of the service."""
+
+import asyncio
+import shutil
+import signal
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from pathlib import Path
+
+import pytest
+from processes import Api, free_port
+from rows import keep, quote
+
+from quotes import store
+from quotes.settings import Settings
+
+BENCH = Path(__file__).parents[1] / "bench"
+NODE = shutil.which("node")
+
+pytestmark = [
+    pytest.mark.skipif(NODE is None, reason="there is no node here"),
+    pytest.mark.skipif(
+        not (BENCH / "node_modules").exists(),
+        reason="the clients are not installed: npm ci --ignore-scripts in bench/",
+    ),
+]
+
+
+@asynccontextmanager
+async def client(kind: str, url: str, count: int) -> AsyncIterator[asyncio.StreamReader]:
+    assert NODE is not None
+    process = await asyncio.create_subprocess_exec(
+        NODE, BENCH / "clients.mjs", kind, url, str(count), stdout=asyncio.subprocess.PIPE
+    )
+    assert process.stdout is not None
+    try:
+        yield process.stdout
+        async with asyncio.timeout(20):
+            assert await process.wait() == 0
+    finally:
+        if process.returncode is None:
+            process.kill()
+            await process.wait()
+
+
+async def cursors(lines: asyncio.StreamReader, count: int) -> list[str]:
+    async with asyncio.timeout(60):
+        return [(await lines.readline()).decode().strip() for _ in range(count)]
+
+
+@pytest.mark.parametrize("how", [signal.SIGTERM, signal.SIGKILL])
+@pytest.mark.parametrize("kind", ["graphql-ws", "urql"])
+async def test_a_front_end_s_client_goes_on_where_it_was_after_a_restart(
+    settings: Settings, sessions: store.Sessions, kind: str, how: signal.Signals
+) -> None:
+    api = Api(settings, free_port())
+    await api.start()
+    try:
+        async with client(kind, api.url, 6) as lines:
+            await keep(sessions, quote(at=1), quote(at=2))
+            got = await cursors(lines, 2)
+
+            await api.end(how)
+            await keep(sessions, quote(at=3), quote(at=4))
+            await api.start()
+            got += await cursors(lines, 2)
+            await keep(sessions, quote(at=5), quote(at=6))
+            got += await cursors(lines, 2)
+    finally:
+        await api.end(signal.SIGTERM)
+
+    assert got == [f"s{seq}" for seq in range(1, 7)]
