@@ -3,8 +3,7 @@
 import asyncio
 import json
 import re
-import sys
-from asyncio import create_subprocess_exec, timeout
+import signal
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from datetime import UTC, datetime, timedelta
@@ -15,7 +14,7 @@ import pytest
 from browser import AXE, browsing, faults_of, looking, needs_browser
 from client import serving
 from playwright.async_api import Browser, Page, WebSocketRoute, expect
-from processes import environment
+from processes import Api
 from rows import keep, wait
 
 from quotes import store
@@ -64,17 +63,13 @@ async def browser() -> AsyncIterator[Browser]:
 @asynccontextmanager
 async def api(settings: Settings, port: int) -> AsyncIterator[None]:
     """`quotes api` as a process of its own, from when it answers until it is told to end."""
-    process = await create_subprocess_exec(
-        *(sys.executable, "-P", "-m", "quotes", "api"),
-        env=environment(settings, QUOTES_PORT=str(port)),
-    )
+    process = Api(settings, port)
+    await process.start()
     try:
         await wait(lambda: listens(port), bool)
         yield
     finally:
-        process.terminate()
-        async with timeout(30):
-            await process.wait()
+        await process.end(signal.SIGTERM)
 
 
 async def listens(port: int) -> bool:
