@@ -41,16 +41,19 @@ class Executor(StrawberryGraphQLCoreExecutionContext):
         """The shape of the items is found once and not for each; the usual way where none fits."""
         if isinstance(items, list) and len(items) > 1:
             with suppress(Exception):  # whatever it is, the usual way tells where
-                shape = self._shape(item_type, field_details_list)
+                shape = self.shape(item_type, field_details_list)
                 return [shape(item) for item in items]
         return super().complete_iterable_value(
             item_type, field_details_list, info, path, items, position_context
         )
 
-    def _shape(self, kind: GraphQLOutputType, details: Any) -> Shape:
-        """Raises NotPlainError where anything but attributes is selected."""
+    def shape(self, kind: GraphQLOutputType, details: Any) -> Shape:
+        """What is shown of a value of this kind, by the fields that select it.
+
+        Raises NotPlainError where more than attributes is selected.
+        """
         if isinstance(kind, GraphQLNonNull):
-            return _required(self._shape(kind.of_type, details))
+            return _required(self.shape(kind.of_type, details))
         if is_leaf_type(kind):
             return _leaf(kind)
         if not isinstance(kind, GraphQLObjectType):
@@ -73,7 +76,7 @@ class Executor(StrawberryGraphQLCoreExecutionContext):
         definition = field.extensions.get("strawberry-definition") if field else None
         if field is None or definition is None or not definition.is_basic_field:
             raise NotPlainError
-        return attrgetter(definition.python_name), self._shape(field.type, details)
+        return attrgetter(definition.python_name), self.shape(field.type, details)
 
     def build_per_event_executor(self, payload: Any) -> CoreExecutor[Any]:
         """Without what graphql-core keeps of each event until a subscription ends.

@@ -13,7 +13,6 @@ from weakref import WeakValueDictionary
 from graphql import (
     ArgumentNode,
     DocumentNode,
-    ExecutionResult,
     GraphQLError,
     GraphQLObjectType,
     OperationType,
@@ -25,13 +24,12 @@ from graphql import (
     validate,
 )
 from graphql.execution.collect_fields import FieldDetails, collect_fields
-from graphql.execution.execute import execute_subscription_event
 from graphql.execution.executor import Executor as CoreExecutor
 
 from quotes import models, types
 from quotes.context import Context
-from quotes.execution import Executor
-from quotes.refusals import Refusal, told
+from quotes.execution import Executor, NotPlainError, Shape
+from quotes.refusals import Refusal
 from quotes.scalars import Ticker
 from quotes.schema import MAX_TOKENS, schema, updates
 
@@ -48,18 +46,14 @@ _field = _root.fields[SHARED_FIELD]
 class Selection:
     """One document with its variables, as far as they say what is shown of a quote."""
 
-    def __init__(self, executor: CoreExecutor[Any]) -> None:
-        self._executor = executor
+    def __init__(self, name: str, shape: Shape) -> None:
+        self._name = name
+        self._shape = shape
 
     def shown(self, quote: models.Quote) -> str:
         """The payload of a `next` message, as JSON."""
-        root = types.Quote.of(quote, datetime.now(UTC))
-        result = execute_subscription_event(self._executor.build_per_event_executor(root))
-        assert isinstance(result, ExecutionResult)  # no field of a quote waits for anything
-        payload: dict[str, Any] = {"data": result.data}
-        if result.errors:
-            payload["errors"] = [told(error).formatted for error in result.errors]
-        return json.dumps(payload, separators=(",", ":"))
+        shown = self._shape(types.Quote.of(quote, datetime.now(UTC)))
+        return json.dumps({"data": {self._name: shown}}, separators=(",", ":"))
 
 
 @dataclass(frozen=True, slots=True)
@@ -97,7 +91,7 @@ class Selections:
     def read(
         self, query: str, operation_name: str | None, variables: dict[str, Any] | None
     ) -> Updates | None:
-        """None where this is anything but a valid subscription to `priceUpdates`.
+        """None where this is anything but a valid subscription to `priceUpdates` of plain fields.
 
         The ordinary execution answers that, be it with data or with what is wrong.
         """
@@ -107,18 +101,20 @@ class Selections:
         executor = Executor.build(
             _core, document, raw_variable_values=variables, operation_name=operation_name
         )
-        if isinstance(executor, list):
+        if not isinstance(executor, Executor):  # the variables' faults
             return None
-        name, (field, *_) = next(iter(_root_fields(executor).items()))
+        name, fields = next(iter(_root_fields(executor).items()))
+        field = fields[0]
         if field.node.name.value != SHARED_FIELD:
             return None
         try:
             arguments = get_argument_values(_field, field.node, executor.variable_values)
-        except GraphQLError:
+            shape = executor.shape(_field.type, fields)
+        except (GraphQLError, NotPlainError):
             return None
         key = (query, operation_name, _telling(query, field, variables or {}))
         return Updates(
-            selection=self._used.setdefault(key, Selection(executor)),
+            selection=self._used.setdefault(key, Selection(name, shape)),
             field=field,
             name=name,
             tickers=arguments.get("tickers"),
