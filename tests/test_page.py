@@ -109,6 +109,7 @@ async def test_a_price_is_on_the_screen_though_no_stream_can_be_opened(
 
         await expect(card(page, "btc_usd").locator(".price")).to_have_text("81,110.428333")
         await expect(page.locator("#connection")).to_have_text("Connecting…")
+        await expect(page.locator("#source")).to_have_text("Demo: made-up prices")
         assert watch.complaints == []
 
 
@@ -236,7 +237,7 @@ async def test_a_ticker_that_is_not_here_is_told_as_one_and_an_empty_one_as_empt
 async def test_a_link_opens_the_very_interval_and_range_and_keys_read_its_candles(
     browser: Browser, settings: Settings, market: Market
 ) -> None:
-    await market.collect(1, btc="80000.5")
+    await market.collect(0, btc="80000.5")
 
     async with serving(settings) as client, looking(browser, client.url) as (page, watch):
         await page.goto("/BTC?interval=1h&range=1mo")

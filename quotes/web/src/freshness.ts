@@ -31,6 +31,13 @@ export function wordsOf(told: Told | undefined): string {
   return state === "live" ? `live, ${ago(age(told))} old` : `${state}, ${ago(age(told))} old`;
 }
 
+/** A warning where prices are not the real exchange's. */
+export function warningOf(tickers: Ticker[]): string {
+  const sources = new Set(tickers.map((ticker) => ticker.source));
+  if (sources.has("demo")) return "Demo: made-up prices";
+  return sources.has("deribit-testnet") ? "Prices of the test exchange" : "";
+}
+
 /** Why there is no newer price. */
 export function causeOf(ticker: Ticker, told: Told | undefined, connected: boolean): string {
   if (!connected) return "This page has no connection to the service.";

@@ -2,7 +2,7 @@
 import { Refused, ask, explorer } from "./ask";
 import { Bell } from "./bell";
 import { byId, element, tell } from "./element";
-import { stateOf } from "./freshness";
+import { stateOf, warningOf } from "./freshness";
 import { List } from "./list";
 import { Opened } from "./opened";
 import { Prices, Tickers } from "./operations";
@@ -20,6 +20,7 @@ const tickers = new Bell(
   async () => {
     const known = (await ask(Tickers, {})).tickers;
     list.show(known);
+    tell(byId("source"), warningOf(known));
     tell(byId("list-told"), known.length > 0 ? "" : "There are no tickers yet.");
     if (opened) list.cards.get(opened.view.ticker)?.select(true);
     grow();
