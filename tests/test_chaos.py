@@ -5,18 +5,21 @@ import os
 import random
 import signal
 from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager, suppress
+from contextlib import AsyncExitStack, asynccontextmanager, suppress
+from datetime import timedelta
 from pathlib import Path
 
 import aiohttp
 import pytest
 from client import PROTOCOL
-from processes import Api, free_port
-from rows import keep, log, quote, wait
+from processes import Api, free_port, send, worker
+from redis import RedisError
+from rows import keep, log, minute, quote, wait
 
 from quotes import migrations, store
 from quotes.machine.embedded import Postgres, Valkey
 from quotes.settings import Settings
+from workers.demo import Exchange, serve
 
 SEED = int(os.environ.get("QUOTES_TEST_CHAOS_SEED", "20260131"))
 ROUNDS = int(os.environ.get("QUOTES_TEST_CHAOS_ROUNDS", "6"))  # some 4 seconds each
@@ -79,6 +82,17 @@ async def write(number: int, sessions: store.Sessions, stop: asyncio.Event) -> N
             await asyncio.sleep(dice.uniform(0, 0.05))
 
 
+async def order(settings: Settings, exchange: Exchange, stop: asyncio.Event) -> None:
+    """The scheduler's messages, a minute every tenth of a second, while there is a queue."""
+    at = 0
+    while not stop.is_set():
+        exchange.clock = lambda at=at: minute(at) + timedelta(seconds=2)  # type: ignore[misc]
+        with suppress(RedisError):
+            await asyncio.to_thread(send, settings, minute(at))
+        at += 1
+        await asyncio.sleep(0.1)
+
+
 @asynccontextmanager
 async def running(*tasks: asyncio.Task[None]) -> AsyncIterator[None]:
     try:
@@ -106,6 +120,7 @@ async def test_whatever_is_killed_every_subscriber_sees_the_whole_table_once_and
     servers: tuple[Postgres, Valkey],
 ) -> None:
     postgres, valkey = servers
+    exchange = Exchange()
     settings = Settings(database_url=postgres.url, redis_url=valkey.url)
     apis = [Api(settings, free_port()) for _ in range(2)]
     dice = dice_of("calamities")
@@ -113,13 +128,18 @@ async def test_whatever_is_killed_every_subscriber_sees_the_whole_table_once_and
     async with (
         store.open_engine(postgres.url, name="test") as engine,
         aiohttp.ClientSession(connector=aiohttp.TCPConnector(limit=0)) as http,
+        serve(exchange) as exchange_url,
+        AsyncExitStack() as worked,
     ):
+        ours = settings.model_copy(update={"deribit_url": exchange_url})
+        await worked.enter_async_context(worker(ours))
         sessions = store.sessions_of(engine)
         urls = [api.url for api in apis]
         everyone = [Subscriber(number, http, urls) for number in range(SUBSCRIBERS)]
         for api in apis:
             await api.start()
         writers = [asyncio.create_task(write(each, sessions, stop)) for each in range(WRITERS)]
+        writers.append(asyncio.create_task(order(ours, exchange, stop)))
         readers = [asyncio.create_task(each.run()) for each in everyone]
         try:
             async with running(*writers, *readers):
@@ -128,7 +148,9 @@ async def test_whatever_is_killed_every_subscriber_sees_the_whole_table_once_and
                     await calamity(dice, postgres, valkey, apis)
                 stop.set()
                 await asyncio.gather(*writers)
-                written = [each.seq for each in await log(sessions)]
+                await worked.aclose()  # nothing is written any more
+                table = await log(sessions)
+                written = [each.seq for each in table]
 
                 await wait(
                     lambda: asyncio.sleep(0, [each.seen[-1:] for each in everyone]),
@@ -138,6 +160,7 @@ async def test_whatever_is_killed_every_subscriber_sees_the_whole_table_once_and
             for api in apis:
                 await api.end(signal.SIGTERM)
 
+    assert {"btc_usd", "eth_usd"} < {each.ticker for each in table}  # the worker's among them
     assert written == list(range(1, len(written) + 1))
     assert [each.seen == written for each in everyone] == [True] * SUBSCRIBERS
 
