@@ -11,6 +11,7 @@ from typing import Any
 
 import structlog
 import uvicorn
+from cross_web import HTTPException
 from starlette.applications import Starlette
 from starlette.middleware import Middleware
 from starlette.middleware.cors import CORSMiddleware
@@ -27,9 +28,9 @@ from quotes.context import Context
 from quotes.crowd import Crowd
 from quotes.events import Events
 from quotes.feed import open_feed
-from quotes.gate import Gate
+from quotes.gate import Gate, refusal
 from quotes.health import Health
-from quotes.operations import Streams
+from quotes.operations import MalformedError, Operation, Streams, json_of
 from quotes.schema import schema
 from quotes.selections import Selections
 from quotes.settings import Settings, SettingsError
@@ -47,6 +48,19 @@ USER_TIMEOUT = 30_000  # ms that the kernel waits for a peer that acknowledges n
 
 class Api(GraphQL[Context, None]):
     """The schema over HTTP, one answer to a request."""
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        request = Request(scope, receive)
+        response: Response
+        try:
+            if "json" in request.headers.get("content-type", ""):
+                Operation.of(json_of(await request.body()))
+            response = await self.run(request)
+        except MalformedError as error:
+            response = refusal(400, str(error))
+        except HTTPException as error:
+            response = refusal(error.status_code, f"{error.reason}.")
+        await response(scope, receive, send)
 
     def should_render_graphql_ide(self, request: object) -> bool:
         return False  # ours is served before the API is asked

@@ -51,11 +51,11 @@ class Gate:
         if scope["type"] == "websocket":
             await WebSocketClose(1008, "unknown Host")(scope, receive, send)
             return
-        refusal = _refusal(
+        answer = refusal(
             421,
             "This service does not go by that Host name. Add its origin to QUOTES_ALLOWED_ORIGINS.",
         )
-        await refusal(scope, receive, send)
+        await answer(scope, receive, send)
 
     async def _bounded(self, scope: Scope, receive: Receive, send: Send) -> None:
         read = 0
@@ -78,7 +78,7 @@ class Gate:
             await self.app(scope, bounded_receive, noted_send)
         except BodyTooLargeError:
             if not answered:
-                await _refusal(413, f"A request's body holds at most {MAX_BODY:,} bytes.")(
+                await refusal(413, f"A request's body holds at most {MAX_BODY:,} bytes.")(
                     scope, receive, send
                 )
 
@@ -91,6 +91,7 @@ def _is_address(name: str) -> bool:
     return True
 
 
-def _refusal(status: int, message: str) -> JSONResponse:
+def refusal(status: int, message: str) -> JSONResponse:
+    """In the shape of a GraphQL answer, for what is refused before there is one."""
     error = {"message": message, "extensions": {"code": Code.BAD_INPUT.value}}
     return JSONResponse({"errors": [error]}, status_code=status)

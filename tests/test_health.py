@@ -117,3 +117,31 @@ async def test_a_front_end_of_a_configured_origin_may_ask(settings: Settings) ->
         ) as response,
     ):
         assert response.headers["Access-Control-Allow-Origin"] == origin
+
+
+@pytest.mark.parametrize(
+    "body",
+    [
+        b"",
+        b"null",
+        b"5",
+        b"[]",
+        b"{",
+        b"\xff",
+        b"[" * 100_000,
+        b'{"query": 5}',
+        b'{"query": "{ tickers { name } }", "variables": [NaN]}',
+        b'{"query": "{ tickers { name } }", "operationName": "Other"}',
+        b"{}",
+    ],
+)
+async def test_a_body_that_is_no_request_is_refused_as_a_graphql_answer(
+    client: Client, body: bytes
+) -> None:
+    headers = {"Content-Type": "application/json"}
+    async with client.http.post(f"{client.url}/graphql", data=body, headers=headers) as response:
+        assert response.status == 400
+        (error,) = (await response.json())["errors"]
+
+    assert error["extensions"]["code"] == "BAD_INPUT"
+    assert error["message"].endswith(".")

@@ -5,7 +5,7 @@ import json
 import re
 import signal
 from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
 from datetime import UTC, datetime, timedelta
 from typing import Any
 from urllib.parse import parse_qs, urlsplit
@@ -280,6 +280,20 @@ async def test_axe_finds_no_serious_fault_and_nothing_hangs_over_a_phone_s_edge(
         assert watch.complaints == []
 
 
+async def run(page: Page, answer: str, complaints: list[str]) -> None:
+    """GraphiQL knows a tab's operation only a moment after its editor shows it, and nothing tells
+    when: run it until it is answered."""
+    async with asyncio.timeout(30):
+        while True:
+            await page.locator(RUN).click()
+            with suppress(AssertionError):
+                await expect(page.locator(".graphiql-response .view-lines")).to_contain_text(
+                    answer, timeout=3_000
+                )
+                return
+            complaints[:] = [each for each in complaints if "400 (Bad Request)" not in each]
+
+
 async def test_the_explorer_runs_a_query_and_a_live_subscription_with_nothing_from_elsewhere(
     browser: Browser, settings: Settings, market: Market
 ) -> None:
@@ -289,14 +303,12 @@ async def test_the_explorer_runs_a_query_and_a_live_subscription_with_nothing_fr
         await page.goto("/graphql")
         answer = page.locator(".graphiql-response .view-lines")
         await expect(page.locator(".graphiql-query-editor .view-lines")).to_contain_text("Latest")
-        await page.locator(RUN).click()
-        await expect(answer).to_contain_text("80000.5")
+        await run(page, "80000.5", watch.complaints)
 
         await page.get_by_role("tab", name="Live").click()
         await expect(page.locator(".graphiql-query-editor .view-lines")).to_contain_text("Live")
         await expect(page).to_have_url(re.compile("subscription\\+Live"))
-        await page.locator(RUN).click()
-        await expect(answer).to_contain_text("3000.5")
+        await run(page, "3000.5", watch.complaints)
         await market.collect(0, btc="81234.56", eth="3111.25")
         await expect(answer).to_contain_text(re.compile("81234.56|3111.25"))
 
@@ -316,9 +328,8 @@ async def test_the_query_behind_the_screen_opens_in_the_explorer_and_answers_the
 
         asked = parse_qs(urlsplit(page.url).query)
         await expect(page.locator(".graphiql-query-editor .view-lines")).to_contain_text("Candles")
-        await page.locator(RUN).click()
+        await run(page, "80000.5", watch.complaints)
 
-        await expect(page.locator(".graphiql-response .view-lines")).to_contain_text("80000.5")
         assert json.loads(asked["variables"][0])["interval"] == "1h"
         assert sent == []
         assert any("explorer" in url for url in watch.asked)
