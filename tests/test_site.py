@@ -1,16 +1,21 @@
 """What is sent to a browser: pages that load nothing from elsewhere, packed and cached for ever."""
 
+import os
 import re
+import shutil
+import subprocess
 from pathlib import Path
 
 import pytest
 from browser import needs_pages
 from client import Client, serving
 
+from quotes.migrations import ROOT
 from quotes.settings import Settings
 from quotes.site import NOT_BUILT, STATIC, Site
 
 BROWSER = {"Accept": "text/html,application/xhtml+xml,application/xml;q=0.9,*/*;q=0.8"}
+NODE = shutil.which("node")
 LARGEST_SCRIPT = 200_000  # bytes of the live page's own script, gzipped
 
 
@@ -99,3 +104,24 @@ def test_pages_that_were_not_built_tell_how_to_build_them(tmp_path: Path) -> Non
 
     assert not site.built
     assert site.explorer().body.decode() == NOT_BUILT
+
+
+@needs_pages
+@pytest.mark.skipif(NODE is None, reason="there is no node here")
+@pytest.mark.skipif("UV" not in os.environ, reason="these tests were not started by ./dev test")
+def test_a_build_of_the_pages_leaves_nothing_to_build() -> None:
+    assert NODE is not None
+    types = ROOT / "quotes" / "web" / "types.js"
+    subprocess.run([NODE, types], check=True, timeout=60)  # as each build begins
+
+    words = ["sync", "--check", "--offline", "--inexact", "--extra", "embedded"]
+    told = subprocess.run(
+        [os.environ["UV"], *words],
+        cwd=ROOT,
+        check=False,
+        timeout=60,
+        capture_output=True,
+        text=True,
+    )
+
+    assert told.returncode == 0, told.stderr

@@ -16,6 +16,7 @@ mkdirSync(ASSETS, { recursive: true });
 /** Where each entry point's script, or its style where it has one, is served from. */
 async function bundle(entryPoints, options) {
   const { metafile } = await build({
+    absWorkingDir: import.meta.dirname, // esbuild would take the folder it was loaded in
     entryPoints,
     outdir: ASSETS,
     entryNames: "[name]-[hash]",
@@ -49,7 +50,9 @@ const workers = await bundle([
   "monaco-graphql/esm/graphql.worker.js",
 ]);
 const served = {
-  ...(await bundle(["src/page.ts", "page.css", "favicon.svg"], { loader: { ".svg": "copy" } })),
+  ...(await bundle(["src/page.ts", "src/page.css", "src/favicon.svg"], {
+    loader: { ".svg": "copy" },
+  })),
   ...(await bundle(["src/explorer.ts"], {
     splitting: true,
     define: {
@@ -65,7 +68,7 @@ const served = {
 };
 
 for (const name of ["page.html", "explorer.html"]) {
-  const html = readFileSync(name, "utf8").replaceAll(/\{\{(.+?)\}\}/g, (_, key) => {
+  const html = readFileSync(`src/${name}`, "utf8").replaceAll(/\{\{(.+?)\}\}/g, (_, key) => {
     if (!served[key]) throw new Error(`${name} names ${key}, which was not built.`);
     return served[key];
   });

@@ -1,6 +1,7 @@
-// Writes src/operations.ts and src/examples.ts from the .graphql files here: each document, its
-// comment, and the types of its variables and its answer by schema.graphql, which must allow it.
-import { readFileSync, writeFileSync } from "node:fs";
+// Writes generated/operations.ts and generated/examples.ts from the .graphql files of src: each
+// document, its comment, and the types of its variables and its answer by schema.graphql, which
+// must allow it.
+import { mkdirSync, readFileSync, writeFileSync } from "node:fs";
 import {
   TypeInfo,
   buildSchema,
@@ -17,7 +18,8 @@ import {
 
 const SCALARS = { Boolean: "boolean", Float: "number", Int: "number", Timestamp: "number" };
 
-const read = (name) => readFileSync(new URL(name, import.meta.url), "utf8");
+const here = (name) => new URL(name, import.meta.url);
+const read = (name) => readFileSync(here(name), "utf8");
 const schema = buildSchema(read("../../schema.graphql"));
 
 // Every scalar that is not a number is a string on the wire: exact prices, times, tickers.
@@ -71,8 +73,9 @@ function typed(operation, text) {
   ].join("\n");
 }
 
+mkdirSync(here("generated"), { recursive: true });
 for (const name of ["operations", "examples"]) {
-  const source = read(`${name}.graphql`);
+  const source = read(`src/${name}.graphql`);
   const { definitions, ...document } = parse(source);
   const [fault] = validate(schema, { ...document, definitions });
   if (fault) throw new Error(`${name}.graphql: ${fault}`);
@@ -80,8 +83,8 @@ for (const name of ["operations", "examples"]) {
   const texts = definitions.map(({ loc }, index) => source.slice(starts[index], loc.end).trim());
   const lines = [
     `// Made by types.js from ${name}.graphql and schema.graphql.`,
-    'import type { Operation } from "./ask";',
+    'import type { Operation } from "../src/ask";',
     ...definitions.map((operation, index) => typed(operation, texts[index])),
   ];
-  writeFileSync(new URL(`src/${name}.ts`, import.meta.url), `${lines.join("\n")}\n`);
+  writeFileSync(here(`generated/${name}.ts`), `${lines.join("\n")}\n`);
 }

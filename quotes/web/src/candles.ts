@@ -1,5 +1,5 @@
 // A ticker's candles as the service has them: asked once, then from the candle that a quote is of.
-import { Candles, type CandlesAnswer } from "./operations";
+import { Candles, type CandlesAnswer } from "../generated/operations";
 import { ask } from "./ask";
 
 type Told = CandlesAnswer["candles"][number];

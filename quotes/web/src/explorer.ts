@@ -3,10 +3,10 @@ import { createGraphiQLFetcher } from "@graphiql/toolkit";
 import { GraphiQL } from "graphiql";
 import { createElement } from "react";
 import { createRoot } from "react-dom/client";
-import "../explorer.css";
+import "./explorer.css";
 import { ask } from "./ask";
 import { connect } from "./client";
-import { Begin } from "./examples";
+import { Begin } from "../generated/examples";
 import { type Tab, tabs } from "./tabs";
 
 declare const WORKERS: Record<string, string>; // where build.js put them, by monaco's labels

@@ -1,5 +1,5 @@
 // How old a price is by now, and what to say of it.
-import type { TickersAnswer } from "./operations";
+import type { TickersAnswer } from "../generated/operations";
 
 export type Ticker = TickersAnswer["tickers"][number];
 export type State = "live" | "late" | "stale" | "none";

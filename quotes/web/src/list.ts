@@ -3,7 +3,7 @@ import { ask } from "./ask";
 import { Bell } from "./bell";
 import { byId, element, tell } from "./element";
 import { type Ticker, type Told, causeOf, stateOf, wordsOf } from "./freshness";
-import { Day, type DayAnswer } from "./operations";
+import { Day, type DayAnswer } from "../generated/operations";
 import type { Quote } from "./stream";
 import { money, pair, percent } from "./words";
 

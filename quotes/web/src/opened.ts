@@ -4,7 +4,7 @@ import { Bell } from "./bell";
 import { type Asked, type Candle, read, renewed } from "./candles";
 import { Chart } from "./chart";
 import { byId, tell } from "./element";
-import { Candles } from "./operations";
+import { Candles } from "../generated/operations";
 import { fillTable, sentenceOf } from "./table";
 import { type View, beginning } from "./view";
 import { pair } from "./words";

@@ -5,7 +5,7 @@ import { byId, element, tell } from "./element";
 import { stateOf, warningOf } from "./freshness";
 import { List } from "./list";
 import { Opened } from "./opened";
-import { Prices, Tickers } from "./operations";
+import { Prices, Tickers } from "../generated/operations";
 import { type Connection, follow } from "./stream";
 import { INTERVALS, RANGES, type View, fits, fromAddress, rangeFor, toAddress } from "./view";
 import { money, pair, tickerOf } from "./words";

@@ -1,6 +1,6 @@
 // The live prices of all tickers: one subscription for the whole page.
 import { connect } from "./client";
-import { Prices, type PricesAnswer } from "./operations";
+import { Prices, type PricesAnswer } from "../generated/operations";
 
 export type Quote = PricesAnswer["priceUpdates"];
 export type Connection = "connecting" | "live" | "lost";

@@ -1,6 +1,6 @@
 // A tab of the explorer for each use, with a ticker, a day and a cursor that are there now.
 import type { Operation } from "./ask";
-import * as examples from "./examples";
+import * as examples from "../generated/examples";
 
 export interface Tab {
   query: string;
