@@ -69,7 +69,9 @@ def _enqueue(settings: Settings, actor: str, *args: object) -> None:
     with redis.Redis.from_url(settings.require_redis_url()) as client:
         broker = RedisBroker(client=client, middleware=[], namespace=namespace(settings))  # type: ignore[no-untyped-call]
         broker.declare_queue("default")
-        message = Message(queue_name="default", actor_name=actor, args=args, kwargs={}, options={})
+        message: Message[None] = Message(
+            queue_name="default", actor_name=actor, args=args, kwargs={}, options={}
+        )
         broker.enqueue(message)
 
 

@@ -54,6 +54,11 @@ def names(quotes: Iterable[Quote]) -> list[tuple[str, int]]:
     return [(each.ticker, int((each.minute - NOON).total_seconds() // 60)) for each in quotes]
 
 
+def standing(at: datetime) -> Callable[[], datetime]:
+    """A clock that stands two seconds after `at`."""
+    return lambda: at + timedelta(seconds=2)
+
+
 async def until(condition: Callable[[], bool], *, seconds: float = 20) -> None:
     """Wait for what a task or a process beside this one brings about."""
     async with asyncio.timeout(seconds):

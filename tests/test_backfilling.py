@@ -7,6 +7,7 @@ import sys
 from collections.abc import AsyncIterator
 from datetime import UTC, datetime, timedelta
 from decimal import Decimal
+from functools import partial
 
 import pytest
 from client import serving
@@ -15,7 +16,7 @@ from rows import NOON, keep, log, minute, quote, wait
 from sqlmodel import col, select
 
 from quotes import history, store
-from quotes.models import Origin, Quote
+from quotes.models import Backfill, Origin, Quote
 from quotes.settings import Settings
 from quotes.sources import Cause, Point, Range
 from workers.backfilling import SETTLED, backfill, quotes_of, unfinished
@@ -118,11 +119,11 @@ def test_a_point_stands_for_the_minute_that_it_lies_in_and_the_first_of_several(
 
     found = quotes_of("btc_usd", points, "demo", Origin.REPAIRED, until=minute(3))
 
-    assert [(each.minute, each.price, each.observed_at) for each in found] == [
-        (minute(-1), 99, minute(0) - timedelta(seconds=1)),
-        (minute(0), 100, minute(0)),
-        (minute(1), 166, minute(1) + timedelta(seconds=6)),
-        (minute(2), 220, minute(2)),
+    assert [(each.minute, str(each.price), each.observed_at) for each in found] == [
+        (minute(-1), "99", minute(0) - timedelta(seconds=1)),
+        (minute(0), "100", minute(0)),
+        (minute(1), "166", minute(1) + timedelta(seconds=6)),
+        (minute(2), "220", minute(2)),
     ]
 
 
@@ -163,7 +164,7 @@ async def test_a_first_start_ends_in_a_chart_of_the_whole_month(
     async with worker(here), serving(here) as client:
         send_mend(here)
         for ticker in here.tickers:
-            await wait(lambda name=ticker: unfinished(name, sessions), lambda left: not left)
+            await wait(partial(unfinished, ticker, sessions), lambda left: not left)
         told = await client.data(
             """query ($from: DateTime) { series(ticker: "ETH", from: $from, to: "2026-02-01T00:00Z",
                  maxPoints: 10000) { count times } }""",
@@ -242,7 +243,7 @@ async def test_the_command_says_what_is_wrong(
 async def test_the_first_end_of_a_backfill_is_remembered(sessions: store.Sessions) -> None:
     for at in (1, 2):
         async with sessions.begin() as session:
-            again = history.Backfill(ticker="btc_usd", range=Range.HOUR, finished_at=minute(at))
+            again = Backfill(ticker="btc_usd", range=Range.HOUR, finished_at=minute(at))
             await history.finish(session, again)
 
     async with sessions() as session:

@@ -3,6 +3,7 @@
 import asyncio
 from collections.abc import AsyncIterator
 from datetime import UTC, datetime, timedelta
+from typing import Any
 
 import pytest
 from client import Client, serving
@@ -38,7 +39,7 @@ async def test_a_candle_grows_with_each_quote_and_is_complete_once(
 ) -> None:
     begin = hour_to_come()
     async with client.subscription(UPDATES, interval="5m") as updates:
-        told = []
+        told: list[dict[str, Any]] = []
         for at, price in ((0, "10"), (2, "12"), (1, "8"), (4, "11"), (5, "20"), (3, "99"),
                           (10, "30"), (11, "31")):  # fmt: skip
             await keep(sessions, quote(at=begin + at, price=price))

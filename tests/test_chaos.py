@@ -6,7 +6,6 @@ import random
 import signal
 from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack, asynccontextmanager, suppress
-from datetime import timedelta
 from pathlib import Path
 
 import aiohttp
@@ -14,7 +13,7 @@ import pytest
 from client import PROTOCOL
 from processes import Api, free_port, send, worker
 from redis import RedisError
-from rows import keep, log, minute, quote, wait
+from rows import keep, log, minute, quote, standing, wait
 
 from quotes import migrations, store
 from quotes.machine.embedded import Postgres, Valkey
@@ -86,7 +85,7 @@ async def order(settings: Settings, exchange: Exchange, stop: asyncio.Event) -> 
     """The scheduler's messages, a minute every tenth of a second, while there is a queue."""
     at = 0
     while not stop.is_set():
-        exchange.clock = lambda at=at: minute(at) + timedelta(seconds=2)  # type: ignore[misc]
+        exchange.clock = standing(minute(at))
         with suppress(RedisError):
             await asyncio.to_thread(send, settings, minute(at))
         at += 1
@@ -169,7 +168,8 @@ async def calamity(
     dice: random.Random, postgres: Postgres, valkey: Valkey, apis: list[Api]
 ) -> None:
     """Kill one of them, or two at once, and start it again."""
-    for victim in dice.sample([postgres, valkey, *apis], dice.randint(1, 2)):
+    everything: list[Postgres | Valkey | Api] = [postgres, valkey, *apis]
+    for victim in dice.sample(everything, dice.randint(1, 2)):
         if isinstance(victim, Api):
             await victim.end()
         else:

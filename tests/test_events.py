@@ -135,7 +135,7 @@ async def test_a_query_whose_client_likes_events_best_is_one_event_and_complete(
     ],
 )
 async def test_what_is_wrong_is_told_by_an_event(
-    client: Client, query: str, variables: dict[str, object], code: str
+    client: Client, query: str, variables: dict[str, str], code: str
 ) -> None:
     async with opened(client, query, **variables) as stream:
         _, payload = await stream.next()

@@ -5,6 +5,7 @@ import random
 from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
 from decimal import Decimal
+from functools import partial
 from pathlib import Path
 from uuid import uuid4
 from zoneinfo import ZoneInfo
@@ -110,7 +111,8 @@ async def read_all(
             assert each.open_time not in found
             assert each.close_time == interval.after(each.open_time)
             prices = (each.open, each.high, each.low, each.close)
-            found[each.open_time] = plain.Candle(*map(Decimal, map(str, prices)), each.count)
+            opened, high, low, closed = (Decimal(str(price)) for price in prices)
+            found[each.open_time] = plain.Candle(opened, high, low, closed, each.count)
         since = bounds[-1]
     return found
 
@@ -124,7 +126,7 @@ async def test_a_month_s_candles_and_gaps_equal_those_reckoned_in_plain_python(
     for ticker in TICKERS:
         own = [each for each in quotes if each.ticker == ticker]
         for name in INTERVALS:
-            expected = plain.candles(own, lambda at, name=name: start_of(name, at))
+            expected = plain.candles(own, partial(start_of, name))
             assert await read_all(sessions, ticker, name) == expected, (ticker, name)
         async with sessions() as session:
             told = await gaps.read(session, store.Span(ticker, BEGIN, END), 1_000_000, NOW)

@@ -7,6 +7,7 @@ import signal
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager, suppress
 from datetime import UTC, datetime, timedelta
+from decimal import Decimal
 from typing import Any
 from urllib.parse import parse_qs, urlsplit
 
@@ -211,7 +212,7 @@ def repaired(minute: datetime) -> Quote:
     return Quote(
         ticker="btc_usd",
         minute=minute,
-        price="79999.5",
+        price=Decimal("79999.5"),
         observed_at=minute,
         source="demo",
         origin=Origin.REPAIRED,

@@ -10,7 +10,7 @@ import pytest
 import redis.asyncio
 from client import serving
 from processes import namespace, running, send, worker
-from rows import NOON, keep, kept, log, minute, names, quote, until, wait
+from rows import NOON, keep, kept, log, minute, names, quote, standing, until, wait
 
 from quotes import migrations, store
 from quotes.machine.embedded import Postgres, Valkey
@@ -97,10 +97,8 @@ async def test_a_worker_keeps_what_it_fetched_while_postgresql_was_away(
             await kept(sessions, 2)
             for at in range(1, 5):
                 await kill(postgres)
-                exchange.clock = lambda at=at: minute(at) + timedelta(seconds=2)
-                asked = exchange.asked["btc_usd"]
-                send(own, minute(at))
-                await until(lambda asked=asked: exchange.asked["btc_usd"] > asked)
+                exchange.clock = standing(minute(at))
+                await asked_again(exchange, own, at)
                 await postgres.start()
                 await kept(sessions, 2 * (at + 1))
 
@@ -109,6 +107,13 @@ async def test_a_worker_keeps_what_it_fetched_while_postgresql_was_away(
             (name, at) for name in ("btc_usd", "eth_usd") for at in range(5)
         ]
         assert [each.seq for each in found] == list(range(1, 11))
+
+
+async def asked_again(exchange: Exchange, settings: Settings, at: int) -> None:
+    """Have a worker ask for this minute, with nowhere to keep the answer."""
+    before = exchange.asked["btc_usd"]
+    send(settings, minute(at))
+    await until(lambda: exchange.asked["btc_usd"] > before)
 
 
 async def test_messages_outlive_their_queue_s_server_and_the_worker_goes_on(

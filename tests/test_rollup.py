@@ -3,6 +3,7 @@
 import asyncio
 import random
 from datetime import timedelta
+from decimal import Decimal
 
 import asyncpg
 import pytest
@@ -21,7 +22,7 @@ async def rolled(sessions: store.Sessions) -> list[Hour]:
 
 def reckoned(quotes: list[Quote]) -> list[tuple[object, ...]]:
     """The rows of `hours` that these quotes must make."""
-    found = []
+    found: list[tuple[object, ...]] = []
     for ticker in sorted({each.ticker for each in quotes}):
         own = [each for each in quotes if each.ticker == ticker]
         for hour, candle in candles(own, lambda at: at.replace(minute=0)).items():
@@ -73,7 +74,9 @@ async def test_a_quote_that_is_kept_already_changes_no_hour(sessions: store.Sess
     await keep(sessions, quote(at=0, price="200"), quote(at=1, price="150"))
 
     (hour,) = await rolled(sessions)
-    assert (hour.open, hour.high, hour.close, hour.count) == (100, 150, 150, 2)
+    prices = [Decimal(price) for price in (100, 150, 150)]
+    assert [hour.open, hour.high, hour.close] == prices
+    assert hour.count == 2
 
 
 async def test_a_rollup_is_rolled_back_with_its_quotes(sessions: store.Sessions) -> None:

@@ -103,7 +103,7 @@ def test_pages_that_were_not_built_tell_how_to_build_them(tmp_path: Path) -> Non
     site = Site(tmp_path)
 
     assert not site.built
-    assert site.explorer().body.decode() == NOT_BUILT
+    assert site.explorer().body == NOT_BUILT.encode()
 
 
 @needs_pages

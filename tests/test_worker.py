@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 from client import serving
 from processes import send, worker
-from rows import kept, log, minute, names, until, wait
+from rows import kept, log, minute, names, standing, until, wait
 
 from quotes import store
 from quotes.models import Failure
@@ -55,7 +55,7 @@ async def test_what_graphql_tells_of_replayed_minutes_is_the_file_digit_for_digi
     async with worker(here), serving(here) as client:
         for number in playing:
             at = datetime.fromisoformat(moments[number])
-            exchange.clock = lambda at=at: at + timedelta(seconds=2)
+            exchange.clock = standing(at)
             exchange.prices = {name: file[number][1] for name, file in files.items()}
             send(here, at)
             if number % 3 == 0:
@@ -87,7 +87,7 @@ async def test_two_workers_and_every_message_twice_make_one_quote_a_minute(
     moments = [minute(at) for at in range(10)]
     async with worker(here), worker(here):
         for at in moments:
-            exchange.clock = lambda at=at: at + timedelta(seconds=2)
+            exchange.clock = standing(at)
             send(here, at)
             send(here, at)
             await kept(sessions, 2 * (moments.index(at) + 1))
