@@ -134,8 +134,7 @@ async def raw(session: AsyncSession, statement: str, ticker: str, since: datetim
 
 
 async def series_of(session: AsyncSession, ticker: str, since: datetime) -> object:
-    points, _ = await series.read(session, store.Span(ticker, since, END))
-    return series.thinned(points, 1_000)
+    return await series.read(session, store.Span(ticker, since, END), 1_000)
 
 
 async def questions(sessions: store.Sessions) -> None:

@@ -46,16 +46,18 @@ class Rolled:
 
 
 @dataclass(slots=True)
-class Turns:
-    """An hour, and the quotes that a drawing of it must not miss."""
+class Stretch:
+    """Quotes of some hours, and those among them that a drawing must not miss."""
 
-    hour: datetime
-    minutes: int  # as in `Hour`: which have a quote
+    first_hour: datetime
+    first_minutes: int  # of that hour; as in `Hour`, which have a quote
     open: Decimal
     high_at: datetime
     high: Decimal
     low_at: datetime
     low: Decimal
+    last_hour: datetime
+    last_minutes: int
     close: Decimal
     count: int
 
@@ -173,19 +175,37 @@ async def prices(
     return [(at, price) for at, price in await _rows(session, statement)]
 
 
-_TURNS = """
-    SELECT hour, minutes, open, high_at, high, low_at, low, close, count FROM hours
-    WHERE ticker = :ticker AND hour >= :since AND hour < :until
-    ORDER BY hour
+# A minute of an hour that a bound cuts stands there as an hour with a single quote, its first.
+_STRETCHES = """
+    SELECT min(at), (array_agg(minutes ORDER BY at))[1], (array_agg(open ORDER BY at))[1],
+           (array_agg(high_at ORDER BY high DESC, at))[1], max(high),
+           (array_agg(low_at ORDER BY low, at))[1], min(low),
+           max(at), (array_agg(minutes ORDER BY at DESC))[1],
+           (array_agg(close ORDER BY at DESC))[1], sum(count)::int
+    FROM (
+        SELECT hour AS at, minutes, open, high_at, high, low_at, low, close, count
+        FROM hours WHERE ticker = :ticker AND hour >= :since AND hour < :until
+                     AND hour <> ALL (:cut)
+        UNION ALL
+        SELECT minute, 1, price, minute, price, minute, price, price, 1
+        FROM unnest(:cut) AS cut (hour)
+        JOIN quotes ON ticker = :ticker AND minute >= cut.hour
+                   AND minute < cut.hour + interval '1 hour'
+                   AND minute >= :since AND minute < :until
+    ) AS piece
+    GROUP BY date_bin(:length, at, :begin)
+    ORDER BY 1
 """
 
 
-async def turns(
-    session: AsyncSession, ticker: str, since: datetime, until: datetime
-) -> list[Turns]:
-    """The hours that begin in [since, until) and have quotes, in order."""
-    statement = _statement(_TURNS, ticker=ticker, since=since, until=until)
-    return [Turns(*row) for row in await _rows(session, statement)]
+async def stretches(
+    session: AsyncSession, ticker: str, since: datetime, until: datetime, length: timedelta
+) -> list[Stretch]:
+    """[since, until) in stretches of `length`, whole hours each, in order; none without quotes."""
+    cut = sorted({hour_of(bound) for bound in (since, until) if hour_of(bound) != bound})
+    span = {"since": since, "until": until, "begin": hour_of(since)}
+    statement = _statement(_STRETCHES, ticker=ticker, cut=cut, length=length, **span)
+    return [Stretch(*row) for row in await _rows(session, statement)]
 
 
 async def finished(session: AsyncSession, ticker: str) -> Sequence[Backfill]:

@@ -3,6 +3,7 @@
 from collections.abc import Sequence
 from datetime import datetime, timedelta
 from decimal import Decimal
+from math import ceil
 from operator import itemgetter
 from typing import Annotated
 
@@ -18,10 +19,8 @@ from quotes.scalars import Timestamp
 
 FEWEST, MOST = 4, 10_000  # points of one answer
 USUAL = 1_000
-# A longer range is drawn from each hour's first, highest, lowest and last quote.
+# A longer range is thinned out by the database, from the hours: here all its minutes would be held.
 FINE = timedelta(days=14)
-
-RESOLUTION = timedelta.resolution
 
 Point = tuple[datetime, Decimal]
 
@@ -75,16 +74,16 @@ def _outermost(points: Sequence[Point]) -> list[Point]:
     return sorted({points[0], max(points, key=price), min(points, key=price), points[-1]})
 
 
-def corners(turns: history.Turns) -> list[Point]:
-    """The hour's first, highest, lowest and last quote, each once and in order."""
-    first = (turns.minutes & -turns.minutes).bit_length() - 1
-    last = turns.minutes.bit_length() - 1
+def corners(stretch: history.Stretch) -> list[Point]:
+    """Its first, highest, lowest and last quote, each once and in order."""
+    first = (stretch.first_minutes & -stretch.first_minutes).bit_length() - 1
+    last = stretch.last_minutes.bit_length() - 1
     return sorted(
         {
-            turns.hour + first * MINUTE: turns.open,
-            turns.high_at: turns.high,
-            turns.low_at: turns.low,
-            turns.hour + last * MINUTE: turns.close,
+            stretch.first_hour + first * MINUTE: stretch.open,
+            stretch.high_at: stretch.high,
+            stretch.low_at: stretch.low,
+            stretch.last_hour + last * MINUTE: stretch.close,
         }.items()
     )
 
@@ -120,10 +119,9 @@ class SeriesQuery:
         async with info.context.sessions() as session:
             await history.freeze(session)
             end = await store.high_water(session)
-            points, count = await read(session, asked)
+            points, count = await read(session, asked, max_points)
         if not points:
             await require_known(info.context, [ticker])
-        points = thinned(points, max_points)
         return Series(
             times=[Timestamp(int(minute.timestamp())) for minute, _ in points],
             prices=[format(price, "f") for _, price in points],
@@ -132,29 +130,20 @@ class SeriesQuery:
         )
 
 
-async def read(session: AsyncSession, span: store.Span) -> tuple[list[Point], int]:
-    """Quotes of the span, in order, and how many it has.
-
-    Of a long one the corners of its hours, and all quotes of an hour that a bound cuts.
-    """
+async def read(session: AsyncSession, span: store.Span, most: int) -> tuple[list[Point], int]:
+    """At most `most` quotes of the span, in order, and how many it has."""
     ticker = span.ticker
     for oldest in await store.oldest(session, [ticker]):
         (newest,) = await store.newest(session, [ticker])
         since = max(span.since or oldest.minute, oldest.minute)
         until = min(span.until or newest.minute + MINUTE, newest.minute + MINUTE)
         if until - since > FINE:
-            return await _coarse(session, ticker, since, until)
+            hours = ceil((until - hour_of(since)) / HOUR)
+            length = ceil(hours / (most // 4)) * HOUR
+            stretches = await history.stretches(session, ticker, since, until, length)
+            count = sum(stretch.count for stretch in stretches)
+            if count > most:
+                return [point for each in stretches for point in corners(each)], count
         points = await history.prices(session, ticker, since, until)
-        return points, len(points)
+        return thinned(points, most), len(points)
     return [], 0
-
-
-async def _coarse(
-    session: AsyncSession, ticker: str, since: datetime, until: datetime
-) -> tuple[list[Point], int]:
-    begin, end = hour_of(since + HOUR - RESOLUTION), hour_of(until)
-    before = await history.prices(session, ticker, since, begin)
-    hours = await history.turns(session, ticker, begin, end)
-    after = await history.prices(session, ticker, end, until)
-    points = [*before, *(point for hour in hours for point in corners(hour)), *after]
-    return points, len(before) + sum(hour.count for hour in hours) + len(after)

@@ -34,6 +34,16 @@ def candles(
     return {start: Candle.of(within) for start, within in buckets}
 
 
+def outermost(quotes: Iterable[Quote]) -> set[tuple[datetime, Decimal]]:
+    """The first, the highest, the lowest and the last; of equals the earlier."""
+    points = sorted((each.minute, each.price) for each in quotes)
+    if not points:
+        return set()
+    highest = min(points, key=lambda point: (-point[1], point[0]))
+    lowest = min(points, key=lambda point: (point[1], point[0]))
+    return {points[0], highest, lowest, points[-1]}
+
+
 def gaps(
     present: Iterable[datetime], since: datetime, until: datetime
 ) -> list[tuple[datetime, datetime]]:

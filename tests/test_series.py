@@ -2,15 +2,17 @@
 
 import random
 from collections.abc import AsyncIterator
+from datetime import timedelta
 from decimal import Decimal
 from uuid import uuid4
 
+import plain
 import pytest
 from client import Client, serving
 from hypothesis import HealthCheck, given
 from hypothesis import settings as hypothesis_settings
 from hypothesis import strategies as st
-from rows import keep, minute, quote
+from rows import keep, log, minute, quote
 
 from quotes import store
 from quotes.models import Origin, Quote
@@ -71,27 +73,45 @@ async def test_a_short_range_is_told_whole_and_exact(
     assert told["count"] == 4
 
 
-async def test_a_long_range_is_told_in_few_points_among_them_its_extremes(
-    client: Client, sessions: store.Sessions
+@pytest.mark.parametrize(("begin", "end"), [(30, 1_001), (60, 1_020)])
+async def test_of_a_long_range_each_stretch_s_outermost_quotes_are_told(
+    client: Client, sessions: store.Sessions, begin: int, end: int
 ) -> None:
     chance = random.Random(7)  # noqa: S311  # no secret
     days = 40 * 1_440
-    quotes = [quote(at=at, price=str(chance.randint(900, 1_100))) for at in range(0, days, 3)]
-    quotes[4_000].price, quotes[9_000].price = Decimal(2_000), Decimal(2)
-    await keep(sessions, *quotes)
-    since, until = minute(30), minute(days - 1_000)
+    there = [at for at in range(0, days, 3) if not 20_000 < at < 25_000]
+    await keep(sessions, *[quote(at=at, price=str(chance.randint(900, 1_100))) for at in there])
+    since, until = minute(begin), minute(days - end)
 
     told = await client.data(
         SERIES, ticker="btc", most=200, **{"from": since.isoformat()}, to=until.isoformat()
     )
 
-    within = points([each for each in quotes if since <= each.minute < until])
-    left = list(zip(told["times"], told["prices"], strict=True))
+    within = [each for each in await log(sessions) if since <= each.minute < until]
+    hours = -(-(days - end) // 60) - begin // 60  # those touched, in 50 stretches at most
+    length, start = -(-hours // 50), minute(begin // 60 * 60)
+    expected = {
+        outermost
+        for stretch in range(50)
+        for outermost in plain.outermost(
+            each for each in within if (each.minute - start) // timedelta(hours=length) == stretch
+        )
+    }
     assert told["count"] == len(within)
-    assert len(left) <= 200
-    assert set(left) <= set(within)
-    assert (left[0], left[-1]) == (within[0], within[-1])
-    assert {"2000", "2"} <= set(told["prices"])
+    assert list(zip(told["times"], told["prices"], strict=True)) == sorted(
+        (int(at.timestamp()), format(price, "f")) for at, price in expected
+    )
+
+
+async def test_of_a_long_range_with_few_quotes_each_is_told(
+    client: Client, sessions: store.Sessions
+) -> None:
+    quotes = [quote(at=at, price=str(at + 1)) for at in (*range(10), *range(0, 40 * 1_440, 777))]
+    await keep(sessions, *quotes)
+
+    told = await client.data(SERIES, ticker="btc")
+
+    assert set(zip(told["times"], told["prices"], strict=True)) == set(points(quotes))
 
 
 @given(batches=st.lists(st.sets(st.integers(0, 60), min_size=1, max_size=8), max_size=6),
