@@ -12,6 +12,7 @@ import strawberry
 from graphql import GraphQLError
 from strawberry.extensions import MaxTokensLimiter, ParserCache, ValidationCache
 from strawberry.schema.config import StrawberryConfig
+from strawberry.types import ExecutionContext
 
 from quotes import cursors, freshness, models, pages, store, types
 from quotes.candle_updates import CandleSubscription
@@ -274,7 +275,16 @@ class Parsed(ParserCache):
         yield
 
 
-schema = strawberry.Schema(
+class Schema(strawberry.Schema):
+    """Without Strawberry's log, where each fault of a client's is an error with its traceback."""
+
+    def process_errors(
+        self, errors: list[GraphQLError], execution_context: ExecutionContext | None = None
+    ) -> None:
+        """Nothing: `refusals.told` logs what is ours."""
+
+
+schema = Schema(
     query=Query,
     subscription=Subscription,
     extensions=[Limits, Parsed, ValidationCache, Cost, Refusals],

@@ -1,11 +1,13 @@
 """What queries answer, over HTTP."""
 
+import logging
 from collections.abc import AsyncIterator
 from datetime import UTC, datetime, timedelta
 from decimal import Decimal
 from uuid import uuid4
 
 import pytest
+import structlog
 from client import Client, serving
 from hypothesis import HealthCheck, given
 from hypothesis import settings as hypothesis_settings
@@ -25,6 +27,17 @@ ALL_FIELDS = """
 async def client(settings: Settings) -> AsyncIterator[Client]:
     async with serving(settings) as client:
         yield client
+
+
+def failure(cause: str) -> Failure:
+    return Failure(
+        ticker="eth_usd",
+        minute=minute(2),
+        cause=cause,
+        message="The exchange has no index eth_usd.",
+        failed_at=minute(2) + timedelta(seconds=1),
+        attempts=1,
+    )
 
 
 async def test_latest_price_answers_in_any_spelling(
@@ -263,12 +276,30 @@ async def test_a_page_between_two_others_tells_of_both(
     ],
 )
 async def test_what_cannot_be_answered_is_refused_with_a_code_and_the_way_to_mend_it(
-    client: Client, query: str, code: str, words: str
+    client: Client, caplog: pytest.LogCaptureFixture, query: str, code: str, words: str
 ) -> None:
     told, sentence = await client.refusal(query)
 
     assert told == code
     assert words in sentence
+    assert [each for each in caplog.records if each.levelno >= logging.WARNING] == []
+
+
+async def test_a_fault_of_ours_is_told_as_one_and_its_words_are_logged_once(
+    client: Client, sessions: store.Sessions, caplog: pytest.LogCaptureFixture
+) -> None:
+    beyond = failure("ETH_WENT_TO_THE_MOON")  # as a later release may have left it
+    async with sessions.begin() as session:
+        await store.record_failure(session, beyond)
+
+    with structlog.testing.capture_logs() as ours:
+        told = await client.refusal("{ tickers { lastFailure { cause } } }")
+
+    assert told == ("INTERNAL", "Something went wrong on our side; it has been logged.")
+    (line,) = [each for each in ours if each["log_level"] == "error"]
+    assert (line["event"], line["path"]) == ("request_failed", ["tickers"])
+    assert "ETH_WENT_TO_THE_MOON" in str(line["exc_info"])
+    assert [each for each in caplog.records if each.levelno >= logging.ERROR] == []
 
 
 async def test_the_last_day_of_the_calendar_is_a_day(client: Client) -> None:
@@ -281,16 +312,8 @@ async def test_tickers_tell_what_is_collected_and_why_it_failed(
     client: Client, sessions: store.Sessions
 ) -> None:
     await keep(sessions, quote(at=1), quote(at=2), quote("old_usd", at=1))
-    failure = Failure(
-        ticker="eth_usd",
-        minute=minute(2),
-        cause="UNKNOWN_INDEX",
-        message="The exchange has no index eth_usd.",
-        failed_at=minute(2) + timedelta(seconds=1),
-        attempts=1,
-    )
     async with sessions.begin() as session:
-        await store.record_failure(session, failure)
+        await store.record_failure(session, failure("UNKNOWN_INDEX"))
 
     told = await client.data(
         """{ tickers { name source collected first { at } last { at }
