@@ -42,9 +42,7 @@ def told(error: GraphQLError) -> GraphQLError:
         return error
     if isinstance(cause, store.LOST):
         log.warning("request_lost_database", path=error.path, reason=repr(cause))
-        return _shown(
-            error, Code.UNAVAILABLE, "The database cannot answer just now. Try again."
-        )
+        return _shown(error, Code.UNAVAILABLE, "The database cannot answer just now. Try again.")
     if error.path is None or cause is None:  # it never got as far as our code
         return _shown(error, Code.BAD_INPUT, error.message)
     log.error("request_failed", path=error.path, exc_info=cause)

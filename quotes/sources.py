@@ -1,6 +1,7 @@
 """Where prices come from: the Protocol a source keeps, and how its failures are told apart."""
 
 import ipaddress
+from collections.abc import Collection
 from dataclasses import dataclass
 from datetime import datetime
 from decimal import Decimal
@@ -91,6 +92,24 @@ class Source(Protocol):
     async def index_chart(self, ticker: str, span: Range) -> list[Point]:
         """The chart's points, oldest first. Raises SourceError where none can be had."""
         ...
+
+
+class MixedError(Exception):
+    """Made-up prices and real ones would come together in one database. The message mends it."""
+
+
+def refuse_mixing(kept: Collection[str], *, made_up: bool) -> None:
+    """Raises MixedError where what is kept is from sources of the other kind."""
+    if made_up and any(source != DEMO for source in kept):
+        raise MixedError(
+            "The database of QUOTES_DATABASE_URL holds real prices, and made-up ones would mix "
+            "with them. Set it to another database; where it is unset, `up` has one of its own."
+        )
+    if not made_up and DEMO in kept:
+        raise MixedError(
+            "The database of QUOTES_DATABASE_URL holds made-up prices, and real ones would mix "
+            "with them. Set it to another database, or go on with the demo."
+        )
 
 
 def name_of(url: str) -> str:

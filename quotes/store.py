@@ -34,6 +34,7 @@ from sqlmodel.sql.expression import SelectOfScalar
 from quotes import connections, rollup
 from quotes.holes import hour_of
 from quotes.models import Failure, HighWater, Origin, Quote
+from quotes.sources import DEMO, refuse_mixing
 
 Sessions = async_sessionmaker[AsyncSession]
 
@@ -104,8 +105,12 @@ async def keep(session: AsyncSession, arrived: Sequence[Quote]) -> int:
     The counter's row is locked first, so writers take turns, and seq is given in the order of
     commits without a hole. Nothing new: no number is taken and no bell rung. Each `seq` of
     `arrived` is ignored. The hours that the quotes are of are rolled up in the same transaction.
+    Raises MixedError, and keeps none, where made-up and real prices would come together.
     """
     last = (await session.exec(select(HighWater.seq).with_for_update())).one()
+    one = (await session.exec(select(Quote.source).limit(1))).all()  # the others are of its kind
+    sources = {quote.source for quote in arrived}
+    refuse_mixing(sources.union(one), made_up=DEMO in sources)
     connection = await session.connection()
     inserted = await connection.execute(
         _INSERT,

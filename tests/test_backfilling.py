@@ -216,6 +216,17 @@ async def test_the_command_says_a_line_for_each_chart(
     ]
 
 
+async def test_the_command_mixes_no_made_up_prices_with_real_ones(
+    here: Settings, sessions: store.Sessions
+) -> None:
+    await keep(sessions, quote(source="deribit"))
+
+    status, said = await command(here, "BTC", "--range", "1h")
+
+    assert (status, "would mix" in said) == (2, True), said
+    assert len(await rows(sessions)) == 1
+
+
 async def test_on_a_terminal_the_command_shows_how_far_it_is(here: Settings) -> None:
     status, said = await command(here, "BTC", "--range", "1m", terminal=True)
 

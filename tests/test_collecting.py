@@ -6,7 +6,8 @@ from datetime import UTC, datetime, timedelta
 from decimal import Decimal
 
 import pytest
-from rows import log, minute, names
+import structlog
+from rows import keep, log, minute, names, quote
 
 from quotes import store
 from quotes.models import Failure
@@ -52,6 +53,20 @@ async def test_a_minute_is_collected_with_the_exchange_s_own_digits_and_clock(
     }
     assert {each.observed_at for each in kept} == {minute(0) + timedelta(seconds=2)}
     assert {each.source for each in kept} == {"demo"}
+
+
+async def test_made_up_prices_are_not_collected_among_real_ones(
+    source: Deribit, sessions: store.Sessions
+) -> None:
+    await keep(sessions, quote(at=-1, source="deribit"))
+
+    with structlog.testing.capture_logs() as said:
+        missed = await collecting.collect(minute(0), BOTH, source, sessions)
+
+    assert missed == []  # asking again would not help
+    assert names(await log(sessions)) == [("btc_usd", -1)]
+    (line,) = [each for each in said if each["log_level"] == "error"]
+    assert "would mix" in line["reason"]
 
 
 async def test_the_same_minute_collected_twice_changes_nothing(

@@ -13,6 +13,7 @@ from sqlalchemy.exc import DBAPIError
 from quotes import store
 from quotes.models import Failure, Origin
 from quotes.settings import Settings
+from quotes.sources import MixedError
 
 
 async def test_a_quote_kept_twice_is_one_row_and_keeps_its_first_price(
@@ -31,6 +32,22 @@ async def test_a_batch_that_names_a_minute_twice_keeps_it_once(sessions: store.S
 
     assert kept == 2
     assert [each.seq for each in await log(sessions)] == [1, 2]
+
+
+@pytest.mark.parametrize(("first", "then"), [("demo", "deribit"), ("deribit", "demo")])
+async def test_made_up_and_real_prices_are_never_kept_together(
+    sessions: store.Sessions, first: str, then: str
+) -> None:
+    for batch in ([first, then], [then, first]):
+        with pytest.raises(MixedError):
+            await keep(sessions, *(quote(at=at, source=name) for at, name in enumerate(batch)))
+    await keep(sessions, quote(at=1, source=first))
+
+    with pytest.raises(MixedError, match="would mix"):
+        await keep(sessions, quote(at=2, source=then))
+
+    await keep(sessions, quote(at=3, source=first))
+    assert [(each.seq, each.source) for each in await log(sessions)] == [(1, first), (2, first)]
 
 
 async def test_seq_has_no_hole_where_part_of_a_batch_is_known(sessions: store.Sessions) -> None:

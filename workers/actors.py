@@ -9,6 +9,7 @@ from periodiq import cron
 
 from quotes import store
 from quotes import tickers as names
+from quotes.sources import MixedError
 from workers import collecting, mending
 from workers.broker import process, settings
 
@@ -47,7 +48,11 @@ async def collect(minute: str, tickers: list[str], attempt: int = 1) -> None:
 
 
 @dramatiq.actor(
-    periodic=cron("* * * * *"), max_age=60_000, time_limit=600_000, max_retries=0, throws=store.LOST
+    periodic=cron("* * * * *"),
+    max_age=60_000,
+    time_limit=600_000,
+    max_retries=0,
+    throws=(*store.LOST, MixedError),  # `collect` meets the same, and says so
 )
 async def mend() -> None:
     """Fill what is missing. The next minute's message tries again; a long one is not run twice."""

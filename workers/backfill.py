@@ -12,7 +12,7 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 
 from quotes import store, tickers
 from quotes.settings import Settings, SettingsError
-from quotes.sources import Range
+from quotes.sources import MixedError, Range
 from workers.backfilling import Filled, backfill
 from workers.deribit import Deribit, open_http
 
@@ -74,7 +74,7 @@ def main() -> int:
         names = list(dict.fromkeys(map(tickers.parse, options.tickers))) or settings.tickers
         with _telling(len(names) * len(spans)) as tell:
             missed = asyncio.run(run(settings, names, spans, tell))
-    except (SettingsError, ValueError) as error:
+    except (SettingsError, MixedError, ValueError) as error:
         print(error, file=sys.stderr)
         return REFUSED
     except store.LOST as error:

@@ -11,7 +11,7 @@ import structlog
 
 from quotes import store
 from quotes.models import Failure, Origin, Quote
-from quotes.sources import Cause, Retry, Source, SourceError, Tick
+from quotes.sources import Cause, MixedError, Retry, Source, SourceError, Tick
 
 log = structlog.get_logger()
 
@@ -118,6 +118,9 @@ async def _keep(
                 for failure in failures:
                     await store.record_failure(session, failure)
                 return await store.keep(session, quotes) if quotes else 0
+        except MixedError as error:
+            log.error("quotes_refused", minute=minute.isoformat(), reason=str(error))  # noqa: TRY400  # no fault of the code
+            return 0
         except store.LOST as error:
             if time.monotonic() > deadline:
                 prices = {quote.ticker: str(quote.price) for quote in quotes}

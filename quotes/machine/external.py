@@ -12,7 +12,7 @@ from urllib.parse import urlsplit
 from quotes import revisions
 from quotes.machine.binaries import OLDEST_POSTGRES
 from quotes.machine.preflight import PreflightError
-from quotes.sources import DEMO
+from quotes.sources import MixedError, refuse_mixing
 
 Errors = tuple[type[Exception], ...]
 
@@ -121,30 +121,20 @@ def _refuse_old(major: int, minor: int) -> None:
 
 
 async def _sources(connection: Any) -> set[str]:
-    """Where the prices come from: of the newest quote, and of any one where none is streamed.
+    """Where one of the quotes comes from, if there is one.
 
-    No start mixes them, so no more is needed; and two rows are found at once in any table.
+    `store.keep` never mixes them, so one is enough, and it is found at once in any table.
     """
     if await connection.fetchval("SELECT to_regclass('quotes')") is None:
         return set()
-    rows = await connection.fetch(
-        "(SELECT source FROM quotes WHERE origin <> 'BACKFILLED' ORDER BY seq DESC LIMIT 1)"
-        " UNION (SELECT source FROM quotes LIMIT 1)"
-    )
-    return {row["source"] for row in rows}
+    return {row["source"] for row in await connection.fetch("SELECT source FROM quotes LIMIT 1")}
 
 
 def _refuse_mixing(sources: set[str], *, made_up: bool) -> None:
-    if made_up and sources - {DEMO}:
-        raise PreflightError(
-            "The database of QUOTES_DATABASE_URL holds real prices, and made-up ones would mix "
-            "with them. Unset it, or set it to an empty database."
-        )
-    if not made_up and DEMO in sources:
-        raise PreflightError(
-            "The database of QUOTES_DATABASE_URL holds made-up prices from `up --demo`, and real "
-            "ones would mix with them. Set it to another database, or start with --demo."
-        )
+    try:
+        refuse_mixing(sources, made_up=made_up)
+    except MixedError as error:
+        raise PreflightError(str(error)) from None
 
 
 def _address(url: str) -> str:
