@@ -131,8 +131,16 @@ def backfill(
 ) -> None:
     """Keep the past that the exchange still tells. Safe to stop and to run again.
 
-    The workers do the same for each new ticker by themselves. Needs QUOTES_DATABASE_URL.
+    The workers do the same for each new ticker by themselves. Without QUOTES_DATABASE_URL it is
+    done for the `up` that runs on this machine.
     """
+    with _settings_faults_told():
+        from quotes.machine import running
+        from quotes.settings import Settings
+
+        settings = Settings.load()
+        if settings.database_url is None:
+            os.environ.update(running.environment(settings))
     words = [*(tickers or []), *([] if range_ is None else [f"--range={range_}"])]
     _become("workers.backfill", *words, queue=False)
 

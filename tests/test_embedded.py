@@ -11,7 +11,8 @@ from rows import until
 
 from quotes.machine import binaries, processes, server
 from quotes.machine.embedded import EmbeddedError, Postgres, Valkey
-from quotes.machine.preflight import PreflightError, hold_folder
+from quotes.machine.preflight import PreflightError
+from quotes.machine.running import hold
 
 # What a killed server had written is safe in the machine's memory. Not so with
 # synchronous_commit=off: it answers a commit before it writes.
@@ -174,11 +175,11 @@ async def test_a_start_given_up_half_way_leaves_no_server(folder: Path) -> None:
 
 
 def test_a_data_folder_is_held_by_one_supervisor_at_a_time(folder: Path) -> None:
-    with hold_folder(folder), pytest.raises(PreflightError, match="is in use by another"):  # noqa: SIM117
-        with hold_folder(folder):
+    with hold(folder, {}), pytest.raises(PreflightError, match="is in use by another"):  # noqa: SIM117
+        with hold(folder, {}):
             pass
 
-    with hold_folder(folder):
+    with hold(folder, {}):
         pass  # free again
 
 

@@ -7,7 +7,7 @@ import socket
 import subprocess
 import sys
 from asyncio import create_subprocess_exec, timeout
-from asyncio.subprocess import DEVNULL, Process
+from asyncio.subprocess import DEVNULL, PIPE, Process
 from collections.abc import AsyncIterator, Callable, Coroutine, Iterator
 from contextlib import AsyncExitStack
 from dataclasses import dataclass
@@ -21,7 +21,8 @@ from rows import keep, quote, until, wait
 
 from quotes import store
 from quotes.machine import external
-from quotes.machine.preflight import PreflightError, hold_folder
+from quotes.machine.preflight import PreflightError
+from quotes.machine.running import hold
 from quotes.settings import Settings
 
 pytestmark = pytest.mark.skipif(sys.platform == "win32", reason="no Unix sockets for PostgreSQL")
@@ -142,6 +143,33 @@ async def test_the_demo_answers_a_made_up_price_and_a_second_start_finds_it(up: 
     assert "Migrat" not in second.troubles
 
 
+async def test_a_backfill_is_done_for_the_up_that_runs_here(up: Start, folder: Path) -> None:
+    run = await up("--demo")
+    await run.ready()
+
+    assert await backfill(folder) == (0, "sol_usd 1h: 600 points")
+
+    async with aiohttp.ClientSession() as http:
+        client = Client(http, run.url)
+        assert (await client.data('{ series(ticker: "sol_usd") { count } }'))["count"] > 50
+    run.process.terminate()
+    assert await run.status() == 0
+    assert await backfill(folder) == (2, "")
+
+
+async def backfill(folder: Path) -> tuple[int | None, str]:
+    """Its exit status, and how what it says begins."""
+    process = await create_subprocess_exec(
+        *(sys.executable, "-P", "-m", "quotes", "backfill", "SOL_USD", "--range", "1h"),
+        env={"PATH": os.environ["PATH"], "QUOTES_DATA_DIR": str(folder / "data")},
+        stdout=PIPE,
+        stderr=DEVNULL,
+    )
+    async with timeout(60):
+        said, _ = await process.communicate()
+    return process.returncode, said.decode().partition(",")[0]
+
+
 async def test_ctrl_c_ends_everything_with_status_0(up: Start, folder: Path) -> None:
     run = await up("--demo")
     await run.ready()
@@ -237,7 +265,7 @@ async def test_a_port_in_use_is_named_with_its_setting(up: Start) -> None:
 
 
 async def test_a_data_folder_in_use_is_named_with_who_uses_it(up: Start, folder: Path) -> None:
-    with hold_folder(folder / "data" / "demo"):
+    with hold(folder / "data" / "demo", {}):
         run = await up("--demo")
 
         assert await run.status() == 2

@@ -7,7 +7,7 @@ import socket
 import sys
 from contextlib import ExitStack, suppress
 
-from quotes.machine import external, preflight, probe, processes
+from quotes.machine import external, preflight, probe, processes, running
 from quotes.machine.embedded import EmbeddedError, Postgres, Valkey
 from quotes.machine.fleet import Fleet, Stage
 from quotes.machine.server import Server
@@ -33,7 +33,7 @@ def run(settings: Settings, *, demo: bool) -> int:
         up = Up(settings, demo=demo)
         with ExitStack() as stack:
             if settings.database_url is None or settings.redis_url is None:
-                stack.enter_context(preflight.hold_folder(up.folder))
+                stack.enter_context(running.hold(up.folder, up.joining()))
             asyncio.run(up.run())
     except (preflight.PreflightError, EmbeddedError) as error:
         return _say(error, _REFUSED)
@@ -52,13 +52,25 @@ class Up:
 
     def __init__(self, settings: Settings, *, demo: bool) -> None:
         self.settings = settings
-        self.demo = demo
+        self.demo_port = _free_port() if demo else None
         self.made_up = demo or name_of(settings.deribit_url) == DEMO
-        data = settings.data_dir.expanduser().absolute()
-        self.folder = data / "demo" if self.made_up else data  # so that prices never mix
-        self.env = dict(os.environ)  # the children's; what we start is added to it
+        self.folder = running.folder(settings, made_up=self.made_up)
+        self.exchange = settings.deribit_url
+        if demo:
+            self.exchange = f"http://127.0.0.1:{self.demo_port}{_API_PATH}"
+        # The children's; what we start is added to it.
+        self.env = {**os.environ, f"{PREFIX}DERIBIT_URL": self.exchange}
         self.fleet = Fleet()
         self._asked_at = 0.0
+
+    def joining(self) -> dict[str, str]:
+        """What another command needs to work on the same; our own server's URL is no secret."""
+        if self.settings.database_url:
+            return {}
+        return {
+            f"{PREFIX}DATABASE_URL": self._postgres().url,
+            f"{PREFIX}DERIBIT_URL": self.exchange,
+        }
 
     async def run(self) -> None:
         """Returns when a signal asks to stop; whatever happens, nothing is left running."""
@@ -96,13 +108,16 @@ class Up:
             await asyncio.gather(start, death, return_exceptions=True)
 
     async def _start(self) -> None:
-        demo = await self._demo() if self.demo else None
+        if self.demo_port:
+            words = ("workers.demo", "--port", str(self.demo_port))
+            await self._spawn(Stage.EXCHANGE, "The demo exchange", *words)
         await self._database()
         await self._queue()
         await self._migrate()
         await self._spawn(Stage.WORK, "The API", "quotes", "api")
-        if demo:
-            await self._until("The demo exchange", "127.0.0.1", demo, f"{_API_PATH}/public/test")
+        if self.demo_port:
+            test = f"{_API_PATH}/public/test"
+            await self._until("The demo exchange", "127.0.0.1", self.demo_port, test)
         await self._spawn(Stage.WORK, "The worker", "quotes", "worker")
         await self._spawn(Stage.CLOCK, "The scheduler", "quotes", "scheduler")
         await self._until("The API", self._reached(), self.settings.port, "/healthz")
@@ -118,7 +133,10 @@ class Up:
             url = self.env[f"{PREFIX}DATABASE_URL"] = self.settings.database_url.get_secret_value()
             await external.check_database(url, made_up=self.made_up)
         else:
-            await self._serve("DATABASE_URL", Postgres(self.folder / "postgres"))
+            await self._serve("DATABASE_URL", self._postgres())
+
+    def _postgres(self) -> Postgres:
+        return Postgres(self.folder / "postgres")
 
     async def _queue(self) -> None:
         if self.settings.redis_url:
@@ -139,15 +157,6 @@ class Up:
                 raise BrokenError(f"{migrate.name} {migrate.ending()}.")
         finally:
             await migrate.stop()
-
-    async def _demo(self) -> int:
-        """Start the stand-in for the exchange; the port it will listen on."""
-        with socket.create_server(("127.0.0.1", 0)) as listener:
-            port: int = listener.getsockname()[1]
-        self.env[f"{PREFIX}DERIBIT_URL"] = f"http://127.0.0.1:{port}{_API_PATH}"
-        words = ("workers.demo", "--port", str(port))
-        await self._spawn(Stage.EXCHANGE, "The demo exchange", *words)
-        return port
 
     async def _spawn(self, stage: Stage, name: str, *words: str) -> None:
         self.fleet.add(stage, await processes.start(name, _python(*words), env=self.env))
@@ -173,7 +182,7 @@ class Up:
         return f"{line}  (demo: these prices are made up)" if self.made_up else line
 
     async def _exchange_fault(self) -> str | None:
-        url = self.settings.deribit_url
+        url = self.exchange
         if reason := await probe.unreachable(f"{url}/public/test"):
             return (
                 f"The exchange at {url} cannot be reached ({reason}). What is kept is served, and "
@@ -187,6 +196,11 @@ class Up:
             async with asyncio.timeout(_FIRST_QUOTE_SECONDS):
                 while not await external.has_quotes(self.env[f"{PREFIX}DATABASE_URL"]):  # noqa: ASYNC110
                     await asyncio.sleep(_PAUSE_SECONDS)
+
+
+def _free_port() -> int:
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        return int(listener.getsockname()[1])
 
 
 def _python(*words: str) -> list[str]:
