@@ -107,6 +107,8 @@ async def keep(session: AsyncSession, arrived: Sequence[Quote]) -> int:
     `arrived` is ignored. The hours that the quotes are of are rolled up in the same transaction.
     Raises MixedError, and keeps none, where made-up and real prices would come together.
     """
+    if not arrived:
+        return 0
     last = (await session.exec(select(HighWater.seq).with_for_update())).one()
     one = (await session.exec(select(Quote.source).limit(1))).all()  # the others are of its kind
     sources = {quote.source for quote in arrived}

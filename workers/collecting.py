@@ -117,7 +117,7 @@ async def _keep(
             async with asyncio.timeout(KEEP_TIMEOUT), sessions.begin() as session:
                 for failure in failures:
                     await store.record_failure(session, failure)
-                return await store.keep(session, quotes) if quotes else 0
+                return await store.keep(session, quotes)
         except MixedError as error:
             log.error("quotes_refused", minute=minute.isoformat(), reason=str(error))  # noqa: TRY400  # no fault of the code
             return 0
