@@ -14,7 +14,7 @@ import sys
 import tempfile
 import time
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
-from contextlib import asynccontextmanager, contextmanager
+from contextlib import AsyncExitStack, asynccontextmanager, contextmanager
 from datetime import UTC, datetime, timedelta
 from decimal import Decimal
 from functools import partial
@@ -40,6 +40,8 @@ BEGIN = END - timedelta(days=90)
 YEAR = END - timedelta(days=365)
 NOW = END + timedelta(days=1)
 RUNS = 31
+FOLLOWERS = 500
+PROTOCOL = "graphql-transport-ws"
 
 RAW_CANDLES = """
     SELECT date_trunc('hour', minute, 'UTC') AS hour, (array_agg(price ORDER BY minute))[1],
@@ -162,6 +164,9 @@ async def questions(sessions: store.Sessions) -> None:
 
 
 CANDLES = "openTime open high low close count"
+FOLLOWING = f"""
+    subscription {{ candleUpdates(ticker: "w00_1r", interval: "1d") {{ {CANDLES} complete }} }}
+"""
 SPAN = f'from: "{BEGIN.isoformat()}", to: "{END.isoformat()}"'
 ANSWERS = {
     "1h candles over 90 days, six fields": f"""
@@ -202,7 +207,7 @@ async def api(url: str) -> AsyncIterator[tuple[int, str]]:
     settings = {
         "QUOTES_DATABASE_URL": url,
         "QUOTES_PORT": str(port),
-        "QUOTES_TICKERS": "t07_usd,year_usd",
+        "QUOTES_TICKERS": "t07_usd,year_usd,w00_1r",
     }
     words = (sys.executable, "-m", "quotes", "api")
     process = await asyncio.create_subprocess_exec(*words, env={**os.environ, **settings})
@@ -214,6 +219,39 @@ async def api(url: str) -> AsyncIterator[tuple[int, str]]:
     finally:
         process.terminate()
         await process.wait()
+
+
+async def following(url: str, sessions: store.Sessions) -> None:
+    """From before a commit until the last follower of a candle has been told of it."""
+    told: asyncio.Queue[object] = asyncio.Queue()
+    spent: list[float] = []
+    whole: list[float] = []
+    async with api(url) as (pid, address), AsyncExitStack() as stack:
+        http = await stack.enter_async_context(aiohttp.ClientSession())
+        for _ in range(FOLLOWERS // 50):
+            socket = await stack.enter_async_context(http.ws_connect(address, protocols=[PROTOCOL]))
+            await socket.send_json({"type": "connection_init"})
+            for number in range(50):
+                asked = {"id": str(number), "type": "subscribe", "payload": {"query": FOLLOWING}}
+                await socket.send_json(asked)
+            stack.callback(asyncio.create_task(hear(socket, told)).cancel)
+        await asyncio.sleep(2)  # nothing tells that a subscription has begun
+        for at in range(RUNS):
+            quotes = arrived(1, 1, 1_000_000 + at, rolled=True)  # so late that no clock ends it
+            before, began = cpu(pid), time.perf_counter()
+            async with sessions.begin() as session:
+                await store.keep(session, quotes)
+            for _ in range(FOLLOWERS):
+                assert await asyncio.wait_for(told.get(), 60) == "next"
+            whole.append((time.perf_counter() - began) * 1_000)
+            spent.append(cpu(pid) - before)
+    say(f"{FOLLOWERS} followers of a candle, told of a quote", spent, whole)
+
+
+async def hear(socket: aiohttp.ClientWebSocketResponse, told: "asyncio.Queue[object]") -> None:
+    async for message in socket:
+        if (kind := message.json()["type"]) not in {"connection_ack", "ping"}:
+            told.put_nowait(kind)
 
 
 async def nothing(session: AsyncSession, touched: object) -> None:
@@ -272,6 +310,7 @@ async def bench(url: str) -> None:
         sessions = store.sessions_of(engine)
         await questions(sessions)
         await answers(url)
+        await following(url, sessions)
         await writing(sessions)
 
 

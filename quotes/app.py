@@ -31,11 +31,11 @@ from quotes.feed import open_feed
 from quotes.gate import Gate, refusal
 from quotes.health import Health
 from quotes.operations import MalformedError, Operation, Streams, json_of
+from quotes.readings import Readings
 from quotes.schema import schema
 from quotes.selections import Selections
 from quotes.settings import Settings, SettingsError
 from quotes.site import NOT_BUILT, Explored, Site
-from quotes.snapshots import Snapshots
 from quotes.sockets import Sockets
 
 log = structlog.get_logger()
@@ -129,12 +129,7 @@ def _lifespan(settings: Settings) -> Callable[[Starlette], Any]:
             sessions = store.sessions_of(engine)
             async with open_feed(sessions, connections.connector(url, name="feed")) as (feed, task):
                 task.add_done_callback(_loop_ended)
-                context = Context(
-                    settings=settings,
-                    sessions=sessions,
-                    feed=feed,
-                    snapshots=Snapshots(sessions, feed),
-                )
+                context = Context(settings, sessions, feed, Readings(feed))
                 async with open_streams(context) as streams:
                     app.state.context = context
                     app.state.streams = streams

@@ -11,8 +11,8 @@ import structlog
 
 from quotes import candles, store
 from quotes.candles import Candle, Fill, IntervalArgument, TimeZone, clocks
-from quotes.context import Info, TickerArgument, require_known
-from quotes.feed import RETRY, Feed
+from quotes.context import Context, Info, TickerArgument, require_known
+from quotes.feed import RETRY
 from quotes.intervals import Interval
 from quotes.models import Quote
 
@@ -24,51 +24,59 @@ GRACE = timedelta(seconds=10)
 
 @dataclass(frozen=True, slots=True)
 class Growing:
-    """Which candles are followed."""
+    """One candle, as long as it grows."""
 
     sessions: store.Sessions
     ticker: str
     interval: Interval
     zone: tzinfo
+    start: datetime
+    complete: bool = False
 
-    async def at(self, start: datetime, *, complete: bool) -> list[Candle]:
-        """The candle that begins then; none where it has no quote."""
-        limits = [start, self.interval.after(start, self.zone)]
+    @property
+    def end(self) -> datetime:
+        return self.interval.after(self.start, self.zone)
+
+    async def read(self) -> list[Candle]:
+        """The candle; none where it has no quote. Waits for a database that is away."""
         while True:
             try:
                 async with self.sessions() as session:
-                    now = datetime.now(UTC)
+                    limits, now = [self.start, self.end], datetime.now(UTC)
                     found = await candles.read(session, self.ticker, limits, Fill.NONE, now)
             except store.LOST as error:
                 log.warning("candle_waits_for_database", reason=repr(error))
                 await asyncio.sleep(RETRY)
             else:
-                return [replace(each, complete=complete) for each in found]
+                return [replace(each, complete=self.complete) for each in found]
+
+    def at(self, moment: datetime) -> "Growing":
+        """The candle that `moment` is in."""
+        return replace(self, start=self.interval.start(moment, self.zone))
 
 
-async def follow(growing: Growing, feed: Feed, cursor: int) -> AsyncIterator[Candle]:
-    """The candle under way, then each as it grows; every one that was begun is told complete once.
+async def follow(growing: Growing, context: Context, cursor: int) -> AsyncIterator[Candle]:
+    """This candle, then each as it grows; every one that was begun is told complete once.
 
     A quote of a candle that is over already is not told.
     """
-    start = growing.interval.start(datetime.now(UTC), growing.zone)
-    for candle in await growing.at(start, complete=False):
+    for candle in await context.readings.now(growing):
         yield candle
-    quotes = feed.follow(cursor, {growing.ticker})
+    quotes = context.feed.follow(cursor, {growing.ticker})
     coming = asyncio.ensure_future(anext(quotes))
     try:
         while True:
-            end = growing.interval.after(start, growing.zone)
+            end = growing.end
             quote = await _until(coming, end + GRACE)
             if quote is None or quote.minute >= end:
-                for candle in await growing.at(start, complete=True):
+                for candle in await context.readings.now(replace(growing, complete=True)):
                     yield candle
-                moment = datetime.now(UTC) if quote is None else quote.minute
-                start = max(end, growing.interval.start(moment, growing.zone))
+                next_at = datetime.now(UTC) if quote is None else quote.minute
+                growing = growing.at(max(end, next_at))
             if quote is not None:
                 coming = asyncio.ensure_future(anext(quotes))
-                if quote.minute >= start:
-                    for candle in await growing.at(start, complete=False):
+                if quote.minute >= growing.start:
+                    for candle in await context.readings.now(growing):
                         yield candle
     finally:
         coming.cancel()
@@ -100,7 +108,8 @@ class CandleSubscription:
         time_zone: TimeZone = None,
     ) -> AsyncIterator[Candle]:
         await require_known(info.context, [ticker])
-        growing = Growing(info.context.sessions, ticker, interval, clocks(time_zone))
-        feed = info.context.feed
-        async for candle in follow(growing, feed, await feed.position()):
+        context, zone = info.context, clocks(time_zone)
+        start = interval.start(datetime.now(UTC), zone)
+        growing = Growing(context.sessions, ticker, interval, zone, start)
+        async for candle in follow(growing, context, await context.feed.position()):
             yield candle

@@ -8,10 +8,10 @@ import strawberry
 
 from quotes import store
 from quotes.feed import Feed
+from quotes.readings import Readings
 from quotes.refusals import Code, Refusal, bad_input
 from quotes.scalars import Ticker
 from quotes.settings import Settings
-from quotes.snapshots import Snapshots
 
 MAX_TICKERS = 500  # of one list; the exchange publishes fewer than 300
 
@@ -23,7 +23,7 @@ class Context:
     settings: Settings
     sessions: store.Sessions
     feed: Feed
-    snapshots: Snapshots
+    readings: Readings
 
 
 Info = strawberry.Info[Context, None]

@@ -34,6 +34,7 @@ from quotes.moments import MomentQuery
 from quotes.refusals import Refusal, Refusals, bad_input
 from quotes.scalars import SCALARS, Ticker
 from quotes.series import SeriesQuery
+from quotes.snapshots import Snapshot
 
 MAX_TOKENS = 1_000  # of one document; the explorer's own introspection takes some 350
 MAX_INTERVAL = 3_600  # seconds between two quotes of a ticker, for who wants few
@@ -211,7 +212,7 @@ async def start(context: Context, tickers: list[Ticker] | None, after: str | Non
     wanted = None if tickers is None else frozenset(await chosen(context, tickers))
     snapshot: Sequence[models.Quote] = ()
     if after is None:
-        cursor, snapshot = await context.snapshots.now(wanted)
+        cursor, snapshot = await context.readings.now(Snapshot(context.sessions, wanted))
     else:
         cursor = cursors.seq_of(after)
     try:

@@ -15,9 +15,9 @@ from quotes.app import open_streams
 from quotes.context import Context
 from quotes.feed import open_feed
 from quotes.operations import Operation, Streams
+from quotes.readings import Readings
 from quotes.schema import schema
 from quotes.settings import Settings
-from quotes.snapshots import Snapshots
 
 
 @pytest.fixture
@@ -25,8 +25,7 @@ async def streams(settings: Settings, sessions: store.Sessions) -> AsyncIterator
     connect = connections.connector(settings.require_database_url(), name="feed")
     async with open_feed(sessions, connect) as (feed, _):
         await feed.position()
-        snapshots = Snapshots(sessions, feed)
-        context = Context(settings=settings, sessions=sessions, feed=feed, snapshots=snapshots)
+        context = Context(settings, sessions, feed, Readings(feed))
         async with open_streams(context) as streams:
             yield streams
 
