@@ -176,6 +176,11 @@ ANSWERS = {
             {CANDLES} closeTime coverage complete filled }} }}""",
     "a series of 90 days in 1,000 points": f"""
         {{ series(ticker: "t07_usd", {SPAN}, maxPoints: 1000) {{ times prices cursor }} }}""",
+    "a day's 1,440 prices, two fields": f"""
+        {{ prices(ticker: "t07_usd", {SPAN}, first: 1440) {{ nodes {{ at price }} }} }}""",
+    "10,000 prices, all fields": f"""
+        {{ prices(ticker: "t07_usd", {SPAN}, first: 10000) {{ nodes {{
+            ticker price at timestamp observedAt source origin cursor ageSeconds stale }} }} }}""",
     "a page of a year's gaps": f"""
         {{ gaps(ticker: "year_usd", from: "{YEAR.isoformat()}", to: "{END.isoformat()}") {{
             expected present nodes {{ from to minutes }} }} }}""",
