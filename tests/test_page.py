@@ -19,6 +19,7 @@ from processes import Api
 from rows import keep, wait
 
 from quotes import store
+from quotes.machine import probe
 from quotes.models import Origin, Quote
 from quotes.settings import Settings
 from workers import collecting
@@ -67,20 +68,10 @@ async def api(settings: Settings, port: int) -> AsyncIterator[None]:
     process = Api(settings, port)
     await process.start()
     try:
-        await wait(lambda: listens(port), bool)
+        await wait(lambda: probe.answers("127.0.0.1", port, "/healthz"), bool)
         yield
     finally:
         await process.end(signal.SIGTERM)
-
-
-async def listens(port: int) -> bool:
-    try:
-        _, writer = await asyncio.open_connection("127.0.0.1", port)
-    except OSError:
-        return False
-    writer.close()
-    await writer.wait_closed()
-    return True
 
 
 async def rows_of(page: Page) -> list[list[str]]:
