@@ -1,20 +1,22 @@
 """The schema's own scalars: how each is read from a request and written to an answer."""
 
 import re
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from datetime import UTC, date, datetime, timedelta
-from typing import NewType
+from typing import Any, NewType, TypeVar
 from zoneinfo import ZoneInfo
 
 import strawberry
+from graphql import ValueNode, located_error, value_from_ast_untyped
 from strawberry.types.scalar import ScalarDefinition
 
 from quotes import intervals, tickers
 from quotes.intervals import Interval
-from quotes.refusals import bad_input
+from quotes.refusals import Refusal, bad_input
 
 Ticker = NewType("Ticker", str)
 Timestamp = NewType("Timestamp", int)
+Parsed = TypeVar("Parsed")
 
 MAX_SHOWN = 40  # characters of a wrong value that its refusal repeats
 LONGEST = timedelta(days=3_650)
@@ -99,6 +101,18 @@ def _duration(value: object) -> timedelta:
     )
 
 
+def _written(parse: Callable[[object], Parsed]) -> Callable[..., Parsed]:
+    """`parse` for a value that stands in a document: its fault is shown there."""
+
+    def parse_literal(node: ValueNode, variables: dict[str, Any] | None = None) -> Parsed:
+        try:
+            return parse(value_from_ast_untyped(node, variables))
+        except Refusal as refusal:
+            raise located_error(refusal, [node]) from None
+
+    return parse_literal
+
+
 def duration_text(length: timedelta) -> str:
     """In the largest unit that leaves a whole number."""
     unit = next(unit for unit in reversed(_UNITS) if not length % _UNITS[unit])
@@ -118,6 +132,7 @@ SCALARS: Mapping[object, ScalarDefinition] = {
             f"means its USD index: `BTC` is `btc_usd`. At most {tickers.MAX_LENGTH} characters."
         ),
         parse_value=_ticker,
+        parse_literal=_written(_ticker),
     ),
     datetime: strawberry.scalar(
         name="DateTime",
@@ -127,12 +142,14 @@ SCALARS: Mapping[object, ScalarDefinition] = {
         ),
         serialize=utc_text,
         parse_value=_datetime,
+        parse_literal=_written(_datetime),
     ),
     date: strawberry.scalar(
         name="Date",
         description="A UTC calendar day, as `2026-01-31`.",
         serialize=date.isoformat,
         parse_value=_date,
+        parse_literal=_written(_date),
     ),
     Timestamp: strawberry.scalar(
         name="Timestamp",
@@ -146,11 +163,13 @@ SCALARS: Mapping[object, ScalarDefinition] = {
             "`m` is a minute and `mo` a month; weeks begin on Mondays."
         ),
         parse_value=_interval,
+        parse_literal=_written(_interval),
     ),
     ZoneInfo: strawberry.scalar(
         name="TimeZone",
         description="A time zone by its IANA name, as `Europe/Berlin` or `UTC`.",
         parse_value=_time_zone,
+        parse_literal=_written(_time_zone),
     ),
     timedelta: strawberry.scalar(
         name="Duration",
@@ -160,5 +179,6 @@ SCALARS: Mapping[object, ScalarDefinition] = {
         ),
         serialize=duration_text,
         parse_value=_duration,
+        parse_literal=_written(_duration),
     ),
 }

@@ -285,6 +285,28 @@ async def test_what_cannot_be_answered_is_refused_with_a_code_and_the_way_to_men
     assert [each for each in caplog.records if each.levelno >= logging.WARNING] == []
 
 
+@pytest.mark.parametrize(
+    ("query", "column"),
+    [
+        ('{ latestPrice(ticker: "btc/usd") { price } }', 23),
+        ('{ latestPrice(ticker: "BTC", maxAge: 90) { price } }', 38),
+        ('{ candles(ticker: "BTC", interval: "1M") { open } }', 36),
+        (
+            '{ prices(ticker: "BTC", from: "2026-01-31T12:00:00Z", to: "noon") { nodes { at } } }',
+            59,
+        ),
+        ('query ($to: DateTime = "noon") { prices(ticker: "BTC", to: $to) { nodes { at } } }', 24),
+    ],
+)
+async def test_a_wrong_value_in_a_document_is_told_with_its_place(
+    client: Client, query: str, column: int
+) -> None:
+    (error,) = (await client.answer(query))["errors"]
+
+    assert error["locations"] == [{"line": 1, "column": column}]
+    assert error["extensions"] == {"code": "BAD_INPUT"}
+
+
 async def test_a_fault_of_ours_is_told_as_one_and_its_words_are_logged_once(
     client: Client, sessions: store.Sessions, caplog: pytest.LogCaptureFixture
 ) -> None:
