@@ -59,7 +59,7 @@ class Api(GraphQL[Context, None]):
         except MalformedError as error:
             response = refusal(400, str(error))
         except HTTPException as error:
-            response = refusal(error.status_code, f"{error.reason}.")
+            response = refusal(error.status_code, f"{error.reason.rstrip('.')}.")
         await response(scope, receive, send)
 
     def should_render_graphql_ide(self, request: object) -> bool:

@@ -9,8 +9,8 @@ from functools import partial
 from typing import Annotated
 
 import strawberry
-from graphql import GraphQLError
-from strawberry.extensions import MaxTokensLimiter, ParserCache, ValidationCache
+from graphql import GraphQLError, OperationDefinitionNode
+from strawberry.extensions import MaxTokensLimiter, ParserCache, SchemaExtension, ValidationCache
 from strawberry.schema.config import StrawberryConfig
 from strawberry.types import ExecutionContext
 
@@ -276,6 +276,21 @@ class Parsed(ParserCache):
         yield
 
 
+class Named(SchemaExtension):
+    """Refuses several operations without a word which is meant; Strawberry would take the first."""
+
+    def on_validate(self) -> Iterator[None]:
+        context = self.execution_context
+        if context.graphql_document and not context.pre_execution_errors:
+            kinds = map(type, context.graphql_document.definitions)
+            several = sum(kind is OperationDefinitionNode for kind in kinds) > 1
+            if several and context._provided_operation_name is None:  # noqa: SLF001  # the property takes the first's
+                context.pre_execution_errors = [
+                    bad_input("There are several operations; say by `operationName` which to run.")
+                ]
+        yield
+
+
 class Schema(strawberry.Schema):
     """Without Strawberry's log, where each fault of a client's is an error with its traceback."""
 
@@ -288,7 +303,7 @@ class Schema(strawberry.Schema):
 schema = Schema(
     query=Query,
     subscription=Subscription,
-    extensions=[Limits, Parsed, ValidationCache, Cost, Refusals],
+    extensions=[Limits, Parsed, ValidationCache, Named, Cost, Refusals],
     execution_context_class=Executor,
     config=StrawberryConfig(scalar_map=SCALARS),
 )

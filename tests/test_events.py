@@ -129,6 +129,7 @@ async def test_a_query_whose_client_likes_events_best_is_one_event_and_complete(
     [
         ("{ nope }", {}, "BAD_INPUT"),
         ("subscription {", {}, "BAD_INPUT"),
+        ("subscription A { priceUpdates { at } } query B { a: __typename }", {}, "BAD_INPUT"),
         (UPDATES, {"after": "s7"}, "BAD_INPUT"),
         (UPDATES, {"after": "nonsense"}, "BAD_INPUT"),
         ('subscription { priceUpdates(tickers: ["doge"]) { price } }', {}, "UNKNOWN_TICKER"),

@@ -1,5 +1,6 @@
 """What /healthz and /readyz tell, and what the gate turns away."""
 
+import re
 import socket
 from collections.abc import AsyncIterator
 from datetime import UTC, datetime, timedelta
@@ -144,4 +145,4 @@ async def test_a_body_that_is_no_request_is_refused_as_a_graphql_answer(
         (error,) = (await response.json())["errors"]
 
     assert error["extensions"]["code"] == "BAD_INPUT"
-    assert error["message"].endswith(".")
+    assert re.search(r"[^.]\.$", error["message"])

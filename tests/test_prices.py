@@ -238,6 +238,11 @@ async def test_a_page_between_two_others_tells_of_both(
         ("{ latestPrice { price } }", "BAD_INPUT", "required"),
         ("{ nope }", "BAD_INPUT", "nope"),
         ("{ tickers {", "BAD_INPUT", "Syntax"),
+        (
+            "query A { tickers { name } } query B { latestPrices { at } }",
+            "BAD_INPUT",
+            "operationName",
+        ),
         ('{ prices(ticker: "BTC", first: -1) { nodes { at } } }', "BAD_INPUT", "1 to 10,000"),
         ('{ prices(ticker: "BTC", last: 0) { nodes { at } } }', "BAD_INPUT", "1 to 10,000"),
         ('{ prices(ticker: "BTC", first: 10001) { nodes { at } } }', "BAD_INPUT", "10,001"),
