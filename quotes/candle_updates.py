@@ -9,17 +9,22 @@ from datetime import UTC, datetime, timedelta, tzinfo
 import strawberry
 import structlog
 
-from quotes import candles, store
-from quotes.candles import Candle, Fill, IntervalArgument, TimeZone, clocks
-from quotes.context import Context, Info, TickerArgument, require_known
+from quotes import history, store
+from quotes.candles import Candle, IntervalArgument, TimeZone, clocks
+from quotes.context import Info, TickerArgument, require_known
 from quotes.feed import RETRY
 from quotes.intervals import Interval
 from quotes.models import Quote
+from quotes.readings import Readings
 
 log = structlog.get_logger()
 
 # How long a candle waits for its last minute's quote, unless a later one's comes before.
 GRACE = timedelta(seconds=10)
+
+
+def now() -> datetime:
+    return datetime.now(UTC)
 
 
 @dataclass(frozen=True, slots=True)
@@ -31,52 +36,47 @@ class Growing:
     interval: Interval
     zone: tzinfo
     start: datetime
-    complete: bool = False
 
     @property
     def end(self) -> datetime:
         return self.interval.after(self.start, self.zone)
 
-    async def read(self) -> list[Candle]:
-        """The candle; none where it has no quote. Waits for a database that is away."""
-        while True:
-            try:
-                async with self.sessions() as session:
-                    limits, now = [self.start, self.end], datetime.now(UTC)
-                    found = await candles.read(session, self.ticker, limits, Fill.NONE, now)
-            except store.LOST as error:
-                log.warning("candle_waits_for_database", reason=repr(error))
-                await asyncio.sleep(RETRY)
-            else:
-                return [replace(each, complete=self.complete) for each in found]
+    async def read(self) -> list[history.Rolled]:
+        """Its quotes, rolled up; none where it has none. Raises of store.LOST, and says so."""
+        try:
+            async with self.sessions() as session:
+                return await history.candles(session, self.ticker, [self.start], self.end)
+        except store.LOST as error:
+            log.warning("candle_waits_for_database", reason=repr(error))
+            raise
 
     def at(self, moment: datetime) -> "Growing":
         """The candle that `moment` is in."""
         return replace(self, start=self.interval.start(moment, self.zone))
 
 
-async def follow(growing: Growing, context: Context, cursor: int) -> AsyncIterator[Candle]:
+async def follow(
+    growing: Growing, readings: Readings, quotes: AsyncIterator[Quote]
+) -> AsyncIterator[Candle]:
     """This candle, then each as it grows; every one that was begun is told complete once.
 
     A quote of a candle that is over already is not told.
     """
-    for candle in await context.readings.now(growing):
+    for candle in await _read(growing, readings, complete=False):
         yield candle
-    quotes = context.feed.follow(cursor, {growing.ticker})
     coming = asyncio.ensure_future(anext(quotes))
     try:
         while True:
             end = growing.end
             quote = await _until(coming, end + GRACE)
             if quote is None or quote.minute >= end:
-                for candle in await context.readings.now(replace(growing, complete=True)):
+                for candle in await _read(growing, readings, complete=True):
                     yield candle
-                next_at = datetime.now(UTC) if quote is None else quote.minute
-                growing = growing.at(max(end, next_at))
+                growing = growing.at(max(end, now() if quote is None else quote.minute))
             if quote is not None:
                 coming = asyncio.ensure_future(anext(quotes))
                 if quote.minute >= growing.start:
-                    for candle in await context.readings.now(growing):
+                    for candle in await _read(growing, readings, complete=False):
                         yield candle
     finally:
         coming.cancel()
@@ -84,9 +84,20 @@ async def follow(growing: Growing, context: Context, cursor: int) -> AsyncIterat
             await coming
 
 
+async def _read(growing: Growing, readings: Readings, *, complete: bool) -> list[Candle]:
+    """The candle as of now; none where it has no quote. Waits for a database that is away."""
+    while True:
+        with suppress(*store.LOST):
+            return [
+                replace(Candle.of(rolled, growing.start, growing.end, now()), complete=complete)
+                for rolled in await readings.now(growing)
+            ]
+        await asyncio.sleep(RETRY)
+
+
 async def _until(coming: "asyncio.Future[Quote]", end: datetime) -> Quote | None:
     """The quote, or None if none has come by then."""
-    left = (end - datetime.now(UTC)).total_seconds()
+    left = (end - now()).total_seconds()
     await asyncio.wait({coming}, timeout=max(left, 0))
     return coming.result() if coming.done() else None
 
@@ -109,7 +120,8 @@ class CandleSubscription:
     ) -> AsyncIterator[Candle]:
         await require_known(info.context, [ticker])
         context, zone = info.context, clocks(time_zone)
-        start = interval.start(datetime.now(UTC), zone)
+        start = interval.start(now(), zone)
         growing = Growing(context.sessions, ticker, interval, zone, start)
-        async for candle in follow(growing, context, await context.feed.position()):
+        quotes = context.feed.follow(await context.feed.position(), {ticker})
+        async for candle in follow(growing, context.readings, quotes):
             yield candle

@@ -3,11 +3,12 @@
 import asyncio
 from collections.abc import AsyncIterator
 from datetime import UTC, datetime, timedelta
+from functools import partial
 from typing import Any
 
 import pytest
 from client import Client, serving
-from rows import NOON, keep, quote, until
+from rows import NOON, keep, minute, quote, until
 
 from quotes import candle_updates, store
 from quotes.holes import MINUTE
@@ -83,6 +84,17 @@ async def test_the_candle_under_way_is_told_first(client: Client, sessions: stor
         told = await updates.next()
 
     assert (told["close"], told["complete"]) == ("10", False)
+
+
+async def test_who_comes_later_is_told_the_coverage_of_then(
+    client: Client, sessions: store.Sessions, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    query = 'subscription { candleUpdates(ticker: "BTC", interval: "1h") { coverage } }'
+    await keep(sessions, quote(at=0))
+    for minutes in (4, 40):  # and no commit in between
+        monkeypatch.setattr(candle_updates, "now", partial(minute, minutes))
+        async with client.subscription(query) as updates:
+            assert await updates.next() == {"coverage": 1 / minutes}
 
 
 async def test_an_end_of_the_socket_ends_the_following(

@@ -9,7 +9,7 @@ from rows import keep, quote, until
 
 from quotes import connections, store
 from quotes.feed import Feed, open_feed
-from quotes.readings import MAX_KEPT, Readings
+from quotes.readings import AT_ONCE, MAX_KEPT, Readings
 from quotes.settings import Settings
 
 
@@ -84,6 +84,25 @@ async def test_a_reading_that_failed_is_made_again(
 
     assert len(away.asked) == 2
     assert await readings.now(counting) == 0
+
+
+async def test_few_of_many_different_readings_are_made_at_once(
+    feed: Feed, counting: Counting
+) -> None:
+    counting.may_go_on.clear()
+    readings = Readings(feed)
+    many = [
+        Counting(counting.sessions, name, counting.asked, counting.may_go_on) for name in range(50)
+    ]
+    asking = asyncio.gather(*map(readings.now, many))
+    await until(lambda: bool(counting.asked))
+    await feed.position()
+
+    assert len(counting.asked) == AT_ONCE
+
+    counting.may_go_on.set()
+    assert await asking == [0] * 50
+    assert counting.asked == [*range(50)]
 
 
 async def test_a_bounded_number_of_readings_is_kept(feed: Feed, counting: Counting) -> None:

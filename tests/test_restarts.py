@@ -3,11 +3,12 @@
 import asyncio
 import signal
 from collections.abc import AsyncIterator
-from datetime import timedelta
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import pytest
 import redis.asyncio
+import structlog
 from client import serving
 from processes import namespace, running, send, worker
 from rows import NOON, keep, kept, log, minute, names, quote, standing, until, wait
@@ -23,6 +24,8 @@ DURABLE = {"fsync": "off"}
 
 AT_START = 3  # messages that a clock sends when it starts: tick, mend, and mend at once
 
+CANDLE = 'subscription { candleUpdates(ticker: "BTC", interval: "1mo") { close } }'
+WAITING = "candle_waits_for_database"
 UPDATES = "subscription ($after: String) { priceUpdates(after: $after) { cursor } }"
 
 
@@ -78,6 +81,24 @@ async def test_subscribers_stay_connected_and_lose_nothing_while_postgresql_is_r
 
         assert [each["cursor"] for each in got] == [f"s{seq}" for seq in range(1, 8)]
         await wait(lambda: client.report("/readyz"), lambda report: report[0] == 200)
+
+
+async def test_a_candle_that_is_followed_while_postgresql_is_away_is_told_when_it_is_back(
+    postgres: Postgres, settings: Settings
+) -> None:
+    own = Settings(database_url=postgres.url, redis_url=settings.redis_url)
+    now = (datetime.now(UTC) - NOON) // timedelta(minutes=1)
+    async with store.open_engine(postgres.url, name="test") as engine, serving(own) as client:
+        await keep(store.sessions_of(engine), quote(at=now))
+        await wait(lambda: client.report("/readyz"), lambda report: report[0] == 200)
+        await kill(postgres)
+
+        with structlog.testing.capture_logs() as said:
+            async with client.subscription(CANDLE) as updates:
+                await until(lambda: any(each["event"] == WAITING for each in said))
+                await postgres.start()
+
+                assert await updates.next() == {"close": "100000.5"}
 
 
 async def test_a_worker_keeps_what_it_fetched_while_postgresql_was_away(
