@@ -1,16 +1,16 @@
 """The GraphQL schema: what can be asked. A resolver checks, asks the store, maps the rows."""
 
 import asyncio
-from collections.abc import AsyncGenerator, AsyncIterator, Iterator, Sequence
-from contextlib import aclosing, suppress
+from collections.abc import AsyncGenerator, AsyncIterator, Sequence
+from contextlib import aclosing
 from dataclasses import dataclass
 from datetime import UTC, date, datetime, timedelta
 from functools import partial
 from typing import Annotated
 
 import strawberry
-from graphql import GraphQLError, OperationDefinitionNode
-from strawberry.extensions import MaxTokensLimiter, ParserCache, SchemaExtension, ValidationCache
+from graphql import GraphQLError
+from strawberry.extensions import ValidationCache
 from strawberry.schema.config import StrawberryConfig
 from strawberry.types import ExecutionContext
 
@@ -27,6 +27,7 @@ from quotes.context import (
     require_known,
 )
 from quotes.cost import Cost
+from quotes.documents import Limits, Named, Parsed
 from quotes.execution import Executor
 from quotes.feed import CursorAheadError, Feed
 from quotes.gaps import GapQuery
@@ -36,7 +37,6 @@ from quotes.scalars import SCALARS, Ticker
 from quotes.series import SeriesQuery
 from quotes.snapshots import Snapshot
 
-MAX_TOKENS = 1_000  # of one document; the explorer's own introspection takes some 350
 MAX_INTERVAL = 3_600  # seconds between two quotes of a ticker, for who wants few
 
 
@@ -258,37 +258,6 @@ def _from(
     if min_interval is None:
         return feed.follow(begin, tickers)
     return feed.sample(begin, min_interval, tickers)
-
-
-class Limits(MaxTokensLimiter):
-    """Bounds a document before it is parsed."""
-
-    def __init__(self) -> None:
-        super().__init__(max_token_count=MAX_TOKENS)
-
-
-class Parsed(ParserCache):
-    """Parses a document once; one that cannot be is left to the usual way, which says why."""
-
-    def on_parse(self) -> Iterator[None]:
-        with suppress(GraphQLError, RecursionError):
-            next(super().on_parse())
-        yield
-
-
-class Named(SchemaExtension):
-    """Refuses several operations without a word which is meant; Strawberry would take the first."""
-
-    def on_validate(self) -> Iterator[None]:
-        context = self.execution_context
-        if context.graphql_document and not context.pre_execution_errors:
-            kinds = map(type, context.graphql_document.definitions)
-            several = sum(kind is OperationDefinitionNode for kind in kinds) > 1
-            if several and context._provided_operation_name is None:  # noqa: SLF001  # the property takes the first's
-                context.pre_execution_errors = [
-                    bad_input("There are several operations; say by `operationName` which to run.")
-                ]
-        yield
 
 
 class Schema(strawberry.Schema):

@@ -28,10 +28,11 @@ from graphql.execution.executor import Executor as CoreExecutor
 
 from quotes import models, types
 from quotes.context import Context
+from quotes.documents import MAX_TOKENS
 from quotes.execution import Executor, NotPlainError, Shape
 from quotes.refusals import Refusal
 from quotes.scalars import Ticker
-from quotes.schema import MAX_TOKENS, schema, updates
+from quotes.schema import schema, updates
 
 MAX_DOCUMENTS = 128  # parsed and validated ones kept; of MAX_TOKENS each, some 50 MB at the worst
 MAX_PAYLOADS = 4_096  # encoded quotes kept for the next subscriber, of all selections together

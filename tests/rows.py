@@ -7,7 +7,7 @@ from decimal import Decimal
 from typing import TypeVar
 
 from quotes import store
-from quotes.models import Origin, Quote
+from quotes.models import Failure, Origin, Quote
 
 Found = TypeVar("Found")
 
@@ -34,6 +34,18 @@ def quote(
         observed_at=minute(at) + timedelta(milliseconds=40),
         source=source,
         origin=origin,
+    )
+
+
+def failure(cause: str) -> Failure:
+    """Why eth_usd has no quote for the second minute after noon."""
+    return Failure(
+        ticker="eth_usd",
+        minute=minute(2),
+        cause=cause,
+        message="The exchange has no index eth_usd.",
+        failed_at=minute(2) + timedelta(seconds=1),
+        attempts=1,
     )
 
 
