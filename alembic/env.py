@@ -6,7 +6,7 @@ from alembic import context
 from sqlalchemy import Connection, text
 from sqlmodel import SQLModel
 
-from quotes import models, store
+from quotes.database import models, store
 from quotes.settings import Settings
 
 # Any number that nothing else in this database locks: only one process migrates at a time.

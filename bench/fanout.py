@@ -30,10 +30,10 @@ from typing import Any
 
 import asyncpg
 
-from quotes import migrations, store
-from quotes.app import listen
-from quotes.machine.embedded import Postgres
-from quotes.models import Origin, Quote
+from quotes.database import migrations, store
+from quotes.database.models import Origin, Quote
+from quotes.local.embedded import Postgres
+from quotes.server.app import listen
 
 HERE = Path(__file__).parent
 WAVES = 9  # single commits, each awaited by all subscribers

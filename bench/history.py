@@ -26,14 +26,15 @@ import asyncpg
 from sqlalchemy import text
 from sqlmodel.ext.asyncio.session import AsyncSession
 
-from quotes import candles, gaps, migrations, rollup, series, store
-from quotes.app import listen
-from quotes.candles import Fill
-from quotes.holes import MINUTE
-from quotes.intervals import INTERVALS
-from quotes.machine import probe
-from quotes.machine.embedded import Postgres
-from quotes.models import Origin, Quote
+from quotes.api import candles, gaps, series
+from quotes.api.candles import Fill
+from quotes.database import migrations, rollup, store
+from quotes.database.models import Origin, Quote
+from quotes.local import probe
+from quotes.local.embedded import Postgres
+from quotes.market.coverage import MINUTE
+from quotes.market.intervals import INTERVALS
+from quotes.server.app import listen
 
 END = datetime(2026, 10, 1, tzinfo=UTC)
 BEGIN = END - timedelta(days=90)

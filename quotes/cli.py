@@ -54,7 +54,7 @@ def up(
     not set, migrates, then runs the API, a worker and the scheduler.
     """
     with _settings_faults_told():
-        from quotes.machine import up
+        from quotes.local import up
         from quotes.settings import Settings
 
         raise typer.Exit(up.run(Settings.load(), demo=demo))
@@ -70,7 +70,7 @@ def api() -> None:
         settings = Settings.load()
         settings.require_database_url()
         logs.configure(settings.log_format, process="api")
-        from quotes import app as application
+        from quotes.server import app as application
 
         application.serve(settings)
 
@@ -94,7 +94,7 @@ def migrate(
     ] = "head",
 ) -> None:
     """Bring the database's tables to this release's shape. Needs QUOTES_DATABASE_URL."""
-    from quotes import revisions
+    from quotes.database import revisions
 
     choices = ["base", *revisions.known(), "head"]
     if revision not in choices:
@@ -106,7 +106,7 @@ def migrate(
         settings = Settings.load()
         url = settings.require_database_url()
     logs.configure(settings.log_format, process="migrate")
-    from quotes import migrations, store
+    from quotes.database import migrations, store
 
     try:
         migrations.migrate(url, revision)
@@ -135,7 +135,7 @@ def backfill(
     done for the `up` that runs on this machine.
     """
     with _settings_faults_told():
-        from quotes.machine import running
+        from quotes.local import running
         from quotes.settings import Settings
 
         settings = Settings.load()
@@ -148,7 +148,7 @@ def backfill(
 @app.command()
 def schema() -> None:
     """Print the GraphQL schema, as schema.graphql holds it."""
-    from quotes.schema import sdl
+    from quotes.api.schema import sdl
 
     sys.stdout.write(sdl())
 

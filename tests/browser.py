@@ -5,13 +5,13 @@ import shutil
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
-from pathlib import Path
 from urllib.parse import urlsplit
 
 import pytest
+from paths import ROOT
 from playwright.async_api import Browser, Page, async_playwright, expect
 
-from quotes.site import Site
+from quotes.server.pages import Site
 
 CHROMIUM = shutil.which("chromium") or "/usr/bin/chromium"
 FLAGS = [
@@ -23,7 +23,7 @@ FLAGS = [
     "--disable-component-update",
     "--disable-sync",
 ]
-AXE = Path(__file__).parent.parent / "quotes/web/node_modules/axe-core/axe.min.js"
+AXE = ROOT / "quotes/web/node_modules/axe-core/axe.min.js"
 SECONDS = 20  # that the thing waited for has, on a busy machine
 
 expect.set_options(timeout=SECONDS * 1_000)

@@ -7,7 +7,7 @@ from typing import Any
 
 import aiohttp
 
-from quotes import app
+from quotes.server import app
 from quotes.settings import Settings
 
 PROTOCOL = "graphql-transport-ws"

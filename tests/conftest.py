@@ -15,8 +15,8 @@ import asyncpg
 import pytest
 import redis
 
-from quotes import migrations, store
-from quotes.machine.embedded import Postgres, Valkey
+from quotes.database import migrations, store
+from quotes.local.embedded import Postgres, Valkey
 from quotes.settings import PREFIX, Settings
 
 FAST = {"fsync": "off", "full_page_writes": "off", "synchronous_commit": "off"}

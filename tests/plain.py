@@ -6,7 +6,7 @@ from datetime import datetime, timedelta
 from decimal import Decimal
 from itertools import groupby
 
-from quotes.models import Quote
+from quotes.database.models import Quote
 
 MINUTE = timedelta(minutes=1)
 

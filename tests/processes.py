@@ -13,9 +13,9 @@ import redis
 from dramatiq import Message
 from dramatiq.brokers.redis import RedisBroker
 
-from quotes.app import listen
+from quotes.market.sources import name_of
+from quotes.server.app import listen
 from quotes.settings import Settings
-from quotes.sources import name_of
 
 
 def environment(settings: Settings, **more: str) -> dict[str, str]:

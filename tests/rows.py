@@ -6,8 +6,8 @@ from datetime import UTC, datetime, timedelta
 from decimal import Decimal
 from typing import TypeVar
 
-from quotes import store
-from quotes.models import Failure, Origin, Quote
+from quotes.database import store
+from quotes.database.models import Failure, Origin, Quote
 
 Found = TypeVar("Found")
 

@@ -15,8 +15,8 @@ from processes import Api, free_port, send, worker
 from redis import RedisError
 from rows import keep, log, minute, quote, standing, wait
 
-from quotes import migrations, store
-from quotes.machine.embedded import Postgres, Valkey
+from quotes.database import migrations, store
+from quotes.local.embedded import Postgres, Valkey
 from quotes.settings import Settings
 from workers.demo import Exchange, serve
 

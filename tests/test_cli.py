@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from quotes import revisions
+from quotes.database import revisions
 from quotes.settings import Settings
 
 

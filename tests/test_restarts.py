@@ -13,9 +13,9 @@ from client import serving
 from processes import namespace, running, send, worker
 from rows import NOON, keep, kept, log, minute, names, quote, standing, until, wait
 
-from quotes import migrations, store
-from quotes.machine.embedded import Postgres, Valkey
-from quotes.machine.server import Server
+from quotes.database import migrations, store
+from quotes.local.embedded import Postgres, Valkey
+from quotes.local.server import Server
 from quotes.settings import Settings
 from workers.demo import Exchange, serve
 

@@ -7,9 +7,9 @@ import dramatiq
 from dramatiq.middleware import CurrentMessage
 from periodiq import cron
 
-from quotes import store
-from quotes import tickers as names
-from quotes.sources import MixedError
+from quotes.database import store
+from quotes.market import tickers as names
+from quotes.market.sources import MixedError
 from workers import collecting, mending
 from workers.broker import process, settings
 

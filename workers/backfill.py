@@ -10,9 +10,10 @@ from datetime import UTC, datetime
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
 
-from quotes import store, tickers
+from quotes.database import store
+from quotes.market import tickers
+from quotes.market.sources import MixedError, Range
 from quotes.settings import Settings, SettingsError
-from quotes.sources import MixedError, Range
 from workers.backfilling import Filled, backfill
 from workers.deribit import Deribit, open_http
 

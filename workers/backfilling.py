@@ -5,9 +5,9 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 from itertools import pairwise
 
-from quotes import history, store
-from quotes.models import Backfill, Origin, Quote
-from quotes.sources import Cause, Point, Range, Source, SourceError
+from quotes.database import history, store
+from quotes.database.models import Backfill, Origin, Quote
+from quotes.market.sources import Cause, Point, Range, Source, SourceError
 
 CHUNK = 5_000  # rows of one transaction: other writers wait for a fraction of a second
 # A younger minute is left to its collector, whose own price is better than an average.

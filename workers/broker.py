@@ -17,8 +17,8 @@ from dramatiq.middleware import (
 )
 from periodiq import PeriodiqMiddleware
 
+from quotes.market.sources import name_of
 from quotes.settings import Settings
-from quotes.sources import name_of
 from workers.process import Process
 
 TICK_AGE = 30  # seconds; an older tick is dropped: its minute is over or nearly so

@@ -9,9 +9,9 @@ from datetime import UTC, datetime, timedelta
 
 import structlog
 
-from quotes import store
-from quotes.models import Failure, Origin, Quote
-from quotes.sources import Cause, MixedError, Retry, Source, SourceError, Tick
+from quotes.database import store
+from quotes.database.models import Failure, Origin, Quote
+from quotes.market.sources import Cause, MixedError, Retry, Source, SourceError, Tick
 
 log = structlog.get_logger()
 

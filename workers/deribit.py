@@ -5,7 +5,7 @@ from urllib.parse import urlsplit
 
 import aiohttp
 
-from quotes.sources import (
+from quotes.market.sources import (
     TESTNET_HOST,
     Cause,
     Point,
@@ -45,7 +45,7 @@ def open_http(
 
 
 class Deribit:
-    """Implements `quotes.sources.Source` on a session that the caller opened."""
+    """Implements `quotes.market.sources.Source` on a session that the caller opened."""
 
     def __init__(self, http: aiohttp.ClientSession, base_url: str) -> None:
         self._http = http

@@ -7,7 +7,7 @@ from decimal import Decimal, InvalidOperation
 from http import HTTPStatus
 from typing import Any
 
-from quotes.sources import Cause, Point, Retry, SourceError, Tick
+from quotes.market.sources import Cause, Point, Retry, SourceError, Tick
 
 MAX_BODY = 1 << 20  # bytes; a price answer takes 200
 MAX_CHART = 8 << 20  # bytes; ten years of hourly points, or half a year's minutes, fit twice over

@@ -5,8 +5,8 @@ from datetime import datetime
 
 import structlog
 
-from quotes import store
-from quotes.sources import Source
+from quotes.database import store
+from quotes.market.sources import Source
 from workers.backfilling import Filled, backfill, unfinished
 from workers.repairing import repair
 

@@ -7,9 +7,9 @@ from contextlib import AsyncExitStack, asynccontextmanager
 from dramatiq import Broker, Middleware, Worker
 from dramatiq.asyncio import get_event_loop_thread
 
-from quotes import store
+from quotes.database import store
+from quotes.market.sources import Source
 from quotes.settings import Settings
-from quotes.sources import Source
 from workers.deribit import Deribit, open_http
 
 

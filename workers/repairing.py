@@ -5,10 +5,10 @@ from datetime import datetime, timedelta
 
 import structlog
 
-from quotes import history, store
-from quotes.holes import MINUTE, holes, minutes
-from quotes.models import Origin
-from quotes.sources import Range, Source, SourceError
+from quotes.database import history, store
+from quotes.database.models import Origin
+from quotes.market.coverage import MINUTE, holes, minutes
+from quotes.market.sources import Range, Source, SourceError
 from workers import backfilling
 
 log = structlog.get_logger()

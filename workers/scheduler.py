@@ -13,7 +13,8 @@ from typing import Any
 
 import structlog
 
-from quotes import connections, logs
+from quotes import logs
+from quotes.database import connections
 from quotes.settings import Settings
 
 log = structlog.get_logger()

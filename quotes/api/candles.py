@@ -1,0 +1,199 @@
+"""Candles: what is asked for, how it is read, and what stands where there are no quotes."""
+
+from collections.abc import Sequence
+from datetime import UTC, datetime, timedelta, tzinfo
+from decimal import Decimal
+from enum import Enum
+from itertools import islice, pairwise
+from typing import Annotated, Self
+from zoneinfo import ZoneInfo
+
+import strawberry
+from sqlmodel.ext.asyncio.session import AsyncSession
+
+from quotes.api.context import Info, TickerArgument, require_known
+from quotes.api.errors import bad_input
+from quotes.api.pagination import span
+from quotes.database import history, store
+from quotes.market.intervals import EPOCH, Interval
+
+MOST = 5_000  # candles of one answer
+USUAL = 500  # candles of an answer without `from`, give or take what the calendar does
+MINUTE = timedelta(minutes=1)
+
+TimeZone = Annotated[
+    ZoneInfo | None,
+    strawberry.argument(
+        description=(
+            "Whose clocks the candles follow; UTC if left out. A day that the clocks are changed "
+            "on has 23 or 25 hours, and longer candles than `1h` are shorter or longer on it."
+        )
+    ),
+]
+IntervalArgument = Annotated[
+    Interval, strawberry.argument(description="How long each candle is, as `5m`, `1h` or `1mo`.")
+]
+
+
+@strawberry.enum(description="What stands for an interval without quotes.")
+class Fill(Enum):
+    NONE = strawberry.enum_value("NONE", description="Nothing: such a candle is left out.")
+    NULL = strawberry.enum_value("NULL", description="A candle whose prices are null.")
+    PREVIOUS = strawberry.enum_value(
+        "PREVIOUS",
+        description="The last price before it, four times; null where there is none before it.",
+    )
+
+
+@strawberry.type(description="A ticker's prices over an interval, from one quote a minute.")
+class Candle:
+    open_time: datetime = strawberry.field(description="When it begins; included.")
+    close_time: datetime = strawberry.field(description="When it ends; excluded.")
+    open: str | None = strawberry.field(description="The first price, exact; null if filled so.")
+    high: str | None = strawberry.field(description="The highest price, exact.")
+    low: str | None = strawberry.field(description="The lowest price, exact.")
+    close: str | None = strawberry.field(description="The last price, exact.")
+    count: int = strawberry.field(description="How many minutes have a quote; 0 if it is filled.")
+    coverage: float = strawberry.field(
+        description="`count` of the minutes that were over so far, from 0 to 1."
+    )
+    complete: bool = strawberry.field(
+        description=(
+            "Whether it is over. A quote that is repaired or backfilled later still changes it."
+        )
+    )
+    filled: bool = strawberry.field(
+        description="Whether it is made up, as `fill` says, for an interval without quotes."
+    )
+
+    @classmethod
+    def of(cls, rolled: history.Rolled, start: datetime, end: datetime, now: datetime) -> Self:
+        passed = (min(end, now) - start) // MINUTE
+        return cls(
+            open_time=start,
+            close_time=end,
+            open=format(rolled.open, "f"),
+            high=format(rolled.high, "f"),
+            low=format(rolled.low, "f"),
+            close=format(rolled.close, "f"),
+            count=rolled.count,
+            coverage=rolled.count / max(rolled.count, passed),
+            complete=end <= now,
+            filled=False,
+        )
+
+    @classmethod
+    def made_up(cls, price: Decimal | None, start: datetime, end: datetime, now: datetime) -> Self:
+        same = None if price is None else format(price, "f")
+        return cls(
+            open_time=start,
+            close_time=end,
+            open=same,
+            high=same,
+            low=same,
+            close=same,
+            count=0,
+            coverage=0.0,
+            complete=end <= now,
+            filled=True,
+        )
+
+
+def bounds(
+    interval: Interval,
+    zone: tzinfo,
+    since: datetime | None,
+    until: datetime | None,
+    now: datetime,
+) -> list[datetime]:
+    """Where the candles that begin in [since, until) begin, and where the last ends.
+
+    Empty where there are none; none begins after `now`. Raises Refusal for too many.
+    """
+    end = now + timedelta(microseconds=1) if until is None else min(until, now)
+    begin = max(interval.start(end, zone) - (USUAL - 1) * interval.length, EPOCH)
+    begin = begin if since is None else max(since, EPOCH)
+    starts = list(islice(interval.starts(begin, end, zone), MOST + 1))
+    if len(starts) > MOST:
+        raise bad_input(
+            f"The range holds more than {MOST:,} candles of {interval.name}; ask for a shorter "
+            "range or a longer interval, and go on with the last candle's `closeTime` as `from`."
+        )
+    return [*starts, interval.after(starts[-1], zone)] if starts else []
+
+
+async def read(
+    session: AsyncSession, ticker: str, bounds: Sequence[datetime], fill: Fill, now: datetime
+) -> list[Candle]:
+    """The candles between each bound and the next."""
+    rolled = await history.candles(session, ticker, bounds[:-1], bounds[-1])
+    if fill is Fill.NONE:
+        return [
+            Candle.of(each, bounds[each.bucket], bounds[each.bucket + 1], now) for each in rolled
+        ]
+    last = None
+    if fill is Fill.PREVIOUS:
+        last = await _price_before(session, ticker, bounds[0])
+    found, candles = {each.bucket: each for each in rolled}, []
+    for bucket, (start, end) in enumerate(pairwise(bounds)):
+        if each := found.get(bucket):
+            candles.append(Candle.of(each, start, end, now))
+            last = each.close if fill is Fill.PREVIOUS else None
+        else:
+            candles.append(Candle.made_up(last, start, end, now))
+    return candles
+
+
+async def _price_before(session: AsyncSession, ticker: str, moment: datetime) -> Decimal | None:
+    before = store.Span(ticker, until=moment)
+    quotes = await store.page(session, before, limit=1, newest_first=True)
+    return quotes[0].price if quotes else None
+
+
+def clocks(zone: ZoneInfo | None) -> tzinfo:
+    """UTC itself where it is named, because its buckets need no calendar."""
+    return UTC if zone is None or zone.key == "UTC" else zone
+
+
+@strawberry.type
+class CandleQuery:
+    @strawberry.field(
+        description=(
+            f"A ticker's candles that begin in [from, to), oldest first; at most {MOST:,} at once. "
+            "So ranges that touch never share a candle, and `from` may be the last `closeTime`. "
+            "A candle is never cut: the newest tells by `complete` that it is under way."
+        )
+    )
+    async def candles(  # noqa: PLR0913, PLR0917  # the contract's own arguments
+        self,
+        info: Info,
+        ticker: TickerArgument,
+        interval: IntervalArgument,
+        since: Annotated[
+            datetime | None,
+            strawberry.argument(
+                name="from",
+                description=f"The earliest beginning; if left out, some {USUAL} before `to`.",
+            ),
+        ] = None,
+        until: Annotated[
+            datetime | None,
+            strawberry.argument(
+                name="to", description="Candles begin before it; now if left out or later."
+            ),
+        ] = None,
+        fill: Annotated[
+            Fill, strawberry.argument(description="What stands for an interval without quotes.")
+        ] = Fill.NONE,
+        time_zone: TimeZone = None,
+    ) -> list[Candle]:
+        now = datetime.now(UTC)
+        asked = span(ticker, None, since, until)
+        limits = bounds(interval, clocks(time_zone), asked.since, asked.until, now)
+        candles: list[Candle] = []
+        if limits:
+            async with info.context.sessions() as session:
+                candles = await read(session, ticker, limits, fill, now)
+        if not any(candle.count for candle in candles):
+            await require_known(info.context, [ticker])
+        return candles

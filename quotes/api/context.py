@@ -1,0 +1,67 @@
+"""What every resolver may use, and the arguments that many of them take."""
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+from typing import Annotated
+
+import strawberry
+
+from quotes.api.errors import Code, Refusal, bad_input
+from quotes.api.scalars import Ticker
+from quotes.database import store
+from quotes.live.feed import Feed
+from quotes.live.single_flight import Readings
+from quotes.settings import Settings
+
+MAX_TICKERS = 500  # of one list; the exchange publishes fewer than 300
+
+
+@dataclass(frozen=True, slots=True)
+class Context:
+    """What every resolver may use."""
+
+    settings: Settings
+    sessions: store.Sessions
+    feed: Feed
+    readings: Readings
+
+
+Info = strawberry.Info[Context, None]
+
+TickerArgument = Annotated[
+    Ticker, strawberry.argument(description="As `btc_usd`, `BTC_USD` or just `BTC`.")
+]
+SomeTickers = Annotated[
+    list[Ticker] | None,
+    strawberry.argument(description=f"Only these, at most {MAX_TICKERS}; all if left out."),
+]
+
+
+async def known_tickers(context: Context) -> list[str]:
+    """Those collected here and those with quotes, in the order of their names."""
+    async with context.sessions() as session:
+        kept = await store.tickers(session)
+    return sorted({*context.settings.tickers, *kept})
+
+
+async def require_known(context: Context, asked: Iterable[str]) -> None:
+    """Raises Refusal where one of the tickers is neither collected nor kept here."""
+    if missing := set(asked) - set(context.settings.tickers):
+        missing -= set(await known_tickers(context))
+    if missing:
+        names = ", ".join(sorted(missing))
+        raise Refusal(
+            Code.UNKNOWN_TICKER,
+            f"Unknown here: {names}. `tickers {{ name }}` lists what there is; "
+            "a new ticker is added in QUOTES_TICKERS.",
+        )
+
+
+async def chosen(context: Context, tickers: list[Ticker] | None) -> list[str]:
+    """The tickers asked for, or all. Raises Refusal for too many and for an unknown one."""
+    if tickers is None:
+        return await known_tickers(context)
+    if len(tickers) > MAX_TICKERS:
+        raise bad_input(f"At most {MAX_TICKERS} tickers at once; {len(tickers)} were given.")
+    await require_known(context, tickers)
+    return list(dict.fromkeys(tickers))

@@ -1,0 +1,78 @@
+"""What a client is told in place of an answer: its faults in its words, ours in a sentence."""
+
+from collections.abc import Iterator
+from enum import StrEnum
+from typing import Any
+
+import structlog
+from graphql import GraphQLError
+from strawberry.extensions import SchemaExtension
+
+from quotes.database import store
+
+log = structlog.get_logger()
+
+
+class Code(StrEnum):
+    """What `extensions.code` says."""
+
+    BAD_INPUT = "BAD_INPUT"  # mend the request; the message says how
+    UNKNOWN_TICKER = "UNKNOWN_TICKER"  # neither collected nor kept here; see `tickers`
+    STALE_PRICE = "STALE_PRICE"  # older than `maxAge`; the extensions tell the last one and why
+    TOO_MANY = "TOO_MANY"  # as much as one client may have at once; the message says of what
+    UNAVAILABLE = "UNAVAILABLE"  # our database is away; try again
+    INTERNAL = "INTERNAL"  # our fault; it is in our log
+
+
+class Refusal(GraphQLError):  # noqa: N818  # a sentence for the client, no fault of ours
+    """The request cannot be answered as it stands, and the message says what would mend it."""
+
+    def __init__(self, code: Code, message: str, **more: object) -> None:
+        super().__init__(message, extensions={"code": code.value, **more})
+
+
+def bad_input(message: str) -> Refusal:
+    return Refusal(Code.BAD_INPUT, message)
+
+
+def told(error: GraphQLError) -> GraphQLError:
+    """The error as a client may see it."""
+    cause = error.original_error
+    if isinstance(error, Refusal) or isinstance(cause, Refusal):
+        return error
+    if isinstance(cause, store.LOST):
+        log.warning("request_lost_database", path=error.path, reason=repr(cause))
+        return _shown(error, Code.UNAVAILABLE, "The database cannot answer just now. Try again.")
+    if error.path is None or cause is None:  # it never got as far as our code
+        return _shown(error, Code.BAD_INPUT, error.message)
+    log.error("request_failed", path=error.path, exc_info=cause)
+    return _shown(error, Code.INTERNAL, "Something went wrong on our side; it has been logged.")
+
+
+def _shown(error: GraphQLError, code: Code, message: str) -> GraphQLError:
+    return GraphQLError(
+        message,
+        nodes=error.nodes,
+        source=error.source,
+        positions=error.positions,
+        path=error.path,
+        extensions={"code": code.value, **(error.extensions or {})},
+    )
+
+
+class Refusals(SchemaExtension):
+    """Gives every error its code, and keeps our own failures' words to our log."""
+
+    def on_operation(self) -> Iterator[None]:
+        yield
+        _tell(self.execution_context.result)
+
+    def on_stream_result(self, result: Any) -> Iterator[None]:
+        _tell(result)
+        yield
+
+
+def _tell(result: Any) -> None:
+    errors = getattr(result, "errors", None)
+    if errors:
+        result.errors = [told(error) for error in errors]

@@ -1,0 +1,136 @@
+"""How complete a ticker's minutes are, and where and why they are not."""
+
+from datetime import UTC, datetime
+from typing import Annotated, Self
+
+import strawberry
+from sqlmodel.ext.asyncio.session import AsyncSession
+
+from quotes.api.context import Info, TickerArgument, require_known
+from quotes.api.enums import Cause
+from quotes.api.errors import bad_input
+from quotes.api.pagination import span
+from quotes.database import history, store
+from quotes.market.coverage import MINUTE, Hole, holes
+
+MOST = 5_000  # gaps of one answer
+USUAL = 1_000
+
+
+@strawberry.type(description="A run of minutes without quotes, or with repaired ones.")
+class Gap:
+    since: datetime = strawberry.field(name="from", description="Its first minute; included.")
+    until: datetime = strawberry.field(name="to", description="The minute after it; excluded.")
+    minutes: int = strawberry.field(description="How many minutes it is long.")
+    cause: Cause = strawberry.field(
+        description="Why most of its minutes were not collected; NOT_ASKED if no attempt failed."
+    )
+    repaired: bool = strawberry.field(
+        description="Whether its quotes were all filled in afterwards; else it has none."
+    )
+
+    @classmethod
+    def of(cls, hole: Hole, cause: str | None) -> Self:
+        return cls(
+            since=hole.since,
+            until=hole.until,
+            minutes=hole.minutes,
+            cause=Cause(cause or Cause.NOT_ASKED),
+            repaired=hole.repaired,
+        )
+
+
+@strawberry.type(
+    description=(
+        "How complete a ticker is over [from, to), minute by minute. History that was backfilled "
+        "from hourly or daily averages has one quote an hour or a day, and so many missing minutes."
+    )
+)
+class Gaps:
+    since: datetime = strawberry.field(name="from", description="The first minute looked at.")
+    until: datetime = strawberry.field(
+        name="to", description="The minute after the last looked at; that under way is left out."
+    )
+    expected: int = strawberry.field(description="How many minutes [from, to) has.")
+    present: int = strawberry.field(description="How many of them have a quote, of any origin.")
+    missing: int = strawberry.field(description="How many of them have none.")
+    repaired: int = strawberry.field(description="How many of them were filled in afterwards.")
+    coverage: float | None = strawberry.field(
+        description="`present` of `expected`, from 0 to 1; null where nothing is expected."
+    )
+    nodes: list[Gap] = strawberry.field(description="The gaps, oldest first, at most `first`.")
+    more: bool = strawberry.field(
+        description="Whether more gaps follow; ask again with the last one's `to` as `from`."
+    )
+
+
+@strawberry.type
+class GapQuery:
+    @strawberry.field(
+        description=(
+            "How complete a ticker is, and its gaps. Every minute is expected to have a quote, "
+            "from `from` or else the ticker's first quote, to `to` or else the last whole minute."
+        )
+    )
+    async def gaps(  # the contract's own arguments
+        self,
+        info: Info,
+        ticker: TickerArgument,
+        since: Annotated[
+            datetime | None,
+            strawberry.argument(
+                name="from", description="The first minute; the ticker's first quote if left out."
+            ),
+        ] = None,
+        until: Annotated[
+            datetime | None,
+            strawberry.argument(name="to", description="Excluded; now if left out or later."),
+        ] = None,
+        first: Annotated[
+            int, strawberry.argument(description=f"At most so many gaps, 1 to {MOST:,}.")
+        ] = USUAL,
+    ) -> Gaps:
+        if not 1 <= first <= MOST:
+            raise bad_input(f"`first` is 1 to {MOST:,} gaps; {first:,} were asked for.")
+        asked = span(ticker, None, since, until)
+        async with info.context.sessions() as session:
+            found = await read(session, asked, first, datetime.now(UTC))
+        if not found.present:
+            await require_known(info.context, [ticker])
+        return found
+
+
+async def read(session: AsyncSession, span: store.Span, most: int, now: datetime) -> Gaps:
+    """The gaps among the minutes that begin in the span and are over by `now`."""
+    over = _floor(now)
+    until = over if span.until is None else min(_ceiling(min(span.until, now)), over)
+    since = span.since
+    if since is None:
+        oldest = await store.oldest(session, [span.ticker])
+        since = oldest[0].minute if oldest else until
+    since = min(_ceiling(min(since, now)), until)
+    hours = await history.holed(session, span.ticker, since, until)
+    found = holes(hours, since, until)
+    causes = await history.causes(session, span.ticker, found[:most])
+    expected = (until - since) // MINUTE
+    missing = sum(hole.minutes for hole in found if not hole.repaired)
+    return Gaps(
+        since=since,
+        until=until,
+        expected=expected,
+        present=expected - missing,
+        missing=missing,
+        repaired=sum(hole.minutes for hole in found if hole.repaired),
+        coverage=(expected - missing) / expected if expected else None,
+        nodes=[Gap.of(hole, causes.get(place)) for place, hole in enumerate(found[:most])],
+        more=len(found) > most,
+    )
+
+
+def _floor(moment: datetime) -> datetime:
+    return moment.replace(second=0, microsecond=0)
+
+
+def _ceiling(moment: datetime) -> datetime:
+    whole = _floor(moment)
+    return whole if whole == moment else whole + MINUTE

@@ -1,0 +1,97 @@
+"""Keyset pages of one ticker's quotes: the arguments of `prices`, and the page they name."""
+
+from dataclasses import dataclass
+from datetime import UTC, date, datetime, time, timedelta
+
+from quotes.api import cursors
+from quotes.api.errors import bad_input
+from quotes.database import models, store
+
+DEFAULT_SIZE = 1_440  # a whole day
+LARGEST_SIZE = 10_000
+MINUTE = timedelta(minutes=1)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Page:
+    """Which quotes are asked for."""
+
+    range: store.Span  # what `date`, `from` and `to` name
+    span: store.Span  # what `after` and `before` leave of it
+    size: int
+    from_the_end: bool  # `last` rather than `first`
+
+
+def span(
+    ticker: str, day: date | None, since: datetime | None, until: datetime | None
+) -> store.Span:
+    """Raises Refusal where the arguments contradict one another."""
+    if day is not None:
+        if since is not None or until is not None:
+            raise bad_input("Give either `date`, or `from` and `to`, not both.")
+        since = datetime.combine(day, time(), UTC)
+        try:
+            until = since + timedelta(days=1)
+        except OverflowError:
+            until = None
+    elif since is not None and until is not None and since >= until:
+        raise bad_input("`from` must be before `to`; the range is [from, to).")
+    return store.Span(ticker, since, until)
+
+
+def page(
+    span: store.Span, first: int | None, after: str | None, last: int | None, before: str | None
+) -> Page:
+    """Raises Refusal where the arguments contradict one another or are out of bounds."""
+    if first is not None and last is not None:
+        raise bad_input("Give either `first` or `last`, not both.")
+    return Page(
+        range=span,
+        span=_within(
+            span,
+            since=None if after is None else cursors.minute_of(after) + MINUTE,
+            until=None if before is None else cursors.minute_of(before),
+        ),
+        size=_size(first if last is None else last),
+        from_the_end=last is not None,
+    )
+
+
+def _within(span: store.Span, *, since: datetime | None, until: datetime | None) -> store.Span:
+    """What of the span is also in [since, until)."""
+    latest_start = max(filter(None, (span.since, since)), default=None)
+    earliest_end = min(filter(None, (span.until, until)), default=None)
+    return store.Span(span.ticker, latest_start, earliest_end)
+
+
+def _size(asked: int | None) -> int:
+    size = DEFAULT_SIZE if asked is None else asked
+    if not 1 <= size <= LARGEST_SIZE:
+        raise bad_input(f"A page holds 1 to {LARGEST_SIZE:,} quotes; {size:,} were asked for.")
+    return size
+
+
+async def read(sessions: store.Sessions, page: Page) -> list[models.Quote]:
+    """The page's quotes, oldest first."""
+    async with sessions() as session:
+        quotes = await store.page(
+            session, page.span, limit=page.size, newest_first=page.from_the_end
+        )
+    return list(reversed(quotes)) if page.from_the_end else list(quotes)
+
+
+async def earlier(sessions: store.Sessions, page: Page, quotes: list[models.Quote]) -> bool:
+    """Whether the range holds quotes before the page."""
+    until = quotes[0].minute if quotes else page.span.since
+    return until is not None and await _any(sessions, _within(page.range, since=None, until=until))
+
+
+async def later(sessions: store.Sessions, page: Page, quotes: list[models.Quote]) -> bool:
+    """Whether the range holds quotes after the page."""
+    since = quotes[-1].minute + MINUTE if quotes else page.span.until
+    return since is not None and await _any(sessions, _within(page.range, since=since, until=None))
+
+
+async def _any(sessions: store.Sessions, span: store.Span) -> bool:
+    async with sessions() as session:
+        return bool(await store.page(session, span, limit=1))

@@ -1,0 +1,133 @@
+"""The schema's object types, each made from the row it shows."""
+
+from collections.abc import Awaitable, Callable
+from datetime import datetime, timedelta
+from typing import Self
+
+import strawberry
+
+from quotes.api import cursors
+from quotes.api.enums import Cause, Origin
+from quotes.api.scalars import Ticker, Timestamp
+from quotes.database import models
+
+STALE_AFTER = timedelta(minutes=2)
+
+
+@strawberry.type(description="One ticker's price for one minute. Once kept it never changes.")
+class Quote:
+    ticker: Ticker = strawberry.field(description="The exchange's index name, lower case.")
+    price: str = strawberry.field(
+        description=(
+            "The exchange's own digits, exact, in plain decimal notation; in the unit after the "
+            "underscore of the ticker (USD for `btc_usd`). A string, so that no float touches it."
+        )
+    )
+    at: datetime = strawberry.field(description="The minute that the quote is for.")
+    timestamp: Timestamp = strawberry.field(description="`at` in UNIX seconds.")
+    observed_at: datetime = strawberry.field(
+        description="When the exchange gave this price, by the exchange's own clock."
+    )
+    source: str = strawberry.field(
+        description="Where it came from: `deribit`, or `demo` for prices that are made up."
+    )
+    origin: Origin = strawberry.field(description="How it came to be kept.")
+    cursor: str = strawberry.field(
+        description="Its place in the stream: `priceUpdates(after:)` goes on from here. Opaque."
+    )
+    age_seconds: float = strawberry.field(
+        description="Seconds from `observedAt` to this answer, to the millisecond; at least 0."
+    )
+    stale: bool = strawberry.field(
+        description=f"Whether the price is older than {STALE_AFTER.seconds} seconds."
+    )
+
+    @classmethod
+    def of(cls, quote: models.Quote, now: datetime) -> Self:
+        age = max(now - quote.observed_at, timedelta())
+        return cls(
+            ticker=Ticker(quote.ticker),
+            price=format(quote.price, "f"),
+            at=quote.minute,
+            timestamp=Timestamp(int(quote.minute.timestamp())),
+            observed_at=quote.observed_at,
+            source=quote.source,
+            origin=Origin(quote.origin),
+            cursor=cursors.stream(quote.seq),
+            age_seconds=round(age.total_seconds(), 3),
+            stale=age > STALE_AFTER,
+        )
+
+
+@strawberry.type(description="Why a minute of a ticker could not be collected.")
+class Failure:
+    minute: datetime = strawberry.field(description="The minute that was asked for.")
+    cause: Cause = strawberry.field(description="What kind of failure it was.")
+    message: str = strawberry.field(description="One sentence, with the exchange's words if any.")
+    at: datetime = strawberry.field(description="When the last attempt failed.")
+    attempts: int = strawberry.field(description="How many attempts of that minute failed.")
+
+    @classmethod
+    def of(cls, failure: models.Failure) -> Self:
+        return cls(
+            minute=failure.minute,
+            cause=Cause(failure.cause),
+            message=failure.message,
+            at=failure.failed_at,
+            attempts=failure.attempts,
+        )
+
+
+@strawberry.type(description="What is known of a ticker.")
+class TickerInfo:
+    name: Ticker = strawberry.field(description="The exchange's index name, lower case.")
+    source: str | None = strawberry.field(
+        description="Where its newest quote came from; null before the first."
+    )
+    collected: bool = strawberry.field(
+        description="Whether it is configured here; false for one that is only history."
+    )
+    first: Quote | None = strawberry.field(description="Its oldest quote.")
+    last: Quote | None = strawberry.field(description="Its newest quote.")
+    last_failure: Failure | None = strawberry.field(
+        description=(
+            "The last minute that failed, even if a retry then succeeded; null if none ever did."
+        )
+    )
+
+
+@strawberry.type(description="Where a page begins and ends.")
+class PageInfo:
+    start_cursor: str | None = strawberry.field(
+        description="The first edge's cursor, for `before`; null on an empty page."
+    )
+    end_cursor: str | None = strawberry.field(
+        description="The last edge's cursor, for `after`; null on an empty page."
+    )
+    # Each side is looked up only if it is asked for.
+    earlier: strawberry.Private[Callable[[], Awaitable[bool]]]
+    later: strawberry.Private[Callable[[], Awaitable[bool]]]
+
+    @strawberry.field(description="Whether later quotes of the range follow this page.")
+    async def has_next_page(self) -> bool:
+        return await self.later()
+
+    @strawberry.field(description="Whether earlier quotes of the range precede this page.")
+    async def has_previous_page(self) -> bool:
+        return await self.earlier()
+
+
+@strawberry.type(description="A quote and its place among its page's neighbours.")
+class QuoteEdge:
+    node: Quote = strawberry.field(description="The quote.")
+    cursor: str = strawberry.field(description="For `after` and `before` of `prices`. Opaque.")
+
+
+@strawberry.type(description="A page of quotes, oldest first.")
+class QuoteConnection:
+    nodes: list[Quote] = strawberry.field(description="The quotes, oldest first.")
+    page_info: PageInfo = strawberry.field(description="Where the page begins and ends.")
+
+    @strawberry.field(description="The quotes with a cursor each.")
+    def edges(self) -> list[QuoteEdge]:
+        return [QuoteEdge(node=node, cursor=cursors.page(node.at)) for node in self.nodes]

@@ -1,0 +1,1 @@
+"""Every SQL statement, the tables, the connections and the migrations."""

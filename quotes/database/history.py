@@ -1,0 +1,236 @@
+"""Every statement that reads history at large: candles, holes, and what was backfilled.
+
+Each function runs in the transaction of the session it is given, and never commits.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from decimal import Decimal
+from itertools import pairwise
+from typing import Any
+
+from sqlalchemy import (
+    ARRAY,
+    BigInteger,
+    DateTime,
+    Interval,
+    Text,
+    TextClause,
+    bindparam,
+    text,
+)
+from sqlalchemy.dialects.postgresql import insert
+from sqlmodel import col, select
+from sqlmodel.ext.asyncio.session import AsyncSession
+
+from quotes.database.models import Backfill
+from quotes.market.coverage import FULL, HOUR, MINUTE, Hole, Presence, hour_of
+
+
+async def freeze(session: AsyncSession) -> None:
+    """All that this session reads from here on is of one moment. To be called first of all."""
+    await session.connection(execution_options={"isolation_level": "REPEATABLE READ"})
+
+
+@dataclass(slots=True)  # frozen takes thrice as long to make, and these come in thousands
+class Rolled:
+    """The quotes of one bucket, rolled up."""
+
+    bucket: int  # its place among the starts that were asked for, from 0
+    open: Decimal
+    high: Decimal
+    low: Decimal
+    close: Decimal
+    count: int
+
+
+@dataclass(slots=True)
+class Stretch:
+    """Quotes of some hours, and those among them that a drawing must not miss."""
+
+    first_hour: datetime
+    first_minutes: int  # of that hour; as in `Hour`, which have a quote
+    open: Decimal
+    high_at: datetime
+    high: Decimal
+    low_at: datetime
+    low: Decimal
+    last_hour: datetime
+    last_minutes: int
+    close: Decimal
+    count: int
+
+
+_CANDLES = """
+    SELECT width_bucket(at, :starts) - 1 AS bucket,
+           (array_agg(open ORDER BY at))[1] AS open, max(high) AS high, min(low) AS low,
+           (array_agg(close ORDER BY at DESC))[1] AS close, sum(count)::int AS count
+    FROM ({rows}) AS piece
+    GROUP BY 1
+    ORDER BY 1
+"""
+# Where no bucket holds more than one row, nothing is left to roll up: a third of the time.
+_ALREADY = """
+    SELECT (extract(epoch FROM at - :since) / extract(epoch FROM :length))::int AS bucket,
+           open, high, low, close, count
+    FROM ({rows}) AS piece
+    ORDER BY at
+"""
+_MINUTES = """
+    SELECT minute AS at, price AS open, price AS high, price AS low, price AS close, 1 AS count
+    FROM quotes WHERE ticker = :ticker AND minute >= :since AND minute < :until
+"""
+_HOURS = """
+    SELECT hour AS at, open, high, low, close, count
+    FROM hours WHERE ticker = :ticker AND hour >= :since AND hour < :until
+"""
+# An hour that a bucket's bound cuts in two is read from its minutes.
+_HOURS_BUT_CUT = f"""
+    {_HOURS} AND hour <> ALL (:cut)
+    UNION ALL
+    SELECT minute, price, price, price, price, 1
+    FROM unnest(:cut) AS cut (hour)
+    JOIN quotes ON ticker = :ticker AND minute >= cut.hour AND minute < cut.hour + interval '1 hour'
+               AND minute >= :since AND minute < :until
+"""  # noqa: S608  # our own text alone
+
+
+async def candles(
+    session: AsyncSession, ticker: str, starts: Sequence[datetime], until: datetime
+) -> list[Rolled]:
+    """The buckets that have quotes, in order; one begins at each of `starts`, in order.
+
+    The last ends at `until`. From the hours where no bucket is shorter than one, else from the
+    minutes.
+    """
+    bounds = (*starts, until)
+    lengths = {end - start for start, end in pairwise(bounds)}
+    parameters: dict[str, object] = {"ticker": ticker, "since": starts[0], "until": until}
+    rows, step = _MINUTES, MINUTE
+    if min(lengths) >= HOUR:
+        cut = sorted({hour_of(bound) for bound in bounds if bound.minute or bound.second})
+        rows, step = (_HOURS_BUT_CUT, MINUTE) if cut else (_HOURS, HOUR)
+        parameters |= {"cut": cut} if cut else {}
+    if lengths == {step}:
+        statement = _statement(_ALREADY.format(rows=rows), length=step, **parameters)
+    else:
+        statement = _statement(_CANDLES.format(rows=rows), starts=list(starts), **parameters)
+    return [Rolled(*row) for row in await _rows(session, statement)]
+
+
+_HOLED = """
+    SELECT hour, minutes, repaired, before
+    FROM (
+        SELECT hour, minutes, repaired,
+               lag(hour) OVER in_order AS before, lead(hour) OVER in_order AS after
+        FROM hours WHERE ticker = :ticker AND hour >= :since AND hour < :until
+        WINDOW in_order AS (ORDER BY hour)
+    ) AS neighbours
+    WHERE minutes <> :full OR repaired <> 0 OR after IS NULL
+       OR before IS DISTINCT FROM hour - interval '1 hour'
+    ORDER BY hour
+"""
+
+
+async def holed(
+    session: AsyncSession, ticker: str, since: datetime, until: datetime
+) -> list[Presence]:
+    """The hours that [since, until) touches, in order, without those that `holes` needs not."""
+    statement = _statement(_HOLED, ticker=ticker, since=hour_of(since), until=until, full=FULL)
+    return [Presence(*row) for row in await _rows(session, statement)]
+
+
+_CAUSES = """
+    SELECT DISTINCT ON (place) place::int, cause
+    FROM (
+        SELECT place, cause, count(*) AS times, min(minute) AS first
+        FROM unnest(:starts, :ends) WITH ORDINALITY AS hole (since, until, place)
+        JOIN failures ON ticker = :ticker AND minute >= since AND minute < until
+        GROUP BY place, cause
+    ) AS counted
+    ORDER BY place, times DESC, first
+"""
+
+
+async def causes(session: AsyncSession, ticker: str, holes: Sequence[Hole]) -> dict[int, str]:
+    """By its place, from 0, the cause of most of a hole's failures; none where nobody asked."""
+    starts, ends = [hole.since for hole in holes], [hole.until for hole in holes]
+    statement = _statement(_CAUSES, ticker=ticker, starts=starts, ends=ends)
+    return {place - 1: cause for place, cause in await _rows(session, statement)}
+
+
+_PRICES = """
+    SELECT minute, price FROM quotes
+    WHERE ticker = :ticker AND minute >= :since AND minute < :until
+    ORDER BY minute
+"""
+
+
+async def prices(
+    session: AsyncSession, ticker: str, since: datetime, until: datetime
+) -> list[tuple[datetime, Decimal]]:
+    """The minutes of [since, until) that have quotes, and their prices, in order."""
+    statement = _statement(_PRICES, ticker=ticker, since=since, until=until)
+    return [(at, price) for at, price in await _rows(session, statement)]
+
+
+# A minute of an hour that a bound cuts stands there as an hour with a single quote, its first.
+_STRETCHES = """
+    SELECT min(at), (array_agg(minutes ORDER BY at))[1], (array_agg(open ORDER BY at))[1],
+           (array_agg(high_at ORDER BY high DESC, at))[1], max(high),
+           (array_agg(low_at ORDER BY low, at))[1], min(low),
+           max(at), (array_agg(minutes ORDER BY at DESC))[1],
+           (array_agg(close ORDER BY at DESC))[1], sum(count)::int
+    FROM (
+        SELECT hour AS at, minutes, open, high_at, high, low_at, low, close, count
+        FROM hours WHERE ticker = :ticker AND hour >= :since AND hour < :until
+                     AND hour <> ALL (:cut)
+        UNION ALL
+        SELECT minute, 1, price, minute, price, minute, price, price, 1
+        FROM unnest(:cut) AS cut (hour)
+        JOIN quotes ON ticker = :ticker AND minute >= cut.hour
+                   AND minute < cut.hour + interval '1 hour'
+                   AND minute >= :since AND minute < :until
+    ) AS piece
+    GROUP BY date_bin(:length, at, :begin)
+    ORDER BY 1
+"""
+
+
+async def stretches(
+    session: AsyncSession, ticker: str, since: datetime, until: datetime, length: timedelta
+) -> list[Stretch]:
+    """[since, until) in stretches of `length`, whole hours each, in order; none without quotes."""
+    cut = sorted({hour_of(bound) for bound in (since, until) if hour_of(bound) != bound})
+    span = {"since": since, "until": until, "begin": hour_of(since)}
+    statement = _statement(_STRETCHES, ticker=ticker, cut=cut, length=length, **span)
+    return [Stretch(*row) for row in await _rows(session, statement)]
+
+
+async def finished(session: AsyncSession, ticker: str) -> Sequence[Backfill]:
+    """The charts that were kept whole for the ticker."""
+    return (await session.exec(select(Backfill).where(col(Backfill.ticker) == ticker))).all()
+
+
+async def finish(session: AsyncSession, backfill: Backfill) -> None:
+    """Remember that a chart was kept whole; the first time is the one that stays."""
+    new = insert(Backfill).values(backfill.model_dump())
+    await session.exec(new.on_conflict_do_nothing())
+
+
+def _statement(sql: str, **parameters: object) -> TextClause:
+    kinds: dict[type, Any] = {
+        list: ARRAY(DateTime(timezone=True)),
+        datetime: DateTime(timezone=True),
+        timedelta: Interval(),
+        str: Text(),
+        int: BigInteger(),
+    }
+    return text(sql).bindparams(
+        *(bindparam(name, value, type_=kinds[type(value)]) for name, value in parameters.items())
+    )
+
+
+async def _rows(session: AsyncSession, statement: TextClause) -> Sequence[Any]:
+    return (await (await session.connection()).execute(statement)).all()

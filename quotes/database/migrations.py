@@ -1,0 +1,51 @@
+"""The database's shape, brought up to date by Alembic; also whether it is."""
+
+import asyncio
+from pathlib import Path
+
+from sqlalchemy import text
+from sqlalchemy.ext.asyncio import AsyncEngine
+
+from quotes.database import revisions, store
+
+ROOT = Path(__file__).resolve().parents[2]
+NOTHING = "base"  # Alembic's word for a database before the first revision
+
+
+async def current(engine: AsyncEngine) -> str:
+    """The revision the database is at; `base` where it was never migrated."""
+    async with engine.connect() as connection:
+        if await connection.scalar(text("SELECT to_regclass('alembic_version')")) is None:
+            return NOTHING
+        revision = await connection.scalar(text("SELECT version_num FROM alembic_version"))
+        return NOTHING if revision is None else str(revision)
+
+
+def migrate(database_url: str, revision: str = "head") -> None:
+    """Bring the database to `revision`, up or down. Not to be called inside a running loop.
+
+    Raises one of store.LOST where the database cannot be reached.
+    """
+    wanted = revisions.head() if revision == "head" else revision
+    present = asyncio.run(_current(database_url))
+    if present != wanted:
+        _move(database_url, wanted, down=_rank(wanted) < _rank(present))
+
+
+async def _current(database_url: str) -> str:
+    async with store.open_engine(database_url, name="migrate") as engine:
+        return await current(engine)
+
+
+def _rank(revision: str) -> int:
+    """Revisions are numbered: 0001, 0002, ..."""
+    return 0 if revision == NOTHING else int(revision)
+
+
+def _move(database_url: str, revision: str, *, down: bool) -> None:
+    from alembic import command  # noqa: PLC0415  # a second or more, and rarely needed
+    from alembic.config import Config  # noqa: PLC0415
+
+    config = Config(ROOT / "alembic.ini")
+    config.attributes["database_url"] = database_url
+    (command.downgrade if down else command.upgrade)(config, revision)

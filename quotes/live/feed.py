@@ -1,0 +1,247 @@
+"""The live tail: what was committed last, in memory, and the bell that says there is more.
+
+A notification, a one-second timer and a reconnect all do the same: read what is after the last
+seq. A subscriber is a cursor over this log; whoever is behind the tail reads the table until it
+has caught up.
+"""
+
+import asyncio
+from collections import defaultdict, deque
+from collections.abc import AsyncGenerator, AsyncIterator, Collection, Sequence
+from contextlib import asynccontextmanager, suppress
+from datetime import UTC, datetime
+from itertools import takewhile
+
+import structlog
+from sqlmodel.ext.asyncio.session import AsyncSession
+
+from quotes.database import connections, store
+from quotes.database.models import Quote
+
+log = structlog.get_logger()
+
+TIMER = 1.0  # seconds; the most that a lost notification can cost
+READ_TIMEOUT = 10.0  # seconds for one read of what is new
+PROBE_EVERY = 2.0  # seconds between two signs of life asked of the LISTEN connection
+PROBE_TIMEOUT = 3.0  # seconds; with the line above, a silent death is noticed within five
+RETRY = 0.5  # seconds before a lost database is tried again
+PAGE = 1_000  # quotes a read, of the table or of a process that was away for long
+TAIL = 10_000  # quotes in memory, some 10 MB: 250 tickers for 40 minutes
+
+
+class CursorAheadError(Exception):
+    """A cursor is beyond the end of the log: made up, or from before the database was replaced."""
+
+
+class Feed:
+    """The end of the log, as far as this process has read it. Built and run by `open_feed`."""
+
+    def __init__(
+        self,
+        sessions: store.Sessions,
+        connect: connections.Connect,
+    ) -> None:
+        self._sessions = sessions
+        self._connect = connect
+        self._bell = asyncio.Event()
+        # Replaced when they are set, so that all who wait wake at once. Followers of one ticker
+        # have one of their own, and sleep through the others' quotes.
+        self._grown = asyncio.Event()
+        self._ticked: defaultdict[str, asyncio.Event] = defaultdict(asyncio.Event)
+        self._tail: deque[Quote] = deque()
+        self._floor = 0  # every streamed quote after this seq, up to `last`, is in the tail
+        self.last: int | None = None  # the high-water seq; None until the database first answered
+        self.read_at: datetime | None = None  # when `last` was last seen to be the newest
+        self.listening = False  # whether the bell is connected; the timer works without it
+
+    async def position(self) -> int:
+        """The end of the log now. Raises TimeoutError where the database never answered yet."""
+        if self.last is None:
+            async with asyncio.timeout(READ_TIMEOUT):
+                while self.last is None:
+                    await self._grown.wait()
+        return self.last
+
+    async def reach(self, seq: int) -> None:
+        """Wait until this process has read up to `seq`, which another may have told already.
+
+        Raises CursorAheadError where no such seq comes within two readings of the log.
+        """
+        if await self.position() >= seq:
+            return
+        self._bell.set()
+        with suppress(TimeoutError):
+            async with asyncio.timeout(2 * TIMER):
+                while self.last is not None and self.last < seq:
+                    await self._grown.wait()
+        if self.last is None or self.last < seq:
+            raise CursorAheadError
+
+    async def follow(
+        self, after: int, tickers: Collection[str] | None = None
+    ) -> AsyncGenerator[Quote, None]:
+        """Every streamed quote after seq `after`, in order, once each; then each new one, for ever.
+
+        Of `tickers` only, where given. A database that is away is waited for. Raises
+        CursorAheadError where the log turns out to end before `after`.
+        """
+        cursor = after
+        while True:
+            quotes, cursor = await self.beyond(cursor, tickers)
+            for quote in quotes:
+                yield quote
+
+    async def sample(
+        self, after: int, interval: float, tickers: Collection[str] | None = None
+    ) -> AsyncGenerator[Quote, None]:
+        """As `follow`, but of each ticker only the newest of what came within `interval` seconds.
+
+        What is skipped lies before what is given, so its cursors go on where `follow`'s would.
+        """
+        cursor = after
+        while True:
+            newest: dict[str, Quote] = {}
+            while not newest or cursor != self.last:
+                quotes, cursor = await self.beyond(cursor, tickers)
+                newest.update((quote.ticker, quote) for quote in quotes)
+            for quote in sorted(newest.values(), key=lambda quote: quote.seq):
+                yield quote
+            await asyncio.sleep(interval)
+
+    async def beyond(
+        self, cursor: int, tickers: Collection[str] | None
+    ) -> tuple[Sequence[Quote], int]:
+        """What follows the cursor, at most a page of it or the tail, and the cursor after that.
+
+        Waits until there is more in the log, of these tickers or others. Raises CursorAheadError.
+        """
+        while (last := await self.position()) == cursor:
+            await self._growth_of(tickers).wait()
+        if last < cursor:
+            raise CursorAheadError
+        if cursor >= self._floor:
+            return self._recent(cursor, tickers), last
+        return await self._older(cursor, last, tickers)
+
+    def _growth_of(self, tickers: Collection[str] | None) -> asyncio.Event:
+        if tickers is not None and len(tickers) == 1:
+            return self._ticked[next(iter(tickers))]
+        return self._grown
+
+    def _recent(self, after: int, tickers: Collection[str] | None) -> list[Quote]:
+        newest_first = takewhile(lambda quote: quote.seq > after, reversed(self._tail))
+        return [quote for quote in newest_first if tickers is None or quote.ticker in tickers][::-1]
+
+    async def _older(
+        self, after: int, upto: int, tickers: Collection[str] | None
+    ) -> tuple[Sequence[Quote], int]:
+        """One page of the table, and the seq that it reaches to."""
+        while True:
+            try:
+                async with self._sessions() as session:
+                    quotes = await store.stream(
+                        session, after=after, upto=upto, limit=PAGE, tickers=tickers
+                    )
+            except store.LOST as error:
+                log.warning("follower_waits_for_database", reason=repr(error))
+                await asyncio.sleep(RETRY)
+            else:
+                return quotes, upto if len(quotes) < PAGE else quotes[-1].seq
+
+    async def run(self) -> None:
+        """Read the log for ever; ends only by cancellation."""
+        async with asyncio.TaskGroup() as tasks:
+            tasks.create_task(self._listen(), name="feed-listen")
+            tasks.create_task(self._read(), name="feed-read")
+
+    async def _read(self) -> None:
+        lost = False
+        while True:
+            self._bell.clear()
+            try:
+                async with asyncio.timeout(READ_TIMEOUT):
+                    await self._catch_up()
+            except store.LOST as error:
+                if not lost:
+                    log.warning("feed_lost_database", last=self.last, reason=repr(error))
+                lost = True
+            else:
+                if lost:
+                    log.info("feed_found_database", last=self.last)
+                lost = False
+            with suppress(TimeoutError):
+                async with asyncio.timeout(TIMER):
+                    await self._bell.wait()
+
+    async def _catch_up(self) -> None:
+        async with self._sessions() as session:
+            high = await store.high_water(session)
+            if self.last is None or not 0 <= high - self.last <= TAIL:
+                await self._begin(session, high)
+            while (last := self.last or 0) < high:
+                quotes = await store.stream(session, after=last, upto=high, limit=PAGE)
+                self._grow(quotes, high if len(quotes) < PAGE else quotes[-1].seq)
+        self.read_at = datetime.now(UTC)
+
+    async def _begin(self, session: AsyncSession, high: int) -> None:
+        """Start from the newest TAIL quotes, so that all who come back are served from memory.
+
+        At the start, after so long an absence that no more is known, and where the log went back.
+        """
+        if self.last is not None and high < self.last:
+            log.error("feed_log_went_back", last=self.last, found=high)
+        newest = await store.stream_end(session, upto=high, limit=TAIL)
+        self._floor = newest[0].seq - 1 if len(newest) == TAIL else 0
+        self._tail = deque(newest)
+        self.last = high
+        self._wake({*self._ticked})
+
+    def _grow(self, quotes: Sequence[Quote], upto: int) -> None:
+        self._tail.extend(quotes)
+        while len(self._tail) > TAIL:
+            self._floor = self._tail.popleft().seq
+        self.last = upto
+        self._wake({quote.ticker for quote in quotes})
+
+    def _wake(self, tickers: Collection[str]) -> None:
+        rung = [self._ticked.pop(ticker) for ticker in tickers if ticker in self._ticked]
+        grown, self._grown = self._grown, asyncio.Event()
+        for event in (grown, *rung):
+            event.set()
+
+    async def _listen(self) -> None:
+        while True:
+            try:
+                await self._hear()
+            except store.LOST as error:
+                log.warning("feed_lost_bell", reason=repr(error))
+            await asyncio.sleep(RETRY)
+
+    async def _hear(self) -> None:
+        """Hold one LISTEN connection until it is lost or falls silent."""
+        connection = await self._connect()
+        try:
+            await connection.add_listener(store.DOORBELL, lambda *_: self._bell.set())
+            self.listening = True
+            self._bell.set()  # what was rung before we listened
+            while True:
+                await asyncio.sleep(PROBE_EVERY)
+                await connection.execute("SELECT 1", timeout=PROBE_TIMEOUT)
+        finally:
+            self.listening = False
+            connection.terminate()
+
+
+@asynccontextmanager
+async def open_feed(
+    sessions: store.Sessions, connect: connections.Connect
+) -> AsyncIterator[tuple[Feed, asyncio.Task[None]]]:
+    """A running feed and the task that runs it, whose end other than by this block is a fault."""
+    feed = Feed(sessions, connect)
+    task = asyncio.create_task(feed.run(), name="feed")
+    try:
+        yield feed, task
+    finally:
+        task.cancel()
+        with suppress(asyncio.CancelledError):
+            await task

@@ -1,0 +1,25 @@
+"""Where subscribers without a cursor begin: each ticker's newest quote, at one place of the log."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from quotes.database import store
+from quotes.database.models import Quote
+
+
+@dataclass(frozen=True, slots=True)
+class Snapshot:
+    """Of these tickers, or of all with None."""
+
+    sessions: store.Sessions
+    tickers: frozenset[str] | None
+
+    async def read(self) -> tuple[int, Sequence[Quote]]:
+        """The end of the log, and the newest quote of each ticker up to there and not beyond.
+
+        What comes beyond comes live, so cursors never go back and the two join without a seam.
+        """
+        async with self.sessions() as session:
+            end = await store.high_water(session)
+            names = await store.tickers(session) if self.tickers is None else self.tickers
+            return end, await store.newest(session, names, upto=end)

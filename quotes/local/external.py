@@ -1,0 +1,142 @@
+"""What `up` finds at the URLs of the servers: whether it can work with that.
+
+The few statements here go through asyncpg alone: the store's imports would double the start.
+"""
+
+import asyncio
+import sys
+from collections.abc import Awaitable, Callable
+from typing import Any
+from urllib.parse import urlsplit
+
+from quotes.database import revisions
+from quotes.local.binaries import OLDEST_POSTGRES
+from quotes.local.preflight import PreflightError
+from quotes.market.sources import MixedError, refuse_mixing
+
+Errors = tuple[type[Exception], ...]
+
+_ANSWER_SECONDS = 30.0  # for a server that may be starting beside us
+_CONNECT_SECONDS = 5.0
+_PAUSE_SECONDS = 0.5
+
+
+async def check_database(url: str, *, made_up: bool) -> None:
+    """Wait a while for a database; it must be new enough, and hold no prices of the other kind."""
+    import asyncpg
+
+    async def look() -> None:
+        connection = await asyncpg.connect(url, timeout=_CONNECT_SECONDS)
+        try:
+            version = connection.get_server_version()
+            _refuse_old(version.major, version.minor)
+            _refuse_mixing(await _sources(connection), made_up=made_up)
+        finally:
+            await connection.close(timeout=_CONNECT_SECONDS)
+
+    lost = (OSError, asyncpg.PostgresError, asyncpg.InterfaceError, asyncpg.InternalClientError)
+    final = (
+        asyncpg.exceptions.ClientConfigurationError,
+        asyncpg.InvalidAuthorizationSpecificationError,
+        asyncpg.InvalidCatalogNameError,
+    )
+    await _until_answered("DATABASE_URL", url, look, lost=lost, final=final)
+
+
+async def is_current(url: str) -> bool:
+    """Whether the database has this release's tables; False also where that cannot be told."""
+    return await _value(url, "SELECT version_num FROM alembic_version") == revisions.head()
+
+
+async def has_quotes(url: str) -> bool:
+    """Whether there is any quote; False also where that cannot be told."""
+    return bool(await _value(url, "SELECT true FROM quotes LIMIT 1"))
+
+
+async def _value(url: str, statement: str) -> object:
+    """The statement's only value; None where there is none, not even a table or a database."""
+    import asyncpg
+
+    try:
+        connection = await asyncpg.connect(url, timeout=_CONNECT_SECONDS)
+        try:
+            return await connection.fetchval(statement)
+        finally:
+            await connection.close(timeout=_CONNECT_SECONDS)
+    except (OSError, asyncpg.PostgresError, asyncpg.InterfaceError):
+        return None
+
+
+async def check_redis(url: str) -> None:
+    import redis.asyncio
+    from redis import exceptions
+
+    async def look() -> None:
+        client = redis.asyncio.Redis.from_url(
+            url, socket_connect_timeout=_CONNECT_SECONDS, socket_timeout=_CONNECT_SECONDS
+        )
+        async with client:
+            await client.ping()
+
+    final = (exceptions.AuthenticationError, exceptions.ResponseError)
+    lost = (OSError, exceptions.RedisError)
+    await _until_answered("REDIS_URL", url, look, lost=lost, final=final)
+
+
+async def _until_answered(
+    variable: str,
+    url: str,
+    look: Callable[[], Awaitable[None]],
+    *,
+    lost: Errors,
+    final: Errors,
+) -> None:
+    where = f"The server of QUOTES_{variable} ({_address(url)})"  # a URL may hold a password
+    reason = ""
+    try:
+        async with asyncio.timeout(_ANSWER_SECONDS):
+            while True:
+                try:
+                    return await look()
+                except final as error:
+                    raise PreflightError(f"{where} refuses: {error}") from None
+                except lost as error:
+                    if not reason:
+                        print(f"{where} does not answer yet; waiting.", file=sys.stderr)
+                    reason = str(error) or type(error).__name__
+                await asyncio.sleep(_PAUSE_SECONDS)
+    except TimeoutError:
+        raise PreflightError(
+            f"{where} has not answered within {_ANSWER_SECONDS:.0f} seconds ({reason}). "
+            f"Start it, correct QUOTES_{variable}, or leave that unset for a server of our own."
+        ) from None
+
+
+def _refuse_old(major: int, minor: int) -> None:
+    if major < OLDEST_POSTGRES:
+        raise PreflightError(
+            f"The database server is version {major}.{minor}; quotes needs "
+            f"PostgreSQL {OLDEST_POSTGRES} or newer. Set QUOTES_DATABASE_URL to one."
+        )
+
+
+async def _sources(connection: Any) -> set[str]:
+    """Where one of the quotes comes from, if there is one.
+
+    `store.keep` never mixes them, so one is enough, and it is found at once in any table.
+    """
+    if await connection.fetchval("SELECT to_regclass('quotes')") is None:
+        return set()
+    return {row["source"] for row in await connection.fetch("SELECT source FROM quotes LIMIT 1")}
+
+
+def _refuse_mixing(sources: set[str], *, made_up: bool) -> None:
+    try:
+        refuse_mixing(sources, made_up=made_up)
+    except MixedError as error:
+        raise PreflightError(str(error)) from None
+
+
+def _address(url: str) -> str:
+    parts = urlsplit(url)
+    return parts.netloc.rpartition("@")[2] or parts.path or parts.query

@@ -1,0 +1,93 @@
+"""A child process that ends when it is told to, and at the latest when its parent does."""
+
+import asyncio
+import contextlib
+import os
+import signal
+import sys
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import IO
+
+_DIE_WITH_PARENT = Path(__file__).with_name("die_with_parent.py")
+_STOP_SECONDS = 10.0  # an API has 5 for its open requests, a worker 10 for a running message
+
+
+@dataclass(frozen=True, slots=True)
+class User:
+    uid: int
+    gid: int
+
+
+@dataclass(frozen=True, slots=True)
+class Process:
+    """A child in a session of its own, so that a terminal's Ctrl-C does not reach it first."""
+
+    name: str
+    child: asyncio.subprocess.Process
+    log: Path | None = None  # None: it writes where we write
+    ask: signal.Signals = signal.SIGTERM  # what it takes for "end, and keep all"
+
+    @property
+    def running(self) -> bool:
+        return self.child.returncode is None
+
+    async def wait(self) -> int:
+        return await self.child.wait()
+
+    def kill(self) -> None:
+        """End it and whatever it left in its process group, at once."""
+        with contextlib.suppress(ProcessLookupError, PermissionError):  # gone, or a Mac's zombie
+            os.killpg(self.child.pid, signal.SIGKILL)
+
+    async def stop(self) -> None:
+        """Ask it to end; where it has not after some seconds, end it."""
+        if self.running:
+            # Not by `send_signal`, which may take the exit status from under asyncio's own wait.
+            with contextlib.suppress(ProcessLookupError):
+                os.kill(self.child.pid, self.ask)
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(_STOP_SECONDS):
+                await self.child.wait()
+        self.kill()
+        await self.child.wait()
+
+    def ending(self) -> str:
+        """How it ended, and where its reason can be read, as words that follow its name."""
+        status = self.child.returncode
+        if status is None:
+            return "is running"
+        reason = f"was ended by {signal.Signals(-status).name}" if status < 0 else ""
+        reason = reason or f"ended with status {status}"
+        return f"{reason} (see {self.log})" if self.log else f"{reason} (see its lines above)"
+
+
+async def start(  # noqa: PLR0913  # keywords, each with a default
+    name: str,
+    command: Sequence[str | Path],
+    *,
+    user: User | None = None,
+    env: Mapping[str, str] | None = None,
+    cwd: Path | None = None,
+    stdin: IO[bytes] | None = None,
+    log: Path | None = None,
+    ask: signal.Signals = signal.SIGTERM,
+    keep_open: Sequence[int] = (),
+) -> Process:
+    """Start `command`, whose first word is an absolute path, as `user` where we are root."""
+    who = user or User(os.getuid(), os.getgid())
+    guarded = [sys.executable, "-I", "-S", _DIE_WITH_PARENT, ask, os.getpid(), who.uid, who.gid]
+    with contextlib.ExitStack() as stack:
+        output = None if log is None else stack.enter_context(log.open("ab"))
+        child = await asyncio.create_subprocess_exec(
+            *(str(int(word) if isinstance(word, int) else word) for word in [*guarded, *command]),
+            stdin=stdin or asyncio.subprocess.DEVNULL,
+            stdout=output,
+            stderr=output,
+            env=env,
+            cwd=cwd,
+            pass_fds=keep_open,
+            start_new_session=True,
+        )
+    return Process(name, child, log, ask)

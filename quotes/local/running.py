@@ -1,0 +1,66 @@
+"""The `up` that runs in a data folder: the only one there, and found by commands that join it."""
+
+import json
+import os
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager, suppress
+from pathlib import Path
+from typing import IO, Any
+
+from quotes.local.preflight import PreflightError
+from quotes.local.server import make_folder, take_lock
+from quotes.settings import Settings
+
+_FILE = "up.lock"
+
+
+def folder(settings: Settings, *, made_up: bool) -> Path:
+    """Where the data is; made-up prices have a place of their own."""
+    data = settings.data_dir.expanduser().absolute()
+    return data / "demo" if made_up else data
+
+
+@contextmanager
+def hold(folder: Path, environment: Mapping[str, str]) -> Iterator[None]:
+    """Hold the folder until the block ends, or this process does, however it dies.
+
+    `environment` is for those who join; it may hold no secret.
+    """
+    try:
+        make_folder(folder)
+        file = (folder / _FILE).open("a+")
+    except OSError as error:
+        raise PreflightError(
+            f"{folder} cannot be used for data ({error.strerror}). "
+            "Set QUOTES_DATA_DIR to a folder that this user may write."
+        ) from None
+    with file:
+        if not take_lock(file):
+            raise PreflightError(
+                f"{folder} is in use by another `quotes up` (process {_read(file)['process']}). "
+                "Stop that one, or set QUOTES_DATA_DIR to another folder."
+            )
+        file.truncate(0)
+        json.dump({"process": os.getpid(), "environment": dict(environment)}, file)
+        file.flush()
+        yield
+
+
+def environment(settings: Settings) -> dict[str, str]:
+    """What joins a command to the `up` that runs here, real prices' before made-up ones'.
+
+    Empty where none runs, or none with a database of its own.
+    """
+    for made_up in (False, True):
+        with suppress(OSError), (folder(settings, made_up=made_up) / _FILE).open() as file:
+            if not take_lock(file):
+                return dict(_read(file)["environment"])
+    return {}
+
+
+def _read(file: IO[str]) -> dict[str, Any]:
+    file.seek(0)
+    try:
+        return dict(json.load(file))
+    except ValueError:  # it is just being written
+        return {"process": "just starting", "environment": {}}

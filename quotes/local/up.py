@@ -1,0 +1,208 @@
+"""Everything on this machine: `quotes up`. Servers where none is named, then our own processes."""
+
+import asyncio
+import os
+import signal
+import socket
+import sys
+from contextlib import ExitStack, suppress
+
+from quotes.local import external, preflight, probe, processes, running
+from quotes.local.embedded import EmbeddedError, Postgres, Valkey
+from quotes.local.fleet import Fleet, Stage
+from quotes.local.server import Server
+from quotes.market.sources import DEMO, name_of
+from quotes.settings import PREFIX, Settings
+
+_READY_SECONDS = 60.0  # on a slow machine a first start also compiles every library
+_FIRST_QUOTE_SECONDS = 15.0  # then "ready" is said all the same
+_PAUSE_SECONDS = 0.05
+_SAME_SIGNAL_SECONDS = 1.0  # what a group was sent comes twice: uv passes it on besides
+_API_PATH = "/api/v2"  # where the exchange, and so its stand-in, answers
+_REFUSED, _BROKEN = 2, 1  # exit statuses: mend something of yours; something of ours broke
+
+
+class BrokenError(Exception):
+    """One of our own processes died, or did not do its part of the start."""
+
+
+def run(settings: Settings, *, demo: bool) -> int:
+    """Run until SIGINT, SIGTERM or SIGHUP: 0. Else a sentence on stderr, and its exit status."""
+    try:
+        preflight.check_port(settings.host, settings.port)
+        up = Up(settings, demo=demo)
+        with ExitStack() as stack:
+            if settings.database_url is None or settings.redis_url is None:
+                stack.enter_context(running.hold(up.folder, up.joining()))
+            asyncio.run(up.run())
+    except (preflight.PreflightError, EmbeddedError) as error:
+        return _say(error, _REFUSED)
+    except BrokenError as error:
+        return _say(error, _BROKEN)
+    return 0
+
+
+def _say(error: Exception, status: int) -> int:
+    print(error, file=sys.stderr)
+    return status
+
+
+class Up:
+    """One run of everything."""
+
+    def __init__(self, settings: Settings, *, demo: bool) -> None:
+        self.settings = settings
+        self.demo_port = _free_port() if demo else None
+        self.made_up = demo or name_of(settings.deribit_url) == DEMO
+        self.folder = running.folder(settings, made_up=self.made_up)
+        self.exchange = settings.deribit_url
+        if demo:
+            self.exchange = f"http://127.0.0.1:{self.demo_port}{_API_PATH}"
+        # The children's; what we start is added to it.
+        self.env = {**os.environ, f"{PREFIX}DERIBIT_URL": self.exchange}
+        self.fleet = Fleet()
+        self._asked_at = 0.0
+
+    def joining(self) -> dict[str, str]:
+        """What another command needs to work on the same; our own server's URL is no secret."""
+        if self.settings.database_url:
+            return {}
+        return {
+            f"{PREFIX}DATABASE_URL": self._postgres().url,
+            f"{PREFIX}DERIBIT_URL": self.exchange,
+        }
+
+    async def run(self) -> None:
+        """Returns when a signal asks to stop; whatever happens, nothing is left running."""
+        work = asyncio.create_task(self._work())
+        for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
+            asyncio.get_running_loop().add_signal_handler(number, self._stop_or_hasten, work)
+        try:
+            await asyncio.wait({work})
+        finally:
+            await self.fleet.stop()
+        if not work.cancelled():
+            work.result()
+
+    def _stop_or_hasten(self, work: asyncio.Task[None]) -> None:
+        now = asyncio.get_running_loop().time()
+        if not work.done() and not work.cancelling():
+            print("Stopping; a second Ctrl-C hastens it.", file=sys.stderr)
+            self._asked_at = now
+            work.cancel()
+        elif now - self._asked_at > _SAME_SIGNAL_SECONDS:
+            self.fleet.kill()
+
+    async def _work(self) -> None:
+        start = asyncio.create_task(self._start())
+        death = asyncio.create_task(self.fleet.first_death())
+        try:
+            await asyncio.wait({start, death}, return_when=asyncio.FIRST_COMPLETED)
+            if not death.done():
+                await start
+            dead = await death
+            raise BrokenError(f"{dead.name} {dead.ending()}. Everything else was stopped.")
+        finally:
+            start.cancel()
+            death.cancel()
+            await asyncio.gather(start, death, return_exceptions=True)
+
+    async def _start(self) -> None:
+        if self.demo_port:
+            words = ("workers.demo", "--port", str(self.demo_port))
+            await self._spawn(Stage.EXCHANGE, "The demo exchange", *words)
+        await self._database()
+        await self._queue()
+        await self._migrate()
+        await self._spawn(Stage.WORK, "The API", "quotes", "api")
+        if self.demo_port:
+            test = f"{_API_PATH}/public/test"
+            await self._until("The demo exchange", "127.0.0.1", self.demo_port, test)
+        await self._spawn(Stage.WORK, "The worker", "quotes", "worker")
+        await self._spawn(Stage.CLOCK, "The scheduler", "quotes", "scheduler")
+        await self._until("The API", self._reached(), self.settings.port, "/healthz")
+        fault = None if self.made_up else await self._exchange_fault()
+        if not fault:
+            await self._first_quotes()
+        print(self._ready_line(), flush=True)
+        if fault:
+            print(fault, file=sys.stderr)
+
+    async def _database(self) -> None:
+        if self.settings.database_url:
+            url = self.env[f"{PREFIX}DATABASE_URL"] = self.settings.database_url.get_secret_value()
+            await external.check_database(url, made_up=self.made_up)
+        else:
+            await self._serve("DATABASE_URL", self._postgres())
+
+    def _postgres(self) -> Postgres:
+        return Postgres(self.folder / "postgres")
+
+    async def _queue(self) -> None:
+        if self.settings.redis_url:
+            await external.check_redis(self.settings.redis_url.get_secret_value())
+        else:
+            await self._serve("REDIS_URL", Valkey(self.folder / "valkey"))
+
+    async def _serve(self, variable: str, server: Server) -> None:
+        self.fleet.add(Stage.SERVERS, await server.start())
+        self.env[PREFIX + variable] = server.url
+
+    async def _migrate(self) -> None:
+        if await external.is_current(self.env[f"{PREFIX}DATABASE_URL"]):
+            return  # the command would find the same, after seconds of imports
+        migrate = await processes.start("The migration", _python("quotes", "migrate"), env=self.env)
+        try:
+            if await migrate.wait() != 0:
+                raise BrokenError(f"{migrate.name} {migrate.ending()}.")
+        finally:
+            await migrate.stop()
+
+    async def _spawn(self, stage: Stage, name: str, *words: str) -> None:
+        self.fleet.add(stage, await processes.start(name, _python(*words), env=self.env))
+
+    async def _until(self, name: str, host: str, port: int, path: str) -> None:
+        try:
+            async with asyncio.timeout(_READY_SECONDS):
+                while not await probe.answers(host, port, path):  # noqa: ASYNC110
+                    await asyncio.sleep(_PAUSE_SECONDS)
+        except TimeoutError:
+            raise BrokenError(
+                f"{name} did not answer within {_READY_SECONDS:.0f} seconds."
+            ) from None
+
+    def _reached(self) -> str:
+        """The address a caller on this machine takes, also where all are listened on."""
+        return {"0.0.0.0": "127.0.0.1", "::": "::1"}.get(self.settings.host, self.settings.host)  # noqa: S104
+
+    def _ready_line(self) -> str:
+        host = f"[{self._reached()}]" if ":" in self._reached() else self._reached()
+        url = f"http://{host}:{self.settings.port}"
+        line = f"Ready: page {url}/  GraphQL {url}/graphql  health {url}/readyz"
+        return f"{line}  (demo: these prices are made up)" if self.made_up else line
+
+    async def _exchange_fault(self) -> str | None:
+        url = self.exchange
+        if reason := await probe.unreachable(f"{url}/public/test"):
+            return (
+                f"The exchange at {url} cannot be reached ({reason}). What is kept is served, and "
+                "it is asked again every minute. For made-up prices: ./dev up --demo"
+            )
+        return None
+
+    async def _first_quotes(self) -> None:
+        """Wait a little for the very first ones, so that whoever reads "ready" finds a price."""
+        with suppress(TimeoutError):
+            async with asyncio.timeout(_FIRST_QUOTE_SECONDS):
+                while not await external.has_quotes(self.env[f"{PREFIX}DATABASE_URL"]):  # noqa: ASYNC110
+                    await asyncio.sleep(_PAUSE_SECONDS)
+
+
+def _free_port() -> int:
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        return int(listener.getsockname()[1])
+
+
+def _python(*words: str) -> list[str]:
+    # -P: the folder this runs in may hold a `quotes` of its own, and is not where ours is.
+    return [sys.executable, "-P", "-m", *words]

@@ -1,0 +1,1 @@
+"""What a price is, without I/O: tickers, sources, intervals, coverage."""

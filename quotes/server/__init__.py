@@ -1,0 +1,1 @@
+"""The web process: ASGI, HTTP, WebSocket, server-sent events, limits, health and the pages."""

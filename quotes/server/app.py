@@ -1,0 +1,242 @@
+"""The web process: Starlette around the schema, its lifespan, and uvicorn that runs it."""
+
+import asyncio
+import resource
+import signal
+import socket
+import sys
+from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import asynccontextmanager
+from typing import Any
+
+import structlog
+import uvicorn
+from cross_web import HTTPException
+from starlette.applications import Starlette
+from starlette.middleware import Middleware
+from starlette.middleware.cors import CORSMiddleware
+from starlette.requests import Request
+from starlette.responses import JSONResponse, Response
+from starlette.routing import Route
+from starlette.types import ASGIApp, Receive, Scope, Send
+from starlette.websockets import WebSocket
+from strawberry.asgi import GraphQL
+
+from quotes.api.context import Context
+from quotes.api.payloads import Selections
+from quotes.api.schema import schema
+from quotes.database import connections, store
+from quotes.live.fan_out import open_audience
+from quotes.live.feed import open_feed
+from quotes.live.single_flight import Readings
+from quotes.server import protocol
+from quotes.server.connection_limits import Crowd
+from quotes.server.health import Health
+from quotes.server.host_check import Gate, refusal
+from quotes.server.operations import MalformedError, Operation, Streams, json_of
+from quotes.server.pages import NOT_BUILT, Explored, Site
+from quotes.server.sse import Events
+from quotes.server.websocket import Sockets
+from quotes.settings import Settings, SettingsError
+
+log = structlog.get_logger()
+
+MAX_MESSAGE = 128 * 1024  # bytes of one message from a client
+PING_INTERVAL = 20.0  # seconds; a client that does not answer within as many is gone
+SHUTDOWN_TIMEOUT = 5  # seconds that open requests have to end
+USER_TIMEOUT = 30_000  # ms that the kernel waits for a peer that acknowledges nothing
+
+
+class Api(GraphQL[Context, None]):
+    """The schema over HTTP, one answer to a request."""
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        request = Request(scope, receive)
+        response: Response
+        try:
+            if "json" in request.headers.get("content-type", ""):
+                Operation.of(json_of(await request.body()))
+            response = await self.run(request)
+        except MalformedError as error:
+            response = refusal(400, str(error))
+        except HTTPException as error:
+            response = refusal(error.status_code, f"{error.reason.rstrip('.')}.")
+        await response(scope, receive, send)
+
+    def should_render_graphql_ide(self, request: object) -> bool:
+        return False  # ours is served before the API is asked
+
+    async def get_context(
+        self, request: Request | WebSocket, response: Response | WebSocket
+    ) -> Context:
+        context: Context = request.app.state.context
+        return context
+
+
+class Web(Starlette):
+    """Starlette for HTTP; sockets go past it.
+
+    Each layer of middleware would keep a frame of its own for as long as a socket is open, a
+    quarter of all its memory.
+    """
+
+    def __init__(self, sockets: ASGIApp, **starlette: Any) -> None:
+        super().__init__(**starlette)
+        self._sockets = sockets
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        if scope["type"] == "websocket":
+            scope["app"] = self
+            await self._sockets(scope, receive, send)
+        else:
+            await super().__call__(scope, receive, send)
+
+
+def create_app(settings: Settings) -> Starlette:
+    """The application; it opens its pool and its feed in its lifespan, and starts without them."""
+    site = Site()
+    if not site.built:
+        log.warning("page_not_built", how=NOT_BUILT.strip())
+    http: Any = Explored(Events(Api(schema, subscription_protocols=())), site)
+    sockets = Sockets(origins=settings.allowed_origins, most_operations=settings.max_operations)
+    return Web(
+        Gate(sockets, host=settings.host, origins=settings.allowed_origins),
+        routes=[
+            Route("/graphql", http),
+            Route("/healthz", _answer(lambda health: _now(health.alive()))),
+            Route("/readyz", _answer(Health.ready)),
+            *site.routes(),
+        ],
+        middleware=[
+            Middleware(Gate, host=settings.host, origins=settings.allowed_origins),
+            Middleware(
+                CORSMiddleware,
+                allow_origins=settings.allowed_origins,
+                allow_methods=["GET", "POST"],
+                allow_headers=["content-type", "last-event-id"],
+                max_age=600,
+            ),
+        ],
+        lifespan=_lifespan(settings),
+    )
+
+
+def _lifespan(settings: Settings) -> Callable[[Starlette], Any]:
+    url = settings.require_database_url()
+
+    @asynccontextmanager
+    async def lifespan(app: Starlette) -> AsyncIterator[None]:
+        async with store.open_engine(url, name="api") as engine:
+            sessions = store.sessions_of(engine)
+            async with open_feed(sessions, connections.connector(url, name="feed")) as (feed, task):
+                task.add_done_callback(_loop_ended)
+                context = Context(settings, sessions, feed, Readings(feed))
+                async with open_streams(context) as streams:
+                    app.state.context = context
+                    app.state.streams = streams
+                    app.state.health = Health(settings, engine, streams, task)
+                    log.info("api_ready", host=settings.host, port=settings.port)
+                    yield
+
+    return lifespan
+
+
+@asynccontextmanager
+async def open_streams(context: Context) -> AsyncIterator[Streams]:
+    settings = context.settings
+    crowd = Crowd(most=settings.max_sockets, most_of_an_address=settings.max_sockets_per_address)
+    selections = Selections()
+    async with open_audience(context.feed, selections) as (audience, task):
+        task.add_done_callback(_loop_ended)
+        yield Streams(context, selections, audience, crowd, asyncio.Event())
+
+
+def _loop_ended(task: asyncio.Task[None]) -> None:
+    """Without its loops a web process would be silent for ever: better that it is started anew."""
+    if not task.cancelled():
+        log.critical("loop_ended", loop=task.get_name(), exc_info=task.exception())
+        signal.raise_signal(signal.SIGTERM)
+
+
+async def _now(report: dict[str, Any]) -> dict[str, Any]:
+    return report
+
+
+def _answer(
+    check: Callable[[Health], Awaitable[dict[str, Any]]],
+) -> Callable[[Request], Awaitable[Response]]:
+    async def answer(request: Request) -> Response:
+        report = await check(request.app.state.health)
+        return JSONResponse(
+            report,
+            status_code=200 if report["ok"] else 503,
+            headers={"Cache-Control": "no-store"},
+        )
+
+    return answer
+
+
+class Server(uvicorn.Server):
+    """uvicorn, which waits for answers under way to end; told first, streams of events end."""
+
+    def __init__(self, config: uvicorn.Config, app: Starlette) -> None:
+        super().__init__(config)
+        self._app = app
+
+    async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
+        self._app.state.streams.ending.set()
+        await super().shutdown(sockets)
+
+
+def server(settings: Settings) -> Server:
+    """uvicorn around the application; it listens on the sockets that it is run with."""
+    app = create_app(settings)
+    return Server(
+        uvicorn.Config(
+            app,
+            log_config=None,
+            http=protocol.Http,
+            ws=protocol.WebSocket,
+            ws_max_size=MAX_MESSAGE,
+            ws_ping_interval=PING_INTERVAL,
+            ws_ping_timeout=PING_INTERVAL,
+            ws_per_message_deflate=False,  # thrice a connection's memory, for tiny messages
+            timeout_graceful_shutdown=SHUTDOWN_TIMEOUT,
+            server_header=False,
+        ),
+        app,
+    )
+
+
+def serve(settings: Settings) -> None:
+    """Run until SIGINT or SIGTERM; open sockets are then told 1012, which means come again.
+
+    Raises SettingsError where the address cannot be listened on.
+    """
+    # uvicorn raises the signal that ended it once more when it is done; for us that is the end.
+    for number in (signal.SIGINT, signal.SIGTERM):
+        signal.signal(number, lambda *_: sys.exit(0))
+    allow_many_files()
+    with listen(settings.host, settings.port) as listener:
+        server(settings).run(sockets=[listener])
+
+
+def listen(host: str, port: int) -> socket.socket:
+    """Raises SettingsError where the address cannot be had."""
+    family = socket.AF_INET6 if ":" in host else socket.AF_INET
+    try:
+        listener = socket.create_server((host, port), family=family, backlog=2048)
+    except OSError as error:
+        raise SettingsError(
+            f"Cannot listen on {host}:{port} ({error.strerror}). Set QUOTES_PORT to a free port, "
+            "or QUOTES_HOST to an address of this machine."
+        ) from None
+    if sys.platform == "linux":  # what is accepted here inherits it
+        listener.setsockopt(socket.IPPROTO_TCP, socket.TCP_USER_TIMEOUT, USER_TIMEOUT)
+    return listener
+
+
+def allow_many_files() -> None:
+    """As many open files as the system lets this user have: a socket is one."""
+    _, most = resource.getrlimit(resource.RLIMIT_NOFILE)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (most, most))

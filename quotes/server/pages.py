@@ -1,0 +1,132 @@
+"""The pages for people and what they load, as the build of `quotes/web` left it in `static/`."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from mimetypes import guess_type
+from pathlib import Path
+
+from starlette.requests import Request
+from starlette.responses import FileResponse, PlainTextResponse, Response
+from starlette.routing import Route
+from starlette.types import ASGIApp, Receive, Scope, Send
+
+from quotes.market import tickers
+
+STATIC = Path(__file__).parents[1] / "static"
+NOT_BUILT = (
+    "This page was not built when quotes was installed; the API at /graphql works without it. "
+    "With Node 20 or newer and a package registry in reach, run "
+    "`npm ci --ignore-scripts && npm run build` in quotes/web, then start again.\n"
+)
+FOR_EVER = "public, max-age=31536000, immutable"  # an asset's name changes with its content
+PACKED = {"br": ".br", "gzip": ".gz"}  # the smaller one first
+SECURITY = {
+    "X-Content-Type-Options": "nosniff",
+    "Referrer-Policy": "no-referrer",
+    "Cross-Origin-Opener-Policy": "same-origin",
+}
+
+
+def _policy(**sources: str) -> str:
+    """Everything from this origin and nothing from elsewhere; no inline script, no frame around."""
+    allowed = {
+        "default-src": "'none'",
+        "script-src": "'self'",
+        "style-src": "'self'",
+        "connect-src": "'self'",
+        "img-src": "'self'",
+        "base-uri": "'none'",
+        "form-action": "'none'",
+        "frame-ancestors": "'none'",
+        **{name.replace("_", "-"): value for name, value in sources.items()},
+    }
+    return "; ".join(f"{name} {value}" for name, value in allowed.items())
+
+
+LIVE_POLICY = _policy()
+EXPLORER_POLICY = _policy(
+    style_src="'self' 'unsafe-inline'",  # its editor makes style elements for themes and lines
+    font_src="'self' data:",  # its style sheet holds its fonts
+    worker_src="'self'",
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Site:
+    """What was built. Without it each page is one sentence that tells how to build it."""
+
+    folder: Path = STATIC
+
+    @property
+    def built(self) -> bool:
+        return (self.folder / "page.html").exists()
+
+    def routes(self) -> list[Route]:
+        """For the end of the application's routes: the last one takes any ticker's name."""
+        return [
+            Route("/", self._live),
+            Route("/assets/{name}", self._asset),
+            Route("/{ticker}", self._ticker),
+        ]
+
+    def explorer(self) -> Response:
+        return self._page("explorer.html", EXPLORER_POLICY)
+
+    async def _live(self, request: Request) -> Response:
+        return self._page("page.html", LIVE_POLICY)
+
+    async def _ticker(self, request: Request) -> Response:
+        try:
+            tickers.parse(request.path_params["ticker"])
+        except ValueError:
+            return PlainTextResponse("Not Found", status_code=404)
+        return self._page("page.html", LIVE_POLICY)
+
+    def _page(self, name: str, policy: str) -> Response:
+        headers = {
+            **SECURITY,
+            "Cache-Control": "no-cache",
+            "Content-Security-Policy": policy,
+            "Vary": "Accept",
+        }
+        if not self.built:
+            return PlainTextResponse(NOT_BUILT, headers=headers)
+        return FileResponse(self.folder / name, headers=headers)
+
+    async def _asset(self, request: Request) -> Response:
+        name = request.path_params["name"]
+        path = self.folder / "assets" / name
+        if path.suffix in PACKED.values() or not path.is_file():
+            return PlainTextResponse("Not Found", status_code=404)
+        headers = {**SECURITY, "Cache-Control": FOR_EVER, "Vary": "Accept-Encoding"}
+        kind = guess_type(name)[0] or "application/octet-stream"
+        for coding, suffix in PACKED.items():
+            if _takes(coding, request.headers):
+                path = path.with_name(name + suffix)
+                headers["Content-Encoding"] = coding
+                break
+        return FileResponse(path, headers=headers, media_type=kind)
+
+
+class Explored:
+    """The API, but the explorer for a browser that opens its address."""
+
+    def __init__(self, api: ASGIApp, site: Site) -> None:
+        self._api = api
+        self._site = site
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        if scope["type"] == "http" and _opens_a_page(Request(scope)):
+            await self._site.explorer()(scope, receive, send)
+        else:
+            await self._api(scope, receive, send)
+
+
+def _opens_a_page(request: Request) -> bool:
+    return request.method in {"GET", "HEAD"} and "text/html" in request.headers.get("accept", "")
+
+
+def _takes(coding: str, headers: Mapping[str, str]) -> bool:
+    offered = headers.get("accept-encoding", "").split(",")
+    words = [[part.strip() for part in offer.split(";")] for offer in offered]
+    return any(name == coding and "q=0" not in rest for name, *rest in words)

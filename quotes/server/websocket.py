@@ -1,0 +1,263 @@
+"""The graphql-transport-ws protocol: what goes over one WebSocket.
+
+The rules and the close codes are those of the protocol's text, PROTOCOL.md of graphql-ws. A message
+that breaks them closes the socket; whatever is wrong with one operation ends that operation only.
+"""
+
+import asyncio
+import json
+from contextlib import aclosing, suppress
+from typing import Any
+
+import structlog
+from starlette.types import Message, Receive, Scope, Send
+from strawberry.http.websocket_origin import is_same_origin
+
+from quotes.api.errors import Code
+from quotes.live.fan_out import Follower
+from quotes.server.connection_limits import CrowdedError
+from quotes.server.operations import (
+    AwayError,
+    FailedError,
+    MalformedError,
+    Operation,
+    Streams,
+    json_of,
+)
+from quotes.server.protocol import PUSH, Push
+
+log = structlog.get_logger()
+
+PATH = "/graphql"
+SUBPROTOCOL = "graphql-transport-ws"
+INIT_TIMEOUT = 10.0  # seconds from a socket's opening to its connection_init
+MAX_ID = 256  # characters of an operation's id; clients use a UUID or a number
+MAX_REASON = 123  # bytes of a close frame's reason
+
+
+class ClosingError(Exception):
+    """The socket is to be closed with this code and reason."""
+
+    def __init__(self, code: int, reason: str) -> None:
+        super().__init__(code, reason)
+        self.code = code
+        self.reason = reason
+
+
+class LeftError(Exception):
+    """The client has left; `_hear` is told too."""
+
+
+class Sockets:
+    """The ASGI endpoint. `origins` are the browsers' origins that may subscribe from elsewhere."""
+
+    def __init__(self, *, origins: tuple[str, ...], most_operations: int) -> None:
+        self._origins = origins
+        self._most_operations = most_operations
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        await receive()  # the handshake
+        if scope["path"] != PATH or not self._welcome(scope):
+            await send({"type": "websocket.close"})  # not accepted yet, so this is a 403
+            return
+        offered = SUBPROTOCOL in scope["subprotocols"]
+        await send({"type": "websocket.accept", "subprotocol": SUBPROTOCOL if offered else None})
+        streams: Streams = scope["app"].state.streams
+        push = scope["extensions"][PUSH]
+        scope["headers"] = []  # the server keeps the scope as long as the socket
+        socket = Socket(streams, receive, send, push, self._most_operations)
+        try:
+            with streams.crowd.joined(address_of(scope)):
+                if not offered:
+                    raise ClosingError(4406, f"Subprotocol not acceptable; offer {SUBPROTOCOL}")  # noqa: TRY301
+                await socket.converse()
+        except CrowdedError as error:
+            await socket.close(1013, str(error))
+        except ClosingError as closing:
+            await socket.close(closing.code, closing.reason)
+
+    def _welcome(self, scope: Scope) -> bool:
+        """Any program; and of browsers' pages, which tell their origin, those we serve."""
+        headers = dict(scope["headers"])
+        origin = headers.get(b"origin", b"").decode("latin-1")
+        host = headers.get(b"host", b"").decode("latin-1")
+        return not origin or origin in self._origins or is_same_origin(origin, host)
+
+
+def address_of(scope: Scope) -> str:
+    return scope["client"][0] if scope.get("client") else ""
+
+
+class Socket:
+    """One client's conversation. Each operation is a task of its own."""
+
+    __slots__ = (
+        "_acknowledged",
+        "_closed",
+        "_most",
+        "_operations",
+        "_push",
+        "_receive",
+        "_send",
+        "_streams",
+    )
+
+    def __init__(
+        self, streams: Streams, receive: Receive, send: Send, push: Push, most: int
+    ) -> None:
+        self._streams = streams
+        self._receive = receive
+        self._send = send
+        self._push = push
+        self._most = most
+        self._operations: dict[str, asyncio.Task[None]] = {}
+        self._acknowledged = False
+        self._closed = False
+
+    async def converse(self) -> None:
+        """Until the client leaves. Raises ClosingError where it breaks the protocol."""
+        try:
+            async with asyncio.timeout(INIT_TIMEOUT):
+                while not self._acknowledged:
+                    if not await self._hear():
+                        return
+        except TimeoutError:
+            raise ClosingError(4408, "Connection initialisation timeout") from None
+        try:
+            while await self._hear():
+                pass
+        finally:
+            await self._end_operations()
+
+    async def close(self, code: int, reason: str) -> None:
+        if not self._closed:
+            self._closed = True
+            reason = reason.encode()[:MAX_REASON].decode(errors="ignore")
+            with suppress(OSError):
+                await self._send({"type": "websocket.close", "code": code, "reason": reason})
+
+    async def _hear(self) -> bool:
+        """Answer one message; whether there may be more."""
+        event = await self._receive()
+        if event["type"] == "websocket.disconnect":
+            self._closed = True
+            return False
+        try:
+            await self._answer(message_of(event))
+        except MalformedError as error:
+            raise ClosingError(4400, str(error)) from None
+        except LeftError:
+            self._closed = True
+            return False
+        return True
+
+    async def _answer(self, message: dict[str, Any]) -> None:
+        kind = message["type"]
+        if kind == "connection_init":
+            await self._acknowledge()
+        elif kind == "ping":
+            await self._say('{"type":"pong"}')
+        elif kind == "subscribe":
+            await self._subscribe(id_of(message), message.get("payload"))
+        elif kind == "complete":
+            if task := self._operations.pop(id_of(message), None):
+                task.cancel()
+        elif kind != "pong":
+            raise MalformedError("That message's type is unknown.")
+
+    async def _acknowledge(self) -> None:
+        if self._acknowledged:
+            raise ClosingError(4429, "Too many initialisation requests")
+        self._acknowledged = True
+        await self._say('{"type":"connection_ack"}')
+
+    async def _subscribe(self, identity: str, payload: object) -> None:
+        if not self._acknowledged:
+            raise ClosingError(4401, "Unauthorized")
+        operation = Operation.of(payload)
+        if identity in self._operations:
+            raise ClosingError(4409, f"Subscriber for {identity} already exists")
+        if len(self._operations) >= self._most:
+            message = f"At most {self._most} operations run at once on one socket."
+            errors = [{"message": message, "extensions": {"code": Code.TOO_MANY.value}}]
+            await self._say(json.dumps({"id": identity, "type": "error", "payload": errors}))
+            return
+        task = asyncio.create_task(self._carry(identity, operation))
+        self._operations[identity] = task
+
+    async def _carry(self, identity: str, operation: Operation) -> None:
+        """Send an operation's payloads, and how it ended."""
+        last: dict[str, Any] = {"id": identity, "type": "complete"}
+        try:
+            await self._send_payloads(identity, operation)
+        except FailedError as failed:
+            last = {"id": identity, "type": "error", "payload": failed.errors}
+        except AwayError:
+            await self.close(1013, "The database cannot be reached just now; come again")
+        except LeftError:
+            return
+        except Exception:
+            log.exception("operation_failed")
+            last = {"id": identity, "type": "error", "payload": [_OUR_FAULT]}
+        self._operations.pop(identity, None)  # first, since the id is free once the client is told
+        with suppress(LeftError):
+            await self._say(json.dumps(last))
+
+    async def _send_payloads(self, identity: str, operation: Operation) -> None:
+        head = f'{{"id":{json.dumps(identity)},"type":"next","payload":'
+
+        async def say(payload: str) -> None:
+            await self._say(f"{head}{payload}}}")
+
+        updates = self._streams.selections.read(
+            operation.query, operation.name, operation.variables
+        )
+        if updates is not None and updates.min_interval is None:
+            follower = Follower(head.encode(), self._push, cursor=0)
+            await self._streams.attend(updates, say, follower)
+        payloads = self._streams.payloads(operation)
+        async with aclosing(payloads):
+            async for payload, _ in payloads:
+                await say(payload)
+
+    async def _say(self, text: str) -> None:
+        """Raises LeftError where the client has left."""
+        if self._closed:
+            raise LeftError
+        try:
+            await self._send({"type": "websocket.send", "text": text})
+        except OSError:  # uvicorn's word for it
+            raise LeftError from None
+
+    async def _end_operations(self) -> None:
+        tasks = list(self._operations.values())
+        for task in tasks:
+            task.cancel()
+        await asyncio.gather(*tasks, return_exceptions=True)
+
+
+_OUR_FAULT = {
+    "message": "Something went wrong on our side; it has been logged.",
+    "extensions": {"code": Code.INTERNAL.value},
+}
+
+
+def message_of(event: Message) -> dict[str, Any]:
+    """Raises MalformedError where it is none of the protocol's messages in shape."""
+    text = event.get("text")
+    if text is None:
+        raise MalformedError("Messages are text, not binary.")
+    message = json_of(text)
+    if not isinstance(message, dict) or not isinstance(message.get("type"), str):
+        raise MalformedError("A message is a JSON object with a `type`.")
+    if not isinstance(message.get("payload"), dict | None):
+        raise MalformedError("A message's `payload` is an object.")
+    return message
+
+
+def id_of(message: dict[str, Any]) -> str:
+    """Raises MalformedError where there is no usable id."""
+    identity = message.get("id")
+    if not isinstance(identity, str) or not 1 <= len(identity) <= MAX_ID:
+        raise MalformedError(f"`id` is a string of 1 to {MAX_ID} characters.")
+    return identity

@@ -1,0 +1,108 @@
+"""What `gaps` answers, and the holes that it is made of."""
+
+from collections.abc import AsyncIterator
+from uuid import uuid4
+
+import plain
+import pytest
+from client import Client, serving
+from hypothesis import HealthCheck, given
+from hypothesis import settings as hypothesis_settings
+from hypothesis import strategies as st
+from rows import keep, minute, quote
+
+from quotes.database import history, store
+from quotes.database.models import Failure, Origin
+from quotes.market.coverage import holes
+from quotes.settings import Settings
+
+
+@pytest.fixture
+async def client(settings: Settings) -> AsyncIterator[Client]:
+    async with serving(settings) as client:
+        yield client
+
+
+async def test_gaps_tell_their_bounds_their_cause_and_whether_they_were_repaired(
+    client: Client, sessions: store.Sessions
+) -> None:
+    await keep(sessions, *(quote(at=at) for at in (0, 1, 6)))
+    await keep(sessions, *(quote(at=at, origin=Origin.REPAIRED) for at in (2, 3)))
+    async with sessions.begin() as session:
+        for at, cause in ((2, "TIMEOUT"), (3, "TIMEOUT"), (8, "MAINTENANCE")):
+            await store.record_failure(session, failure(at, cause))
+
+    told = await client.data(
+        """{ gaps(ticker: "BTC", to: "2026-01-31T12:09:00Z") {
+               from to expected present missing repaired coverage more
+               nodes { from to minutes cause repaired } } }"""
+    )
+
+    nodes = told.pop("nodes")
+    assert told == {
+        "from": "2026-01-31T12:00:00Z",
+        "to": "2026-01-31T12:09:00Z",
+        "expected": 9,
+        "present": 5,
+        "missing": 4,
+        "repaired": 2,
+        "coverage": 5 / 9,
+        "more": False,
+    }
+    assert [
+        (each["from"][14:16], each["to"][14:16], each["minutes"], each["cause"], each["repaired"])
+        for each in nodes
+    ] == [
+        ("02", "04", 2, "TIMEOUT", True),
+        ("04", "06", 2, "NOT_ASKED", False),
+        ("07", "09", 2, "MAINTENANCE", False),
+    ]
+
+
+async def test_gaps_are_told_a_page_at_a_time(client: Client, sessions: store.Sessions) -> None:
+    await keep(sessions, *(quote(at=at) for at in range(0, 10, 2)))
+    ask = """query ($from: DateTime) {
+        gaps(ticker: "BTC", from: $from, to: "2026-01-31T12:09:00Z", first: 3) {
+            more nodes { from to } } }"""
+
+    first = await client.data(ask)
+    rest = await client.data(ask, **{"from": first["nodes"][-1]["to"]})
+
+    assert (first["more"], rest["more"]) == (True, False)
+    assert [each["from"][14:16] for each in first["nodes"] + rest["nodes"]] == [
+        "01",
+        "03",
+        "05",
+        "07",
+    ]
+
+
+def failure(at: int, cause: str) -> Failure:
+    return Failure(
+        ticker="btc_usd",
+        minute=minute(at),
+        cause=cause,
+        message="It failed.",
+        failed_at=minute(at),
+        attempts=1,
+    )
+
+
+@given(
+    present=st.sets(st.integers(0, 400)), since=st.integers(-90, 400), length=st.integers(1, 200)
+)
+@hypothesis_settings(
+    deadline=None, max_examples=60, suppress_health_check=[HealthCheck.function_scoped_fixture]
+)
+async def test_holes_read_from_hours_are_the_minutes_that_are_missing(
+    sessions: store.Sessions, present: set[int], since: int, length: int
+) -> None:
+    ticker = f"t{uuid4().hex[:8]}_usd"
+    await keep(sessions, *(quote(ticker, at) for at in present))
+    begin, end = minute(since), minute(since + length)
+
+    async with sessions() as session:
+        found = holes(await history.holed(session, ticker, begin, end), begin, end)
+
+    expected = plain.gaps((minute(at) for at in present), begin, end)
+    assert [(hole.since, hole.until) for hole in found] == expected

@@ -1,0 +1,200 @@
+"""What is executed once for many is what each would have had alone."""
+
+import asyncio
+import json
+from collections.abc import AsyncIterator
+from contextlib import AsyncExitStack, aclosing
+from typing import Any
+
+import pytest
+from client import Client, serving
+from rows import keep, log, quote
+
+from quotes.api.context import Context
+from quotes.api.schema import schema
+from quotes.database import connections, store
+from quotes.live.feed import open_feed
+from quotes.live.single_flight import Readings
+from quotes.server.app import open_streams
+from quotes.server.operations import Operation, Streams
+from quotes.settings import Settings
+
+
+@pytest.fixture
+async def streams(settings: Settings, sessions: store.Sessions) -> AsyncIterator[Streams]:
+    connect = connections.connector(settings.require_database_url(), name="feed")
+    async with open_feed(sessions, connect) as (feed, _):
+        await feed.position()
+        context = Context(settings, sessions, feed, Readings(feed))
+        async with open_streams(context) as streams:
+            yield streams
+
+
+BOTH = """
+    subscription A { priceUpdates(after: "s0") { price } }
+    subscription B { priceUpdates(after: "s1") { __typename at timestamp origin source } }
+"""
+FRAGMENTS = """
+    subscription { ...Root }
+    fragment Root on Subscription {
+      priceUpdates(after: "s0") { ...Fields ... on Quote { observedAt } }
+    }
+    fragment Fields on Quote { cursor }
+"""
+VARIABLES = """
+    subscription ($a: String, $some: [Ticker!], $long: Boolean = false) {
+      priceUpdates(after: $a, tickers: $some) {
+        price at @include(if: $long) source @skip(if: $long)
+      }
+    }
+"""
+ONE = 'subscription ($some: [Ticker!]!) { priceUpdates(after: "s0", tickers: $some) { cursor } }'
+DOCUMENTS: list[tuple[str, str | None, dict[str, Any]]] = [
+    ('subscription { priceUpdates(after: "s0") { ticker price cursor } }', None, {}),
+    ('subscription { mine: priceUpdates(after: "s0") { p: price c: cursor } }', None, {}),
+    (BOTH, "B", {}),
+    (FRAGMENTS, None, {}),
+    (VARIABLES, None, {"a": "s0", "some": ["BTC"], "long": True}),
+    (VARIABLES, None, {"a": "s0", "some": None}),
+    (ONE, None, {"some": "eth"}),
+]
+
+
+@pytest.mark.parametrize("document", DOCUMENTS, ids=lambda document: f"{document}"[-90:])
+async def test_a_shared_payload_is_what_the_ordinary_execution_gives(
+    streams: Streams, sessions: store.Sessions, document: tuple[str, str | None, dict[str, Any]]
+) -> None:
+    query, name, variables = document
+    await keep(sessions, *(quote(each, at) for at in range(3) for each in ("btc_usd", "eth_usd")))
+    ordinary: Any = await schema.subscribe(
+        query, variable_values=variables, operation_name=name, context_value=streams.context
+    )
+    alone = [(await anext(ordinary)).data for _ in range(3)]
+    await ordinary.aclose()
+
+    for _ in range(2):
+        assert await payloads(streams, Operation(query, name, variables), 3) == [
+            {"data": data} for data in alone
+        ]
+
+
+async def payloads(streams: Streams, operation: Operation, count: int) -> list[Any]:
+    assert streams.selections.read(operation.query, operation.name, operation.variables)
+    taken: list[Any] = []
+    async with asyncio.timeout(20), aclosing(streams.payloads(operation)) as source:
+        async for payload, _ in source:
+            taken.append(json.loads(payload))
+            if len(taken) == count:
+                break
+    return taken
+
+
+async def test_subscribers_that_differ_only_in_where_they_begin_share_one_selection(
+    streams: Streams,
+) -> None:
+    query = """
+        subscription ($a: String, $b: Boolean = true) {
+          priceUpdates(after: $a) { price at @include(if: $b) }
+        }
+    """
+
+    def selection(**variables: object) -> object:
+        updates = streams.selections.read(query, None, variables)
+        assert updates is not None
+        return updates.selection
+
+    first = selection(a="s1")
+
+    assert selection(a="s2") is first
+    assert selection() is first
+    assert selection(a="s1", b=False) is not first
+
+
+async def test_what_nobody_selects_any_more_is_forgotten(streams: Streams) -> None:
+    for number in range(100):
+        query = f"subscription {{ a{number}: priceUpdates {{ price }} }}"
+        assert streams.selections.read(query, None, None)
+
+    assert not streams.selections._used
+
+
+async def test_a_payload_is_made_anew_after_a_second_so_that_its_age_is_true(
+    streams: Streams, sessions: store.Sessions
+) -> None:
+    await keep(sessions, quote())
+    (kept,) = await log(sessions)
+    updates = streams.selections.read("subscription { priceUpdates { ageSeconds } }", None, None)
+    assert updates is not None
+    clock = 1_000.0
+    streams.selections.clock = lambda: clock
+
+    first = streams.selections.payload(updates.selection, kept)
+    again = streams.selections.payload(updates.selection, kept)
+    clock += 1.5
+    later = streams.selections.payload(updates.selection, kept)
+
+    assert again is first
+    assert later is not first
+
+
+async def test_many_who_come_at_once_all_begin_with_the_newest_and_go_on(
+    settings: Settings, sessions: store.Sessions
+) -> None:
+    await keep(sessions, quote(at=1), quote("eth_usd", at=1), quote(at=2))
+    query = "subscription { priceUpdates { cursor } }"
+    async with serving(settings) as client, AsyncExitStack() as stack:
+        everyone = [await stack.enter_async_context(client.subscription(query)) for _ in range(100)]
+        begun = [[await each.next(), await each.next()] for each in everyone]
+
+        await keep(sessions, quote(at=3))
+
+        assert begun == [[{"cursor": "s2"}, {"cursor": "s3"}]] * 100
+        assert [await each.next() for each in everyone] == [{"cursor": "s4"}] * 100
+
+
+SAMPLED = """
+    subscription ($i: Int, $after: String) {
+      priceUpdates(minInterval: $i, after: $after) { ticker cursor }
+    }
+"""
+
+
+async def test_conflation_gives_the_newest_of_each_ticker_and_its_cursors_go_on(
+    settings: Settings, sessions: store.Sessions
+) -> None:
+    await keep(sessions, *(quote(each, at) for at in range(50) for each in ("btc_usd", "eth_usd")))
+    async with serving(settings) as client:
+        async with client.subscription(SAMPLED, i=1, after="s0") as updates:
+            first = [await updates.next(), await updates.next()]
+            await keep(sessions, *(quote(at=at) for at in range(50, 60)), quote("eth_usd", 50))
+            await keep(sessions, quote(at=60))
+            second = [await updates.next(), await updates.next()]
+
+        await keep(sessions, quote(at=61))
+        async with client.subscription(SAMPLED, after=second[-1]["cursor"]) as updates:
+            resumed = await updates.next()
+
+    assert [(each["ticker"], each["cursor"]) for each in (*first, *second, resumed)] == [
+        ("btc_usd", "s99"),
+        ("eth_usd", "s100"),
+        ("eth_usd", "s102"),
+        ("btc_usd", "s112"),
+        ("btc_usd", "s113"),
+    ]
+
+
+@pytest.fixture
+async def client(settings: Settings) -> AsyncIterator[Client]:
+    async with serving(settings) as client:
+        yield client
+
+
+@pytest.mark.parametrize("seconds", [0, -1, 3601])
+async def test_an_interval_out_of_bounds_is_refused(client: Client, seconds: int) -> None:
+    async with client.subscription(SAMPLED, i=seconds) as updates:
+        message = await updates.message()
+
+    assert message["type"] == "error"
+    assert message["payload"][0]["extensions"]["code"] == "BAD_INPUT"
+    assert "3,600" in message["payload"][0]["message"]
+    assert message["payload"][0]["path"] == ["priceUpdates"]

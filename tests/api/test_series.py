@@ -1,0 +1,160 @@
+"""Series: real points, no extreme lost, and the stream that goes on where they end."""
+
+import random
+from collections.abc import AsyncIterator
+from datetime import timedelta
+from decimal import Decimal
+from uuid import uuid4
+
+import plain
+import pytest
+from client import Client, serving
+from hypothesis import HealthCheck, given
+from hypothesis import settings as hypothesis_settings
+from hypothesis import strategies as st
+from rows import keep, log, minute, quote
+
+from quotes.api.series import thinned
+from quotes.database import store
+from quotes.database.models import Origin, Quote
+from quotes.settings import Settings
+
+
+@pytest.fixture
+async def client(settings: Settings) -> AsyncIterator[Client]:
+    async with serving(settings) as client:
+        yield client
+
+
+SERIES = """
+    query ($ticker: Ticker!, $from: DateTime, $to: DateTime, $most: Int! = 1000) {
+      series(ticker: $ticker, from: $from, to: $to, maxPoints: $most) {
+        times prices count cursor
+      }
+    }
+"""
+UPDATES = """
+    subscription ($after: String!, $tickers: [Ticker!]) {
+      priceUpdates(after: $after, tickers: $tickers) { timestamp price }
+    }
+"""
+
+
+def points(quotes: list[Quote]) -> list[tuple[int, str]]:
+    return [(int(each.minute.timestamp()), format(each.price, "f")) for each in quotes]
+
+
+@given(prices=st.lists(st.integers(1, 50), min_size=1, max_size=300), most=st.integers(4, 60))
+def test_thinned_points_are_few_real_in_order_and_hold_every_extreme(
+    prices: list[int], most: int
+) -> None:
+    whole = [(minute(at), Decimal(price)) for at, price in enumerate(prices)]
+
+    left = thinned(whole, most)
+
+    assert len(left) <= max(most, 4)
+    assert left == sorted(left)
+    assert set(left) <= set(whole)
+    assert {left[0], left[-1]} == {whole[0], whole[-1]}
+    for extreme in (min, max):
+        assert extreme(price for _, price in left) == extreme(prices)
+
+
+async def test_a_short_range_is_told_whole_and_exact(
+    client: Client, sessions: store.Sessions
+) -> None:
+    quotes = [quote(at=at, price=f"100.{at}0") for at in range(6)]
+    await keep(sessions, *quotes)
+
+    told = await client.data(SERIES, ticker="btc", **{"from": "2026-01-31T12:01:00Z"},
+                             to="2026-01-31T12:05:00Z")  # fmt: skip
+
+    assert list(zip(told["times"], told["prices"], strict=True)) == points(quotes[1:5])
+    assert told["count"] == 4
+
+
+@pytest.mark.parametrize(("begin", "end"), [(30, 1_001), (60, 1_020)])
+async def test_of_a_long_range_each_stretch_s_outermost_quotes_are_told(
+    client: Client, sessions: store.Sessions, begin: int, end: int
+) -> None:
+    chance = random.Random(7)  # noqa: S311  # no secret
+    days = 40 * 1_440
+    there = [at for at in range(0, days, 3) if not 20_000 < at < 25_000]
+    await keep(sessions, *[quote(at=at, price=str(chance.randint(900, 1_100))) for at in there])
+    since, until = minute(begin), minute(days - end)
+
+    told = await client.data(
+        SERIES, ticker="btc", most=200, **{"from": since.isoformat()}, to=until.isoformat()
+    )
+
+    within = [each for each in await log(sessions) if since <= each.minute < until]
+    hours = -(-(days - end) // 60) - begin // 60  # those touched, in 50 stretches at most
+    length, start = -(-hours // 50), minute(begin // 60 * 60)
+    expected = {
+        outermost
+        for stretch in range(50)
+        for outermost in plain.outermost(
+            each for each in within if (each.minute - start) // timedelta(hours=length) == stretch
+        )
+    }
+    assert told["count"] == len(within)
+    assert list(zip(told["times"], told["prices"], strict=True)) == sorted(
+        (int(at.timestamp()), format(price, "f")) for at, price in expected
+    )
+
+
+async def test_of_a_long_range_with_few_quotes_each_is_told(
+    client: Client, sessions: store.Sessions
+) -> None:
+    quotes = [quote(at=at, price=str(at + 1)) for at in (*range(10), *range(0, 40 * 1_440, 777))]
+    await keep(sessions, *quotes)
+
+    told = await client.data(SERIES, ticker="btc")
+
+    assert set(zip(told["times"], told["prices"], strict=True)) == set(points(quotes))
+
+
+@given(batches=st.lists(st.sets(st.integers(0, 60), min_size=1, max_size=8), max_size=6),
+       read_after=st.integers(0, 6))  # fmt: skip
+@hypothesis_settings(
+    deadline=None, max_examples=15, suppress_health_check=[HealthCheck.function_scoped_fixture]
+)
+async def test_the_stream_goes_on_after_a_series_without_gap_or_double(
+    client: Client, sessions: store.Sessions, batches: list[set[int]], read_after: int
+) -> None:
+    ticker = f"t{uuid4().hex[:8]}_usd"
+    await keep(sessions, quote(ticker, at=-1))
+    for batch in batches[:read_after]:
+        await keep(sessions, *(quote(ticker, at) for at in batch))
+    told = await client.data(SERIES, ticker=ticker)
+    for batch in batches[read_after:]:
+        await keep(sessions, *(quote(ticker, at) for at in batch))
+    await keep(sessions, quote(ticker, at=61))
+
+    streamed: list[int] = []
+    async with client.subscription(UPDATES, after=told["cursor"], tickers=[ticker]) as updates:
+        while not streamed or streamed[-1] != int(minute(61).timestamp()):
+            streamed.append((await updates.next())["timestamp"])
+
+    expected = {-1, 61}.union(*batches)
+    assert sorted(told["times"] + streamed) == [
+        int(minute(at).timestamp()) for at in sorted(expected)
+    ]
+
+
+async def test_a_ticker_without_quotes_is_an_empty_series_that_can_be_followed(
+    client: Client, sessions: store.Sessions
+) -> None:
+    told = await client.data(SERIES, ticker="btc")
+
+    assert (told["times"], told["prices"], told["count"]) == ([], [], 0)
+    async with client.subscription(UPDATES, after=told["cursor"]) as updates:
+        await keep(sessions, quote(at=1), quote(at=0, origin=Origin.BACKFILLED))
+        assert (await updates.next())["timestamp"] == int(minute(1).timestamp())
+
+
+@pytest.mark.parametrize("most", [3, 10_001, -1])
+async def test_too_few_or_too_many_points_are_refused(client: Client, most: int) -> None:
+    code, sentence = await client.refusal(SERIES, ticker="btc", most=most)
+
+    assert (code, "10,000" in sentence) == ("BAD_INPUT", True)

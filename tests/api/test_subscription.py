@@ -1,0 +1,134 @@
+"""What a graphql-transport-ws client receives."""
+
+import asyncio
+from collections.abc import AsyncIterator
+
+import aiohttp
+import pytest
+from client import PROTOCOL, Client, serving
+from rows import keep, quote
+
+from quotes.database import store
+from quotes.database.models import Origin
+from quotes.settings import Settings
+
+UPDATES = """
+    subscription ($tickers: [Ticker!], $after: String) {
+      priceUpdates(tickers: $tickers, after: $after) { ticker price cursor }
+    }
+"""
+
+
+@pytest.fixture
+async def client(settings: Settings) -> AsyncIterator[Client]:
+    async with serving(settings) as client:
+        yield client
+
+
+async def test_a_subscriber_gets_the_newest_of_each_ticker_and_then_each_new_quote(
+    client: Client, sessions: store.Sessions
+) -> None:
+    await keep(sessions, quote(at=1), quote("eth_usd", at=1), quote(at=2, price="2"))
+    async with client.subscription(UPDATES) as updates:
+        snapshot = [await updates.next(), await updates.next()]
+
+        await keep(sessions, quote(at=3, price="3"))
+
+        assert {(each["ticker"], each["cursor"]) for each in snapshot} == {
+            ("eth_usd", "s2"),
+            ("btc_usd", "s3"),
+        }
+        assert await updates.next() == {"ticker": "btc_usd", "price": "3", "cursor": "s4"}
+
+
+async def test_after_resumes_with_all_that_was_missed_and_goes_on_live(
+    client: Client, sessions: store.Sessions
+) -> None:
+    await keep(sessions, *(quote(at=at) for at in range(5)))
+    async with client.subscription(UPDATES, after="s2") as updates:
+        missed = [(await updates.next())["cursor"] for _ in range(3)]
+
+        await keep(sessions, quote(at=5))
+
+        assert [*missed, (await updates.next())["cursor"]] == ["s3", "s4", "s5", "s6"]
+
+
+async def test_a_subscriber_of_one_ticker_gets_only_that(
+    client: Client, sessions: store.Sessions
+) -> None:
+    async with client.subscription(UPDATES, tickers=["eth"], after="s0") as updates:
+        await keep(sessions, quote(at=1), quote("eth_usd", at=1))
+        await keep(sessions, quote(at=2))
+        await keep(sessions, quote("eth_usd", at=2))
+
+        got = [await updates.next(), await updates.next()]
+
+    assert [(each["ticker"], each["cursor"]) for each in got] == [
+        ("eth_usd", "s2"),
+        ("eth_usd", "s4"),
+    ]
+
+
+async def test_the_snapshot_may_be_history_but_the_stream_carries_none(
+    client: Client, sessions: store.Sessions
+) -> None:
+    await keep(sessions, quote(at=1, origin=Origin.BACKFILLED))
+    async with client.subscription(UPDATES) as updates:
+        assert (await updates.next())["cursor"] == "s1"
+
+        await keep(sessions, quote(at=2, origin=Origin.BACKFILLED))
+        await keep(sessions, quote(at=3, origin=Origin.REPAIRED))
+
+        assert (await updates.next())["cursor"] == "s3"
+
+
+@pytest.mark.parametrize(
+    ("variables", "code", "words"),
+    [
+        ({"after": "s7"}, "BAD_INPUT", "future"),
+        ({"after": "p1769860800"}, "BAD_INPUT", "cursor"),
+        ({"after": "s-1"}, "BAD_INPUT", "cursor"),
+        ({"after": "s99999999999999999999"}, "BAD_INPUT", "cursor"),
+        ({"tickers": ["doge"]}, "UNKNOWN_TICKER", "doge_usd"),
+        ({"tickers": ["b/c"]}, "BAD_INPUT", "base_quote"),
+    ],
+)
+async def test_a_subscription_that_cannot_be_is_refused_with_a_code(
+    client: Client, variables: dict[str, object], code: str, words: str
+) -> None:
+    async with client.subscription(UPDATES, **variables) as updates:
+        message = await updates.message()
+
+    errors = message["payload"] if message["type"] == "error" else message["payload"]["errors"]
+    assert errors[0]["extensions"]["code"] == code
+    assert words in errors[0]["message"]
+
+
+async def test_a_foreign_page_may_not_subscribe(client: Client) -> None:
+    with pytest.raises(aiohttp.WSServerHandshakeError) as refused:
+        await client.http.ws_connect(
+            f"{client.url}/graphql",
+            protocols=[PROTOCOL],
+            headers={"Origin": "https://elsewhere.example"},
+        )
+
+    assert refused.value.status == 403
+
+
+async def test_subscribers_are_told_to_come_again_when_the_service_ends(
+    settings: Settings, sessions: store.Sessions
+) -> None:
+    await keep(sessions, quote(at=1))
+    async with aiohttp.ClientSession() as http:
+        async with serving(settings) as service:
+            socket = await http.ws_connect(f"{service.url}/graphql", protocols=[PROTOCOL])
+            await socket.send_json({"type": "connection_init"})
+            payload = {"query": UPDATES}
+            await socket.receive_json()
+            await socket.send_json({"id": "1", "type": "subscribe", "payload": payload})
+            assert (await socket.receive_json())["type"] == "next"
+
+        async with asyncio.timeout(10):
+            last = await socket.receive()
+        assert (last.type, last.data) == (aiohttp.WSMsgType.CLOSE, 1012)
+        await socket.close()

@@ -1,0 +1,207 @@
+import asyncio
+from datetime import UTC, datetime
+from decimal import Decimal
+
+import asyncpg
+import pytest
+from hypothesis import HealthCheck, given
+from hypothesis import settings as hypothesis_settings
+from hypothesis import strategies as st
+from rows import keep, log, minute, names, quote
+from sqlalchemy.exc import DBAPIError
+
+from quotes.database import store
+from quotes.database.models import Failure, Origin
+from quotes.market.sources import MixedError
+from quotes.settings import Settings
+
+
+async def test_a_quote_kept_twice_is_one_row_and_keeps_its_first_price(
+    sessions: store.Sessions,
+) -> None:
+    first = await keep(sessions, quote(price="100"))
+
+    second = await keep(sessions, quote(price="200"))
+
+    assert (first, second) == (1, 0)
+    assert [each.price for each in await log(sessions)] == [Decimal(100)]
+
+
+async def test_a_batch_that_names_a_minute_twice_keeps_it_once(sessions: store.Sessions) -> None:
+    kept = await keep(sessions, quote(at=1), quote(at=1), quote(at=2))
+
+    assert kept == 2
+    assert [each.seq for each in await log(sessions)] == [1, 2]
+
+
+@pytest.mark.parametrize(("first", "then"), [("demo", "deribit"), ("deribit", "demo")])
+async def test_made_up_and_real_prices_are_never_kept_together(
+    sessions: store.Sessions, first: str, then: str
+) -> None:
+    for batch in ([first, then], [then, first]):
+        with pytest.raises(MixedError):
+            await keep(sessions, *(quote(at=at, source=name) for at, name in enumerate(batch)))
+    await keep(sessions, quote(at=1, source=first))
+
+    with pytest.raises(MixedError, match="would mix"):
+        await keep(sessions, quote(at=2, source=then))
+
+    await keep(sessions, quote(at=3, source=first))
+    assert [(each.seq, each.source) for each in await log(sessions)] == [(1, first), (2, first)]
+
+
+async def test_seq_has_no_hole_where_part_of_a_batch_is_known(sessions: store.Sessions) -> None:
+    await keep(sessions, quote(at=1), quote(at=3))
+
+    await keep(sessions, quote(at=1), quote(at=2), quote(at=3), quote(at=4))
+
+    kept = await log(sessions)
+    assert [each.seq for each in kept] == [1, 2, 3, 4]
+    assert names(kept) == [("btc_usd", 1), ("btc_usd", 3), ("btc_usd", 2), ("btc_usd", 4)]
+
+
+async def test_a_transaction_rolled_back_takes_no_number(sessions: store.Sessions) -> None:
+    async with sessions() as session:
+        await store.keep(session, [quote(at=1)])
+        await session.rollback()
+
+    await keep(sessions, quote(at=2))
+
+    assert [(each.seq, each.minute) for each in await log(sessions)] == [(1, minute(2))]
+
+
+async def test_a_batch_with_nothing_new_rings_no_bell(
+    sessions: store.Sessions, settings: Settings
+) -> None:
+    heard: asyncio.Queue[str] = asyncio.Queue()
+    connection = await asyncpg.connect(settings.require_database_url())
+    await connection.add_listener(store.DOORBELL, lambda *event: heard.put_nowait(str(event[-1])))
+
+    await keep(sessions, quote(at=1))
+    await keep(sessions, quote(at=1))
+    await keep(sessions, quote(at=2), quote("eth_usd", at=2))
+
+    async with asyncio.timeout(5):
+        assert [await heard.get(), await heard.get()] == ["1", "3"]
+    assert heard.empty()
+    await connection.close()
+
+
+@pytest.mark.parametrize(
+    "price",
+    ["81110.428333", "0.0000012345678", "1.6433e-4", "101848.9", "7465.123456789012", "80000"],
+)
+async def test_a_price_comes_back_digit_for_digit(sessions: store.Sessions, price: str) -> None:
+    await keep(sessions, quote(price=price))
+
+    (kept,) = await log(sessions)
+    assert kept.price == Decimal(price)
+    assert format(kept.price, "f") == format(Decimal(price), "f")
+
+
+@given(
+    price=st.decimals(min_value="1e-20", max_value="1e20", allow_nan=False, allow_infinity=False)
+)
+@hypothesis_settings(
+    deadline=None, max_examples=50, suppress_health_check=[HealthCheck.function_scoped_fixture]
+)
+async def test_every_price_above_zero_comes_back_as_it_was(
+    sessions: store.Sessions, price: Decimal
+) -> None:
+    async with sessions() as session:  # never committed, so that each example finds no row
+        await store.keep(session, [quote(price=str(price))])
+
+        (kept,) = await store.newest(session, ["btc_usd"])
+
+    assert kept.price == price
+
+
+@pytest.mark.parametrize("price", ["0", "-1", "NaN", "Infinity"])
+async def test_the_table_itself_refuses_what_is_no_price(
+    sessions: store.Sessions, price: str
+) -> None:
+    with pytest.raises(DBAPIError):
+        await keep(sessions, quote(price=price))
+
+
+async def test_backfilled_quotes_are_numbered_but_never_streamed(
+    sessions: store.Sessions,
+) -> None:
+    await keep(sessions, quote(at=1), quote(at=2, origin=Origin.BACKFILLED), quote(at=3))
+
+    assert [each.seq for each in await log(sessions)] == [1, 3]
+    async with sessions() as session:
+        page = await store.page(session, store.Span("btc_usd"), limit=10)
+    assert [each.seq for each in page] == [1, 2, 3]
+
+
+async def test_the_newest_quote_is_that_of_the_newest_minute_not_of_the_last_commit(
+    sessions: store.Sessions,
+) -> None:
+    await keep(sessions, quote(at=5), quote("eth_usd", at=1))
+    await keep(sessions, quote(at=2, origin=Origin.REPAIRED))
+
+    async with sessions() as session:
+        newest = await store.newest(session, ["btc_usd", "eth_usd", "sol_usd"])
+
+    assert names(newest) == [("eth_usd", 1), ("btc_usd", 5)]
+
+
+async def test_tickers_are_found_without_reading_their_quotes(sessions: store.Sessions) -> None:
+    await keep(sessions, *(quote(ticker, at) for ticker in ("b_usd", "a_usd") for at in range(50)))
+
+    async with sessions() as session:
+        assert list(await store.tickers(session)) == ["a_usd", "b_usd"]
+
+
+async def test_a_later_failure_of_a_minute_replaces_the_cause_and_counts_the_attempts(
+    sessions: store.Sessions,
+) -> None:
+    async def fail(cause: str) -> None:
+        async with sessions.begin() as session:
+            failure = Failure(
+                ticker="btc_usd",
+                minute=minute(1),
+                cause=cause,
+                message=f"it was {cause}",
+                failed_at=datetime.now(UTC),
+                attempts=1,
+            )
+            await store.record_failure(session, failure)
+
+    await fail("TIMEOUT")
+    await fail("UNAVAILABLE")
+
+    async with sessions() as session:
+        (failure,) = await store.last_failures(session, ["btc_usd", "eth_usd"])
+    assert (failure.cause, failure.attempts) == ("UNAVAILABLE", 2)
+
+
+async def test_sixteen_writers_lose_and_double_nothing_for_a_reader_that_follows_seq(
+    sessions: store.Sessions,
+) -> None:
+    """A plain serial loses a fifth here: its numbers become visible out of order."""
+    writers, minutes = 16, 25
+    written = {("eth_usd", at) for at in range(minutes)} | {
+        (f"t{writer}_usd", at) for writer in range(writers) for at in range(minutes)
+    }
+
+    async def write(writer: int) -> None:
+        for at in range(minutes):  # each a ticker of its own, and one that all of them fight for
+            await keep(sessions, quote(f"t{writer}_usd", at), quote("eth_usd", at))
+
+    async def read() -> list[tuple[int, str, int]]:
+        seen: list[tuple[int, str, int]] = []
+        while len(seen) < len(written):
+            new = await log(sessions, after=seen[-1][0] if seen else 0)
+            seen += [(each.seq, *name) for each, name in zip(new, names(new), strict=True)]
+        return seen
+
+    async with asyncio.timeout(60), asyncio.TaskGroup() as tasks:
+        reader = tasks.create_task(read())
+        for writer in range(writers):
+            tasks.create_task(write(writer))
+
+    seen = reader.result()
+    assert [seq for seq, _, _ in seen] == list(range(1, len(written) + 1))
+    assert {(ticker, at) for _, ticker, at in seen} == written

@@ -1,0 +1,244 @@
+import asyncio
+import tracemalloc
+from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import aclosing
+
+import asyncpg
+import pytest
+from rows import keep, log, names, quote, until
+
+from quotes.database import connections, store
+from quotes.database.models import Origin, Quote
+from quotes.live import feed
+from quotes.live.feed import CursorAheadError, Feed, open_feed
+from quotes.settings import Settings
+
+
+@pytest.fixture
+async def running(sessions: store.Sessions, settings: Settings) -> AsyncIterator[Feed]:
+    connect = connections.connector(settings.require_database_url(), name="feed")
+    async with open_feed(sessions, connect) as (running, _):
+        await running.position()
+        yield running
+
+
+async def take(running: Feed, count: int, *, after: int, **which: list[str]) -> list[Quote]:
+    taken: list[Quote] = []
+    async with asyncio.timeout(20), aclosing(running.follow(after, **which)) as quotes:
+        async for each in quotes:
+            taken.append(each)
+            if len(taken) == count:
+                break
+    return taken
+
+
+async def test_a_follower_sees_what_was_there_and_then_what_comes(
+    running: Feed, sessions: store.Sessions
+) -> None:
+    await keep(sessions, quote(at=1), quote(at=2))
+    following = asyncio.create_task(take(running, 4, after=0))
+
+    await keep(sessions, quote(at=3))
+    await keep(sessions, quote(at=4))
+
+    assert names(await following) == [("btc_usd", at) for at in (1, 2, 3, 4)]
+
+
+async def test_a_follower_of_some_tickers_sees_only_those(
+    running: Feed, sessions: store.Sessions
+) -> None:
+    await keep(sessions, *(quote(name, at) for at in range(5) for name in ("a_usd", "b_usd")))
+
+    taken = await take(running, 5, after=0, tickers=["b_usd"])
+
+    assert names(taken) == [("b_usd", at) for at in range(5)]
+
+
+async def test_backfilled_history_is_not_sent_to_followers(
+    running: Feed, sessions: store.Sessions
+) -> None:
+    await keep(sessions, *(quote(at=at, origin=Origin.BACKFILLED) for at in range(100)))
+    await keep(sessions, quote(at=200))
+
+    assert names(await take(running, 1, after=0)) == [("btc_usd", 200)]
+
+
+async def test_a_follower_from_before_the_tail_reads_the_table_and_joins_without_a_seam(
+    running: Feed, sessions: store.Sessions, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(feed, "TAIL", 10)
+    monkeypatch.setattr(feed, "PAGE", 7)
+    await keep(sessions, *(quote(at=at) for at in range(100)))
+    await running.reach(100)
+
+    following = asyncio.create_task(take(running, 130, after=3))
+    for at in range(100, 133):
+        await keep(sessions, quote(at=at))
+
+    assert [each.seq for each in await following] == list(range(4, 134))
+
+
+async def test_a_cursor_beyond_the_end_is_refused(running: Feed, sessions: store.Sessions) -> None:
+    await keep(sessions, quote(at=1))
+    await running.reach(1)
+
+    with pytest.raises(CursorAheadError):
+        await running.reach(2)
+
+
+async def test_a_follower_is_told_when_the_log_goes_back(
+    running: Feed, sessions: store.Sessions, settings: Settings
+) -> None:
+    await keep(sessions, quote(at=1), quote(at=2))
+    await running.reach(2)
+    following = asyncio.create_task(take(running, 1, after=2))
+    connection = await asyncpg.connect(settings.require_database_url())
+
+    await connection.execute("TRUNCATE quotes; UPDATE high_water SET seq = 0")
+
+    with pytest.raises(CursorAheadError):
+        await following
+    await connection.close()
+
+
+async def sever(settings: Settings, *, application: str) -> int:
+    """End every connection of that name, as a restart or an administrator would."""
+    connection = await asyncpg.connect(settings.require_database_url())
+    ended = await connection.fetch(
+        "SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE application_name = $1",
+        application,
+    )
+    await connection.close()
+    return len(ended)
+
+
+async def test_quotes_kept_while_the_bell_is_gone_still_arrive(
+    running: Feed, sessions: store.Sessions, settings: Settings
+) -> None:
+    await until(lambda: running.listening)
+    following = asyncio.create_task(take(running, 3, after=0))
+
+    assert await sever(settings, application="quotes-feed") == 1
+    await keep(sessions, quote(at=1))
+    await keep(sessions, quote(at=2), quote(at=3))
+
+    assert [each.seq for each in await following] == [1, 2, 3]
+    await until(lambda: running.listening)
+
+
+async def test_without_any_bell_the_timer_brings_the_quotes(
+    sessions: store.Sessions,
+) -> None:
+    async def never() -> "asyncpg.Connection[asyncpg.Record]":
+        raise ConnectionRefusedError
+
+    async with open_feed(sessions, never) as (running, _):
+        begin = await running.position()
+        following = asyncio.create_task(take(running, 2, after=begin))
+        await keep(sessions, quote(at=1), quote(at=2))
+
+        assert len(await following) == 2
+        assert not running.listening
+
+
+async def test_what_followers_get_equals_the_log_however_it_was_written(
+    running: Feed, sessions: store.Sessions
+) -> None:
+    followers = [asyncio.create_task(take(running, 200, after=0)) for _ in range(20)]
+
+    async with asyncio.TaskGroup() as writers:
+        for writer in range(4):
+            writers.create_task(_write_fifty(sessions, f"t{writer}_usd"))
+
+    written = [each.seq for each in await log(sessions)]
+    for follower in followers:
+        assert [each.seq for each in await follower] == written
+
+
+async def _write_fifty(sessions: store.Sessions, ticker: str) -> None:
+    for at in range(0, 50, 2):
+        await keep(sessions, quote(ticker, at), quote(ticker, at + 1))
+
+
+async def test_a_feed_that_starts_before_its_database_waits_for_it(
+    sessions: store.Sessions, settings: Settings
+) -> None:
+    closed = asyncio.Event()
+
+    class Away:
+        """Sessions of a database that is not up yet."""
+
+        def __call__(self) -> object:
+            if not closed.is_set():
+                raise ConnectionRefusedError
+            return sessions()
+
+    connect: Callable[[], Awaitable[object]] = connections.connector(
+        settings.require_database_url(), name="feed"
+    )
+    async with open_feed(Away(), connect) as (running, task):  # type: ignore[arg-type]
+        waiting = asyncio.create_task(running.position())
+        assert running.last is None
+
+        closed.set()
+
+        assert await waiting == 0
+        assert not task.done()
+
+
+async def test_a_feed_begins_with_the_newest_quotes_in_memory(
+    sessions: store.Sessions, settings: Settings, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(feed, "TAIL", 10)
+    await keep(sessions, *(quote(at=at) for at in range(100)))
+    connect = connections.connector(settings.require_database_url(), name="feed")
+    async with open_feed(sessions, connect) as (running, _):
+        await running.position()
+        connection = await asyncpg.connect(settings.require_database_url())
+        await connection.execute("DELETE FROM quotes")  # so that only memory can tell
+        await connection.close()
+
+        assert [each.seq for each in await take(running, 10, after=90)] == list(range(91, 101))
+
+
+async def test_followers_find_no_seam_wherever_they_begin_beside_the_tail_s_edge(
+    running: Feed, sessions: store.Sessions, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(feed, "TAIL", 10)
+    monkeypatch.setattr(feed, "PAGE", 4)
+    await keep(sessions, *(quote(at=at) for at in range(30)))
+    await running.reach(30)
+    followers = [asyncio.create_task(take(running, 50 - after, after=after)) for after in range(31)]
+
+    for at in range(30, 50):
+        await keep(sessions, quote(at=at))
+
+    for after, follower in enumerate(followers):
+        assert [each.seq for each in await follower] == list(range(after + 1, 51))
+
+
+async def test_a_hundred_thousand_quotes_are_replayed_a_page_at_a_time(
+    running: Feed, settings: Settings
+) -> None:
+    connection = await asyncpg.connect(settings.require_database_url())
+    await connection.execute(
+        "INSERT INTO quotes SELECT 't_usd', timestamptz '2020-01-01Z' + n * interval '1 minute', "
+        "n, now(), 'demo', 'LIVE', n FROM generate_series(1, 100000) n"
+    )
+    await connection.execute("UPDATE high_water SET seq = 100000")
+    await connection.close()
+    await running.reach(100_000)
+    expected = 0
+    peak = 0
+    tracemalloc.start()
+    async with aclosing(running.follow(0)) as quotes:
+        async for each in quotes:
+            expected += 1
+            assert each.seq == expected
+            if expected % 5_000 == 0:
+                peak = max(peak, tracemalloc.get_traced_memory()[0])
+            if expected == 100_000:
+                break
+    tracemalloc.stop()
+
+    assert peak < 20_000_000  # bytes; all of them would be some 200 MB

@@ -1,0 +1,309 @@
+"""`quotes up` as its user runs it: a real process, with all that it starts."""
+
+import os
+import re
+import signal
+import socket
+import subprocess
+import sys
+from asyncio import create_subprocess_exec, timeout
+from asyncio.subprocess import DEVNULL, PIPE, Process
+from collections.abc import AsyncIterator, Callable, Coroutine, Iterator
+from contextlib import AsyncExitStack
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import aiohttp
+import pytest
+from client import Client
+from rows import keep, quote, until, wait
+
+from quotes.database import store
+from quotes.local import external
+from quotes.local.preflight import PreflightError
+from quotes.local.running import hold
+from quotes.settings import Settings
+
+pytestmark = pytest.mark.skipif(sys.platform == "win32", reason="no Unix sockets for PostgreSQL")
+
+LATEST = '{ latestPrice(ticker: "BTC") { price source at } }'
+
+
+@dataclass
+class Run:
+    """One `quotes up`, its output in files that its children may hold open."""
+
+    process: Process
+    folder: Path
+    url: str
+
+    @property
+    def told(self) -> str:
+        return (self.folder / "stdout").read_text()
+
+    @property
+    def troubles(self) -> str:
+        return (self.folder / "stderr").read_text()
+
+    async def ready(self) -> None:
+        await until(lambda: "Ready" in self.told or self.process.returncode is not None, seconds=60)
+        assert "Ready" in self.told, self.troubles
+
+    async def status(self) -> int:
+        async with timeout(60):
+            return await self.process.wait()
+
+    def descendants(self) -> dict[int, str]:
+        return dict(_descendants(self.process.pid, _processes()))
+
+
+Start = Callable[..., Coroutine[Any, Any, Run]]
+
+
+def _processes() -> list[tuple[int, int, str]]:
+    """Process, parent and command of all that run. A zombie has ended."""
+    command = ["ps", "-e", "-ww", "-o", "pid=,ppid=,stat=,args="]
+    lines = subprocess.run(command, capture_output=True, text=True, check=True).stdout.splitlines()
+    rows = [line.split(maxsplit=3) for line in lines]
+    return [(int(row[0]), int(row[1]), row[3]) for row in rows if not row[2].startswith("Z")]
+
+
+def _descendants(root: int, processes: list[tuple[int, int, str]]) -> Iterator[tuple[int, str]]:
+    for pid, parent, command in processes:
+        if parent == root:
+            yield pid, command
+            yield from _descendants(pid, processes)
+
+
+def _living(pids: dict[int, str]) -> dict[int, str]:
+    """Those of `pids` that still run; a number may be another command's by now."""
+    return {pid: command for pid, _, command in _processes() if pids.get(pid) == command}
+
+
+@pytest.fixture
+async def up(folder: Path, free_tcp_port: int) -> AsyncIterator[Start]:
+    """Starts `quotes up`, with data in `folder`; ends what the test left running."""
+    async with AsyncExitStack() as stack:
+
+        async def start(*words: str, **environment: str) -> Run:
+            with (folder / "stdout").open("wb") as out, (folder / "stderr").open("wb") as err:
+                process = await create_subprocess_exec(
+                    *(sys.executable, "-P", "-m", "quotes", "up", *words),
+                    env={
+                        "PATH": os.environ["PATH"],
+                        "QUOTES_DATA_DIR": str(folder / "data"),
+                        "QUOTES_PORT": str(free_tcp_port),
+                        **environment,
+                    },
+                    stdin=DEVNULL,
+                    stdout=out,
+                    stderr=err,
+                )
+            run = Run(process, folder, f"http://127.0.0.1:{free_tcp_port}")
+            stack.push_async_callback(_end, run)
+            return run
+
+        yield start
+
+
+async def _end(run: Run) -> None:
+    if run.process.returncode is None:
+        run.process.terminate()
+    await run.status()
+
+
+async def latest(run: Run) -> Any:
+    async with aiohttp.ClientSession() as http:
+        return await wait(lambda: Client(http, run.url).data(LATEST), bool)
+
+
+def servers(settings: Settings) -> dict[str, str]:
+    return {
+        "QUOTES_DATABASE_URL": settings.require_database_url(),
+        "QUOTES_REDIS_URL": settings.require_redis_url(),
+    }
+
+
+async def test_the_demo_answers_a_made_up_price_and_a_second_start_finds_it(up: Start) -> None:
+    first = await up("--demo")
+    await first.ready()
+    assert re.fullmatch(rf"Ready: .*{first.url}/graphql .*made up\)\n", first.told)
+    kept = await latest(first)
+    assert kept["source"] == "demo"
+
+    everything = first.descendants()
+    first.process.terminate()
+    assert await first.status() == 0
+    assert _living(everything) == {}
+
+    second = await up("--demo")
+    await second.ready()
+    assert (await latest(second))["at"] >= kept["at"]
+    assert "Migrat" not in second.troubles
+
+
+async def test_a_backfill_is_done_for_the_up_that_runs_here(up: Start, folder: Path) -> None:
+    run = await up("--demo")
+    await run.ready()
+
+    assert await backfill(folder) == (0, "sol_usd 1h: 600 points")
+
+    async with aiohttp.ClientSession() as http:
+        client = Client(http, run.url)
+        assert (await client.data('{ series(ticker: "sol_usd") { count } }'))["count"] > 50
+    run.process.terminate()
+    assert await run.status() == 0
+    assert await backfill(folder) == (2, "")
+
+
+async def backfill(folder: Path) -> tuple[int | None, str]:
+    """Its exit status, and how what it says begins."""
+    process = await create_subprocess_exec(
+        *(sys.executable, "-P", "-m", "quotes", "backfill", "SOL_USD", "--range", "1h"),
+        env={"PATH": os.environ["PATH"], "QUOTES_DATA_DIR": str(folder / "data")},
+        stdout=PIPE,
+        stderr=DEVNULL,
+    )
+    async with timeout(60):
+        said, _ = await process.communicate()
+    return process.returncode, said.decode().partition(",")[0]
+
+
+async def test_ctrl_c_ends_everything_with_status_0(up: Start, folder: Path) -> None:
+    run = await up("--demo")
+    await run.ready()
+    everything = run.descendants()
+    commands = " ".join(everything.values())
+    assert all(word in commands for word in ("quotes api", "workers.worker", "workers.scheduler"))
+
+    run.process.send_signal(signal.SIGINT)
+    run.process.send_signal(signal.SIGTERM)  # as where a whole group is told: still the same wish
+
+    assert await run.status() == 0
+    log = (folder / "data" / "demo" / "postgres" / "log").read_text()
+    assert log.endswith("database system is shut down\n")
+    assert _living(everything) == {}
+
+
+async def test_ctrl_c_during_the_start_leaves_nothing(up: Start, folder: Path) -> None:
+    run = await up("--demo")
+    await until((folder / "data" / "demo" / "postgres" / "data.new").exists)
+    everything = run.descendants()
+
+    run.process.send_signal(signal.SIGINT)
+
+    assert await run.status() == 0
+    assert _living(everything) == {}
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="only Linux tells a child of this death")
+async def test_a_killed_supervisor_takes_everything_with_it(up: Start) -> None:
+    run = await up("--demo")
+    await run.ready()
+    everything = run.descendants()
+
+    run.process.kill()
+    await run.status()
+
+    await until(lambda: not _living(everything))
+    again = await up("--demo")
+    await again.ready()
+
+
+async def test_a_child_that_dies_is_named_and_ends_the_rest_with_status_1(
+    up: Start, settings: Settings
+) -> None:
+    run = await up("--demo", **servers(settings))
+    await run.ready()
+    everything = run.descendants()
+    (worker,) = (pid for pid, command in everything.items() if "workers.worker" in command)
+
+    os.kill(worker, signal.SIGKILL)
+
+    assert await run.status() == 1
+    assert "The worker was ended by SIGKILL" in run.troubles
+    assert _living(everything) == {}
+
+
+async def test_a_dead_server_is_named_with_its_log(up: Start, folder: Path) -> None:
+    run = await up("--demo")
+    await run.ready()
+    (postgres,) = (
+        pid for pid, command in run.descendants().items() if re.search(r"bin/postgres -D", command)
+    )
+
+    os.kill(postgres, signal.SIGKILL)
+
+    assert await run.status() == 1
+    log = folder / "data" / "demo" / "postgres" / "log"
+    assert f"PostgreSQL was ended by SIGKILL (see {log})" in run.troubles
+
+
+async def test_an_exchange_out_of_reach_is_told_and_the_service_goes_on(
+    up: Start, settings: Settings
+) -> None:
+    run = await up(QUOTES_DERIBIT_URL="http://exchange.invalid/api/v2", **servers(settings))
+    await run.ready()
+
+    await until(lambda: "./dev up --demo" in run.troubles)
+
+    assert "The exchange at http://exchange.invalid/api/v2 cannot be reached" in run.troubles
+    async with aiohttp.ClientSession() as http, http.get(f"{run.url}/healthz") as answer:
+        assert answer.status == 200
+
+
+async def test_a_port_in_use_is_named_with_its_setting(up: Start) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        port = taken.getsockname()[1]
+
+        run = await up("--demo", QUOTES_PORT=str(port))
+
+        assert await run.status() == 2
+    assert f"Port {port} on 127.0.0.1 is in use" in run.troubles
+    assert "QUOTES_PORT" in run.troubles
+
+
+async def test_a_data_folder_in_use_is_named_with_who_uses_it(up: Start, folder: Path) -> None:
+    with hold(folder / "data" / "demo", {}):
+        run = await up("--demo")
+
+        assert await run.status() == 2
+    assert f"is in use by another `quotes up` (process {os.getpid()})" in run.troubles
+
+
+@pytest.mark.parametrize(("source", "words"), [("deribit", ["--demo"]), ("demo", [])])
+async def test_real_and_made_up_prices_are_never_mixed(
+    up: Start, settings: Settings, sessions: store.Sessions, source: str, words: list[str]
+) -> None:
+    await keep(sessions, quote(source=source))
+
+    run = await up(*words, **servers(settings))
+
+    assert await run.status() == 2
+    assert "would mix" in run.troubles
+
+
+async def test_a_database_that_is_away_is_waited_for_and_then_named_without_its_password(
+    free_tcp_port: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(external, "_ANSWER_SECONDS", 0.2)
+    url = f"postgresql://quotes:secret@127.0.0.1:{free_tcp_port}/quotes"
+
+    with pytest.raises(PreflightError, match=r"QUOTES_DATABASE_URL") as refusal:
+        await external.check_database(url, made_up=False)
+
+    assert f"127.0.0.1:{free_tcp_port}" in str(refusal.value)
+    assert "secret" not in str(refusal.value)
+
+
+async def test_a_database_that_is_not_there_is_refused_at_once(settings: Settings) -> None:
+    url = settings.require_database_url().replace("/quotes?", "/nothing?")
+
+    with pytest.raises(PreflightError, match='database "nothing" does not exist'):
+        await external.check_database(url, made_up=False)
+
+
+def test_an_old_postgresql_is_refused() -> None:
+    with pytest.raises(PreflightError, match=r"version 13\.9; quotes needs PostgreSQL 14"):
+        external._refuse_old(13, 9)

@@ -1,0 +1,113 @@
+"""Candles as they grow."""
+
+import asyncio
+from collections.abc import AsyncIterator
+from datetime import UTC, datetime, timedelta
+from functools import partial
+from typing import Any
+
+import pytest
+from client import Client, serving
+from rows import NOON, keep, minute, quote, until
+
+from quotes.api import candle_updates
+from quotes.database import store
+from quotes.market.coverage import MINUTE
+from quotes.settings import Settings
+
+UPDATES = """
+    subscription ($interval: Interval!) {
+      candleUpdates(ticker: "BTC", interval: $interval) {
+        openTime open high low close count complete
+      }
+    }
+"""
+
+
+@pytest.fixture
+async def client(settings: Settings) -> AsyncIterator[Client]:
+    async with serving(settings) as client:
+        yield client
+
+
+def hour_to_come() -> int:
+    """A whole hour that has not begun yet, in minutes after noon; so no clock ends its candles."""
+    now = datetime.now(UTC)
+    return (now.replace(minute=0, second=0, microsecond=0) - NOON) // MINUTE + 120
+
+
+async def test_a_candle_grows_with_each_quote_and_is_complete_once(
+    client: Client, sessions: store.Sessions
+) -> None:
+    begin = hour_to_come()
+    async with client.subscription(UPDATES, interval="5m") as updates:
+        told: list[dict[str, Any]] = []
+        for at, price in ((0, "10"), (2, "12"), (1, "8"), (4, "11"), (5, "20"), (3, "99"),
+                          (10, "30"), (11, "31")):  # fmt: skip
+            await keep(sessions, quote(at=begin + at, price=price))
+        while not told or told[-1]["close"] != "31":
+            told.append(await updates.next())
+
+    opened = {(NOON + (begin + at) * MINUTE).isoformat()[:16]: at for at in (0, 5, 10)}
+    shown = [
+        (opened[each["openTime"][:16]], each["open"], each["high"], each["low"], each["close"],
+         each["count"], each["complete"])
+        for each in told
+    ]  # fmt: skip
+    complete = [each for each in shown if each[-1]]
+    # Each is read anew, so an update may show already what the next one is about.
+    assert [each[0] for each in shown] == sorted(each[0] for each in shown)
+    assert [each[0] for each in complete] == [0, 5]
+    assert complete[1] == (5, "20", "20", "20", "20", 1, True)
+    assert shown[-1] == (10, "30", "31", "30", "31", 2, False)
+
+
+async def test_a_candle_is_complete_by_the_clock_where_no_quote_follows(
+    client: Client, sessions: store.Sessions, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(candle_updates, "GRACE", -MINUTE)  # over at once
+    await keep(sessions, quote(at=(datetime.now(UTC) - NOON) // MINUTE))
+
+    async with client.subscription(UPDATES, interval="1m") as updates:
+        told = [await updates.next()]
+        while not told[-1]["complete"]:
+            told.append(await updates.next())
+
+    assert len(told) > 1
+    assert {each["openTime"] for each in told} == {told[0]["openTime"]}
+
+
+async def test_the_candle_under_way_is_told_first(client: Client, sessions: store.Sessions) -> None:
+    now = (datetime.now(UTC) - NOON) // MINUTE
+    await keep(sessions, quote(at=now, price="10"))
+
+    async with client.subscription(UPDATES, interval="1mo") as updates:
+        told = await updates.next()
+
+    assert (told["close"], told["complete"]) == ("10", False)
+
+
+async def test_who_comes_later_is_told_the_coverage_of_then(
+    client: Client, sessions: store.Sessions, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    query = 'subscription { candleUpdates(ticker: "BTC", interval: "1h") { coverage } }'
+    await keep(sessions, quote(at=0))
+    for minutes in (4, 40):  # and no commit in between
+        monkeypatch.setattr(candle_updates, "now", partial(minute, minutes))
+        async with client.subscription(query) as updates:
+            assert await updates.next() == {"coverage": 1 / minutes}
+
+
+async def test_an_end_of_the_socket_ends_the_following(
+    client: Client, sessions: store.Sessions
+) -> None:
+    before = len(asyncio.all_tasks())
+    async with client.subscription(UPDATES, interval="1h") as updates:
+        await keep(sessions, quote(at=hour_to_come()))
+        await updates.next()
+
+    await until(lambda: len(asyncio.all_tasks()) <= before)
+
+
+def test_grace_is_shorter_than_a_minute() -> None:
+    assert timedelta(minutes=1) > candle_updates.GRACE

@@ -1,0 +1,148 @@
+"""What /healthz and /readyz tell, and what the gate turns away."""
+
+import re
+import socket
+from collections.abc import AsyncIterator
+from datetime import UTC, datetime, timedelta
+from decimal import Decimal
+
+import pytest
+from client import Client, serving
+from rows import keep
+
+from quotes.database import store
+from quotes.database.models import Failure, Origin, Quote
+from quotes.server.host_check import MAX_BODY
+from quotes.settings import Settings
+
+
+@pytest.fixture
+async def client(settings: Settings) -> AsyncIterator[Client]:
+    async with serving(settings) as client:
+        await client.data("{ tickers { name } }")
+        yield client
+
+
+async def test_readyz_tells_the_freshness_of_each_ticker_with_its_reason(
+    client: Client, sessions: store.Sessions
+) -> None:
+    now = datetime.now(UTC)
+    minute = now.replace(second=0, microsecond=0)
+    await keep(
+        sessions,
+        Quote(
+            ticker="btc_usd",
+            minute=minute,
+            price=Decimal(1),
+            observed_at=now,
+            source="demo",
+            origin=Origin.LIVE,
+        ),
+    )
+    async with sessions.begin() as session:
+        await store.record_failure(
+            session,
+            Failure(
+                ticker="eth_usd",
+                minute=minute,
+                cause="MAINTENANCE",
+                message="The exchange is under maintenance.",
+                failed_at=now,
+                attempts=1,
+            ),
+        )
+
+    status, report = await client.report("/readyz")
+
+    assert (status, report["ok"]) == (200, True)
+    assert report["tickers"]["btc_usd"]["fresh"]
+    assert report["tickers"]["eth_usd"] == {
+        "fresh": False,
+        "reason": "MAINTENANCE: The exchange is under maintenance.",
+    }
+    assert report["migrations"]["ok"]
+    assert report["feed"]["lagSeconds"] < timedelta(seconds=10).total_seconds()
+
+
+async def test_without_a_database_the_process_lives_but_is_not_ready(settings: Settings) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as unanswering:
+        port = unanswering.getsockname()[1]
+    away = Settings.model_validate(
+        settings.model_dump() | {"database_url": f"postgresql://quotes@127.0.0.1:{port}/quotes"}
+    )
+    async with serving(away) as client:
+        assert (await client.report("/healthz"))[0] == 200
+        status, report = await client.report("/readyz")
+        code, _ = await client.refusal('{ latestPrice(ticker: "BTC") { price } }')
+
+    assert status == 503
+    assert "does not answer" in report["database"]["reason"]
+    assert "never read" in report["feed"]["reason"]
+    assert code == "UNAVAILABLE"
+
+
+@pytest.mark.parametrize("host", ["prices.example.com", "127.0.0.1.example.com:8000", ""])
+async def test_a_host_name_that_is_not_ours_is_refused(client: Client, host: str) -> None:
+    async with client.http.get(f"{client.url}/healthz", headers={"Host": host}) as response:
+        assert response.status == (421 if host else 200)
+
+
+async def test_a_configured_origin_makes_its_host_ours(settings: Settings) -> None:
+    ours = settings.model_copy(update={"allowed_origins": ("https://prices.example.com",)})
+    async with (
+        serving(ours) as client,
+        client.http.get(
+            f"{client.url}/healthz", headers={"Host": "prices.example.com"}
+        ) as response,
+    ):
+        assert response.status == 200
+
+
+async def test_a_body_over_the_bound_is_refused(client: Client) -> None:
+    async with client.http.post(
+        f"{client.url}/graphql", json={"query": " " * MAX_BODY}
+    ) as response:
+        assert response.status == 413
+        assert (await response.json())["errors"][0]["extensions"]["code"] == "BAD_INPUT"
+
+
+async def test_a_front_end_of_a_configured_origin_may_ask(settings: Settings) -> None:
+    origin = "http://localhost:5173"
+    ours = settings.model_copy(update={"allowed_origins": (origin,)})
+    async with (
+        serving(ours) as client,
+        client.http.post(
+            f"{client.url}/graphql",
+            json={"query": "{ __typename }"},
+            headers={"Origin": origin},
+        ) as response,
+    ):
+        assert response.headers["Access-Control-Allow-Origin"] == origin
+
+
+@pytest.mark.parametrize(
+    "body",
+    [
+        b"",
+        b"null",
+        b"5",
+        b"[]",
+        b"{",
+        b"\xff",
+        b"[" * 100_000,
+        b'{"query": 5}',
+        b'{"query": "{ tickers { name } }", "variables": [NaN]}',
+        b'{"query": "{ tickers { name } }", "operationName": "Other"}',
+        b"{}",
+    ],
+)
+async def test_a_body_that_is_no_request_is_refused_as_a_graphql_answer(
+    client: Client, body: bytes
+) -> None:
+    headers = {"Content-Type": "application/json"}
+    async with client.http.post(f"{client.url}/graphql", data=body, headers=headers) as response:
+        assert response.status == 400
+        (error,) = (await response.json())["errors"]
+
+    assert error["extensions"]["code"] == "BAD_INPUT"
+    assert re.search(r"[^.]\.$", error["message"])

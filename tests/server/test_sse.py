@@ -1,0 +1,219 @@
+"""What a client of server-sent events receives, and what it does not."""
+
+import asyncio
+import json
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from typing import Any
+
+import aiohttp
+import pytest
+from client import Client, serving
+from rows import keep, quote
+
+from quotes.database import store
+from quotes.server import sse
+from quotes.server.sse import place_of_events
+from quotes.settings import Settings
+
+UPDATES = "subscription ($after: String) { priceUpdates(after: $after) { price cursor } }"
+TICKERS = "{ tickers { name } }"
+URQL = (
+    "application/graphql-response+json, application/graphql+json, application/json, "
+    "text/event-stream, multipart/mixed"
+)
+
+
+class Stream:
+    """One answer's events."""
+
+    def __init__(self, response: aiohttp.ClientResponse) -> None:
+        self.response = response
+
+    async def event(self) -> dict[str, str]:
+        """The next event's fields; comments and `retry` are passed over; {} at the end."""
+        while True:
+            fields: dict[str, str] = {}
+            async with asyncio.timeout(20):
+                while line := (await self.response.content.readline()).decode():
+                    assert not line.endswith("\r\n")
+                    if line == "\n":
+                        break
+                    name, _, value = line.removesuffix("\n").partition(":")
+                    fields[name] = value.removeprefix(" ")
+            if not line or "event" in fields:
+                return fields
+
+    async def next(self) -> tuple[str, Any]:
+        """The id of the next event, and its payload."""
+        event = await self.event()
+        assert event["event"] == "next", event
+        return event.get("id", ""), json.loads(event["data"])
+
+
+@pytest.fixture
+async def client(settings: Settings) -> AsyncIterator[Client]:
+    async with serving(settings.model_copy(update={"max_sockets_per_address": 2})) as client:
+        yield client
+
+
+@asynccontextmanager
+async def opened(
+    client: Client, query: str, *, resume: str | None = None, **variables: object
+) -> AsyncIterator[Stream]:
+    """As a browser's EventSource asks: by GET, all in the URL."""
+    headers = {"Accept": "text/event-stream"}
+    if resume is not None:
+        headers["Last-Event-ID"] = resume
+    asked = {"query": query, "variables": json.dumps(variables)}
+    async with client.http.get(f"{client.url}/graphql", params=asked, headers=headers) as response:
+        assert response.status == 200
+        assert response.headers["content-type"] == "text/event-stream; charset=utf-8"
+        yield Stream(response)
+
+
+async def test_quotes_come_as_events_with_their_cursor_as_id(
+    client: Client, sessions: store.Sessions
+) -> None:
+    await keep(sessions, quote(at=1, price="1"))
+    async with opened(client, UPDATES) as stream:
+        first = await stream.next()
+        await keep(sessions, quote(at=2, price="2"))
+        second = await stream.next()
+
+    assert first == ("s1", {"data": {"priceUpdates": {"price": "1", "cursor": "s1"}}})
+    assert second == ("s2", {"data": {"priceUpdates": {"price": "2", "cursor": "s2"}}})
+
+
+async def test_the_last_event_id_goes_before_after(
+    client: Client, sessions: store.Sessions
+) -> None:
+    await keep(sessions, *(quote(at=at) for at in range(5)))
+    async with opened(client, UPDATES, resume="s3", after="s0") as stream:
+        ids = [(await stream.next())[0] for _ in range(2)]
+
+    assert ids == ["s4", "s5"]
+
+
+async def test_a_subscription_by_post_streams_too(client: Client, sessions: store.Sessions) -> None:
+    await keep(sessions, quote(at=1))
+    async with client.http.post(
+        f"{client.url}/graphql",
+        json={"query": UPDATES, "variables": {"after": "s0"}},
+        headers={"Accept": URQL},
+    ) as response:
+        assert (await Stream(response).next())[0] == "s1"
+
+
+async def test_a_query_with_urql_s_header_is_answered_with_json(client: Client) -> None:
+    for query in (TICKERS, "{ nope }"):
+        async with client.http.post(
+            f"{client.url}/graphql", json={"query": query}, headers={"Accept": URQL}
+        ) as response:
+            assert response.headers["content-type"].startswith("application/")
+            assert "json" in response.headers["content-type"]
+            assert await response.json()
+
+
+async def test_a_query_whose_client_likes_events_best_is_one_event_and_complete(
+    client: Client,
+) -> None:
+    async with opened(client, TICKERS) as stream:
+        names = [{"name": "btc_usd"}, {"name": "eth_usd"}]
+        assert await stream.next() == ("", {"data": {"tickers": names}})
+        assert await stream.event() == {"event": "complete", "data": ""}
+        assert await stream.event() == {}
+
+
+@pytest.mark.parametrize(
+    ("query", "variables", "code"),
+    [
+        ("{ nope }", {}, "BAD_INPUT"),
+        ("subscription {", {}, "BAD_INPUT"),
+        ("subscription A { priceUpdates { at } } query B { a: __typename }", {}, "BAD_INPUT"),
+        (UPDATES, {"after": "s7"}, "BAD_INPUT"),
+        (UPDATES, {"after": "nonsense"}, "BAD_INPUT"),
+        ('subscription { priceUpdates(tickers: ["doge"]) { price } }', {}, "UNKNOWN_TICKER"),
+    ],
+)
+async def test_what_is_wrong_is_told_by_an_event(
+    client: Client, query: str, variables: dict[str, str], code: str
+) -> None:
+    async with opened(client, query, **variables) as stream:
+        _, payload = await stream.next()
+        assert payload["errors"][0]["extensions"]["code"] == code
+        assert (await stream.event())["event"] == "complete"
+
+
+@pytest.mark.parametrize(
+    "body", [b"", b"null", b"[]", b"{}", b'{"query": 7}', b"\xff", b"[" * 50_000, b'{"query": NaN}']
+)
+async def test_a_malformed_request_is_400(client: Client, body: bytes) -> None:
+    async with client.http.post(
+        f"{client.url}/graphql", data=body, headers={"Accept": "text/event-stream"}
+    ) as response:
+        assert response.status == 400
+        assert (await response.json())["errors"][0]["extensions"]["code"] == "BAD_INPUT"
+
+
+async def test_a_quiet_stream_is_kept_open_by_comments(
+    client: Client, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(sse, "HEARTBEAT", 0.01)
+    async with opened(client, UPDATES) as stream:
+        async with asyncio.timeout(20):
+            while await stream.response.content.readline() != b":\n":
+                pass
+
+
+async def test_streams_of_events_are_counted_with_sockets_and_bounded(client: Client) -> None:
+    async with opened(client, UPDATES), client.conversation():
+        async with client.http.get(
+            f"{client.url}/graphql",
+            params={"query": UPDATES},
+            headers={"Accept": "text/event-stream"},
+        ) as third:
+            assert third.status == 503
+            assert (await third.json())["errors"][0]["extensions"]["code"] == "TOO_MANY"
+        assert (await client.report("/readyz"))[1]["connections"] == 2
+
+
+async def test_when_the_service_ends_a_stream_ends_without_complete_and_resumes_elsewhere(
+    settings: Settings, sessions: store.Sessions
+) -> None:
+    await keep(sessions, quote(at=1))
+    async with aiohttp.ClientSession() as http:
+        async with serving(settings) as service:
+            response = await http.get(
+                f"{service.url}/graphql",
+                params={"query": UPDATES},
+                headers={"Accept": "text/event-stream"},
+            )
+            last, _ = await Stream(response).next()
+        assert await Stream(response).event() == {}
+
+    await keep(sessions, quote(at=2))
+    async with serving(settings) as service, opened(service, UPDATES, resume=last) as stream:
+        assert (await stream.next())[0] == "s2"
+
+
+@pytest.mark.parametrize(
+    ("accept", "place"),
+    [
+        ("text/event-stream", 0),
+        ("Text/Event-Stream; charset=utf-8", 0),
+        ("application/json, text/event-stream", 1),
+        ("application/json;q=0.5, text/event-stream", 0),
+        ("text/event-stream;q=0.1, application/json", 1),
+        ("text/event-stream;q=0", None),
+        ("text/event-stream;q=nonsense", None),
+        (URQL, 3),
+        ("application/json", None),
+        ("*/*", None),
+        ("", None),
+    ],
+)
+def test_events_have_their_place_among_what_a_client_accepts(
+    accept: str, place: int | None
+) -> None:
+    assert place_of_events(accept) == place

@@ -1,0 +1,262 @@
+"""History from the stand-in exchange's charts."""
+
+import asyncio
+import os
+import pty
+import sys
+from collections.abc import AsyncIterator
+from datetime import UTC, datetime, timedelta
+from decimal import Decimal
+from functools import partial
+
+import pytest
+from client import serving
+from processes import environment, send_mend, worker
+from rows import NOON, keep, log, minute, quote, wait
+from sqlmodel import col, select
+
+from quotes.database import history, store
+from quotes.database.models import Backfill, Origin, Quote
+from quotes.market.sources import Cause, Point, Range
+from quotes.settings import Settings
+from workers.backfilling import SETTLED, backfill, quotes_of, unfinished
+from workers.demo import Exchange, Fault, serve
+from workers.deribit import Deribit, open_http
+
+NOW = NOON + timedelta(minutes=7, seconds=2)
+MONTH_OF_HOURS = 30 * 24
+Row = tuple[str, datetime, Decimal, datetime, str]
+
+
+@pytest.fixture
+def exchange() -> Exchange:
+    return Exchange(clock=lambda: NOW)
+
+
+@pytest.fixture
+async def here(exchange: Exchange, settings: Settings) -> AsyncIterator[Settings]:
+    async with serve(exchange) as url:
+        yield settings.model_copy(update={"deribit_url": url})
+
+
+@pytest.fixture
+async def source(here: Settings) -> AsyncIterator[Deribit]:
+    async with open_http(here.deribit_url) as http:
+        yield Deribit(http, here.deribit_url)
+
+
+async def rows(sessions: store.Sessions, ticker: str = "btc_usd") -> list[Row]:
+    """All that is kept of the ticker but for when it was kept."""
+    async with sessions() as session:
+        query = select(Quote).where(col(Quote.ticker) == ticker).order_by(col(Quote.minute))
+        return [
+            (each.ticker, each.minute, each.price, each.observed_at, each.origin)
+            for each in (await session.exec(query)).all()
+        ]
+
+
+async def test_a_first_start_keeps_each_chart_at_its_own_step_the_finest_first(
+    source: Deribit, sessions: store.Sessions
+) -> None:
+    told = [each async for each in backfill("btc_usd", Range, source, sessions, now=NOW)]
+
+    assert [each.span for each in told] == [*Range]
+    assert told[0].step == timedelta(seconds=6)
+    assert told[3].step == timedelta(hours=1)
+    kept = await rows(sessions)
+    assert len(kept) == sum(each.kept for each in told)
+    assert {origin for *_, origin in kept} == {"BACKFILLED"}
+    assert len([at for _, at, *_ in kept if at >= NOW - timedelta(days=30)]) > MONTH_OF_HOURS
+    within_the_hour = [at for _, at, *_ in kept if at >= NOON - timedelta(minutes=50)]
+    settled = (NOW - SETTLED).replace(second=0)
+    assert within_the_hour == [
+        minute(at) for at in range(-50, (settled - NOON) // timedelta(minutes=1))
+    ]
+    assert await unfinished("btc_usd", sessions) == []
+
+
+async def test_history_neither_overwrites_a_live_quote_nor_reaches_subscribers(
+    source: Deribit, sessions: store.Sessions
+) -> None:
+    live = quote(at=-30, price="1.23")
+    await keep(sessions, live)
+
+    async for _ in backfill("btc_usd", [Range.HOUR], source, sessions, now=NOW):
+        pass
+
+    assert [each.price for each in await log(sessions)] == [Decimal("1.23")]
+    assert len(await rows(sessions)) > 50
+
+
+async def test_a_backfill_run_twice_changes_nothing(
+    source: Deribit, sessions: store.Sessions
+) -> None:
+    for _ in range(2):
+        told = [each async for each in backfill("btc_usd", Range, source, sessions, now=NOW)]
+        before = await rows(sessions)
+
+    assert sum(each.kept for each in told) == 0
+    assert await rows(sessions) == before
+
+
+@pytest.mark.parametrize(("fault", "asked"), [(Fault.UNKNOWN_INDEX, 1), (Fault.MAINTENANCE, 6)])
+async def test_a_chart_that_cannot_be_had_is_told_and_asked_for_again(
+    exchange: Exchange, source: Deribit, sessions: store.Sessions, fault: Fault, asked: int
+) -> None:
+    exchange.faults["btc_usd"] = fault
+
+    told = [each async for each in backfill("btc_usd", Range, source, sessions, now=NOW)]
+
+    assert [each.error and each.error.cause for each in told] == [Cause(fault)] * asked
+    assert await unfinished("btc_usd", sessions) == [*Range]
+
+
+def test_a_point_stands_for_the_minute_that_it_lies_in_and_the_first_of_several() -> None:
+    points = [
+        Point(minute(0) + timedelta(seconds=at), Decimal(at + 100))
+        for at in (-1, 0, 6, 59, 66, 119, 120, 180)
+    ]
+
+    found = quotes_of("btc_usd", points, "demo", Origin.REPAIRED, until=minute(3))
+
+    assert [(each.minute, str(each.price), each.observed_at) for each in found] == [
+        (minute(-1), "99", minute(0) - timedelta(seconds=1)),
+        (minute(0), "100", minute(0)),
+        (minute(1), "166", minute(1) + timedelta(seconds=6)),
+        (minute(2), "220", minute(2)),
+    ]
+
+
+async def test_a_backfill_that_was_killed_ends_with_the_same_rows_when_it_is_run_again(
+    exchange: Exchange, here: Settings, source: Deribit, sessions: store.Sessions
+) -> None:
+    async for _ in backfill("btc_usd", Range, source, sessions, now=datetime.now(UTC)):
+        pass
+    whole = await rows(sessions)
+    async with sessions.begin() as session:
+        connection = await session.connection()
+        await connection.exec_driver_sql("TRUNCATE quotes, hours, backfills")
+
+    async def first_rows() -> int:
+        found = len(await rows(sessions))
+        if found:
+            exchange.faults["btc_usd"] = Fault.TIMEOUT  # no further chart comes
+        return found
+
+    async with worker(here) as first:
+        send_mend(here)
+        await wait(first_rows, bool)
+        first.kill()
+        await first.wait()
+    partly = await rows(sessions)
+    exchange.faults.clear()
+    async with worker(here):
+        send_mend(here)
+        await wait(lambda: unfinished("btc_usd", sessions), lambda left: not left)
+
+    assert 0 < len(partly) < len(whole)
+    assert await rows(sessions) == whole
+
+
+async def test_a_first_start_ends_in_a_chart_of_the_whole_month(
+    here: Settings, sessions: store.Sessions
+) -> None:
+    async with worker(here), serving(here) as client:
+        send_mend(here)
+        for ticker in here.tickers:
+            await wait(partial(unfinished, ticker, sessions), lambda left: not left)
+        told = await client.data(
+            """query ($from: DateTime) { series(ticker: "ETH", from: $from, to: "2026-02-01T00:00Z",
+                 maxPoints: 10000) { count times } }""",
+            **{"from": (NOW - timedelta(days=30)).isoformat()},
+        )
+
+    assert told["count"] > 1_440 + 28 * 24
+    widest = max(b - a for a, b in zip(told["times"], told["times"][1:], strict=False))
+    assert widest <= 3_600
+
+
+async def command(settings: Settings, *words: str, terminal: bool = False) -> tuple[int, str]:
+    """`quotes backfill`: its exit status, and what it says."""
+    ours, theirs = pty.openpty() if terminal else os.pipe()
+    process = await asyncio.create_subprocess_exec(
+        *(sys.executable, "-m", "quotes", "backfill", *words),
+        env=environment(settings, TERM="xterm", COLUMNS="120"),
+        stdout=theirs,
+        stderr=theirs,
+    )
+    os.close(theirs)
+    reading = asyncio.create_task(asyncio.to_thread(everything, ours))
+    async with asyncio.timeout(60):
+        status = await process.wait()
+        return status, (await reading).decode()
+
+
+def everything(descriptor: int) -> bytes:
+    told = b""
+    try:
+        while part := os.read(descriptor, 4096):
+            told += part
+    except OSError:
+        pass  # how a terminal ends
+    os.close(descriptor)
+    return told
+
+
+async def test_the_command_says_a_line_for_each_chart(
+    here: Settings, sessions: store.Sessions
+) -> None:
+    status, said = await command(here, "BTC", "sol_usd", "--range", "1h")
+
+    kept = len(await rows(sessions))
+    assert status == 0
+    assert said.splitlines() == [
+        f"btc_usd 1h: 600 points, one every 6 s; {kept} quotes kept",
+        f"sol_usd 1h: 600 points, one every 6 s; {kept} quotes kept",
+    ]
+
+
+async def test_the_command_mixes_no_made_up_prices_with_real_ones(
+    here: Settings, sessions: store.Sessions
+) -> None:
+    await keep(sessions, quote(source="deribit"))
+
+    status, said = await command(here, "BTC", "--range", "1h")
+
+    assert (status, "would mix" in said) == (2, True), said
+    assert len(await rows(sessions)) == 1
+
+
+async def test_on_a_terminal_the_command_shows_how_far_it_is(here: Settings) -> None:
+    status, said = await command(here, "BTC", "--range", "1m", terminal=True)
+
+    assert status == 0
+    assert "btc_usd 1m: 720 points, one every 3,600 s" in said
+    assert "1/1" in said
+
+
+@pytest.mark.parametrize(
+    ("words", "status", "says"),
+    [
+        (["btc/usd"], 2, "base_quote"),
+        (["BTC", "--range", "7d"], 2, "1m"),
+        (["nope_usd"], 1, "no index of this name"),
+    ],
+)
+async def test_the_command_says_what_is_wrong(
+    here: Settings, words: list[str], status: int, says: str
+) -> None:
+    ended, said = await command(here, *words)
+
+    assert (ended, says in said) == (status, True), said
+
+
+async def test_the_first_end_of_a_backfill_is_remembered(sessions: store.Sessions) -> None:
+    for at in (1, 2):
+        async with sessions.begin() as session:
+            again = Backfill(ticker="btc_usd", range=Range.HOUR, finished_at=minute(at))
+            await history.finish(session, again)
+
+    async with sessions() as session:
+        (found,) = await history.finished(session, "btc_usd")
+    assert found.finished_at == minute(1)
