@@ -11,7 +11,6 @@ from typing import Any
 
 import structlog
 import uvicorn
-from cross_web import HTTPException
 from starlette.applications import Starlette
 from starlette.middleware import Middleware
 from starlette.middleware.cors import CORSMiddleware
@@ -19,12 +18,9 @@ from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
 from starlette.routing import Route
 from starlette.types import ASGIApp, Receive, Scope, Send
-from starlette.websockets import WebSocket
-from strawberry.asgi import GraphQL
 
 from quotes.api.context import Context
 from quotes.api.payloads import Selections
-from quotes.api.schema import schema
 from quotes.database import connections, store
 from quotes.live.fan_out import open_audience
 from quotes.live.feed import open_feed
@@ -32,10 +28,10 @@ from quotes.live.single_flight import Readings
 from quotes.server import protocol
 from quotes.server.connection_limits import Crowd
 from quotes.server.health import Health
-from quotes.server.host_check import Gate, refusal
-from quotes.server.operations import MalformedError, Operation, Streams, json_of
+from quotes.server.host_check import Gate
+from quotes.server.http import Endpoint
+from quotes.server.operations import Streams
 from quotes.server.pages import NOT_BUILT, Explored, Site
-from quotes.server.sse import Events
 from quotes.server.websocket import Sockets
 from quotes.settings import Settings, SettingsError
 
@@ -45,32 +41,6 @@ MAX_MESSAGE = 128 * 1024  # bytes of one message from a client
 PING_INTERVAL = 20.0  # seconds; a client that does not answer within as many is gone
 SHUTDOWN_TIMEOUT = 5  # seconds that open requests have to end
 USER_TIMEOUT = 30_000  # ms that the kernel waits for a peer that acknowledges nothing
-
-
-class Api(GraphQL[Context, None]):
-    """The schema over HTTP, one answer to a request."""
-
-    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        request = Request(scope, receive)
-        response: Response
-        try:
-            if "json" in request.headers.get("content-type", ""):
-                Operation.of(json_of(await request.body()))
-            response = await self.run(request)
-        except MalformedError as error:
-            response = refusal(400, str(error))
-        except HTTPException as error:
-            response = refusal(error.status_code, f"{error.reason.rstrip('.')}.")
-        await response(scope, receive, send)
-
-    def should_render_graphql_ide(self, request: object) -> bool:
-        return False  # ours is served before the API is asked
-
-    async def get_context(
-        self, request: Request | WebSocket, response: Response | WebSocket
-    ) -> Context:
-        context: Context = request.app.state.context
-        return context
 
 
 class Web(Starlette):
@@ -94,15 +64,16 @@ class Web(Starlette):
 
 def create_app(settings: Settings) -> Starlette:
     """The application; it opens its pool and its feed in its lifespan, and starts without them."""
-    site = Site()
+    site = Site(tickers=settings.tickers)
     if not site.built:
         log.warning("page_not_built", how=NOT_BUILT.strip())
-    http: Any = Explored(Events(Api(schema, subscription_protocols=())), site)
+    graphql: Any = Explored(Endpoint(), site)
     sockets = Sockets(origins=settings.allowed_origins, most_operations=settings.max_operations)
     return Web(
         Gate(sockets, host=settings.host, origins=settings.allowed_origins),
         routes=[
-            Route("/graphql", http),
+            Route("/graphql", graphql),
+            Route("/graphql/", graphql),
             Route("/healthz", _answer(lambda health: _now(health.alive()))),
             Route("/readyz", _answer(Health.ready)),
             *site.routes(),
@@ -114,6 +85,7 @@ def create_app(settings: Settings) -> Starlette:
                 allow_origins=settings.allowed_origins,
                 allow_methods=["GET", "POST"],
                 allow_headers=["content-type", "last-event-id"],
+                expose_headers=["retry-after"],
                 max_age=600,
             ),
         ],
@@ -203,6 +175,7 @@ def server(settings: Settings) -> Server:
             ws_per_message_deflate=False,  # thrice a connection's memory, for tiny messages
             timeout_graceful_shutdown=SHUTDOWN_TIMEOUT,
             server_header=False,
+            headers=[("X-Content-Type-Options", "nosniff")],
         ),
         app,
     )

@@ -4,11 +4,10 @@ import ipaddress
 from collections.abc import Collection
 from urllib.parse import urlsplit
 
-from starlette.responses import JSONResponse
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 from starlette.websockets import WebSocketClose
 
-from quotes.api.errors import Code
+from quotes.server.error_response import error_response
 
 MAX_BODY = 128 * 1024  # bytes; the explorer's introspection query is 2 KB
 
@@ -51,7 +50,7 @@ class Gate:
         if scope["type"] == "websocket":
             await WebSocketClose(1008, "unknown Host")(scope, receive, send)
             return
-        answer = refusal(
+        answer = error_response(
             421,
             "This service does not go by that Host name. Add its origin to QUOTES_ALLOWED_ORIGINS.",
         )
@@ -78,7 +77,7 @@ class Gate:
             await self.app(scope, bounded_receive, noted_send)
         except BodyTooLargeError:
             if not answered:
-                await refusal(413, f"A request's body holds at most {MAX_BODY:,} bytes.")(
+                await error_response(413, f"A request's body holds at most {MAX_BODY:,} bytes.")(
                     scope, receive, send
                 )
 
@@ -89,9 +88,3 @@ def _is_address(name: str) -> bool:
     except ValueError:
         return False
     return True
-
-
-def refusal(status: int, message: str) -> JSONResponse:
-    """In the shape of a GraphQL answer, for what is refused before there is one."""
-    error = {"message": message, "extensions": {"code": Code.BAD_INPUT.value}}
-    return JSONResponse({"errors": [error]}, status_code=status)

@@ -63,7 +63,7 @@ class Operation:
             raise MalformedError("`variables` must be an object or null.")
         if not isinstance(request.get("extensions"), dict | None):
             raise MalformedError("`extensions` must be an object or null.")
-        return cls(query, name, variables)
+        return cls(query, name or None, variables)  # an empty name is none
 
 
 def json_of(text: str | bytes) -> Any:

@@ -1,6 +1,6 @@
 """The pages for people and what they load, as the build of `quotes/web` left it in `static/`."""
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 from mimetypes import guess_type
 from pathlib import Path
@@ -21,7 +21,6 @@ NOT_BUILT = (
 FOR_EVER = "public, max-age=31536000, immutable"  # an asset's name changes with its content
 PACKED = {"br": ".br", "gzip": ".gz"}  # the smaller one first
 SECURITY = {
-    "X-Content-Type-Options": "nosniff",
     "Referrer-Policy": "no-referrer",
     "Cross-Origin-Opener-Policy": "same-origin",
 }
@@ -56,13 +55,14 @@ class Site:
     """What was built. Without it each page is one sentence that tells how to build it."""
 
     folder: Path = STATIC
+    tickers: Collection[str] = ()  # collected here: a bare currency is a page only for these
 
     @property
     def built(self) -> bool:
         return (self.folder / "page.html").exists()
 
     def routes(self) -> list[Route]:
-        """For the end of the application's routes: the last one takes any ticker's name."""
+        """For the end of the application's routes: the last one takes any word."""
         return [
             Route("/", self._live),
             Route("/assets/{name}", self._asset),
@@ -76,11 +76,17 @@ class Site:
         return self._page("page.html", LIVE_POLICY)
 
     async def _ticker(self, request: Request) -> Response:
-        try:
-            tickers.parse(request.path_params["ticker"])
-        except ValueError:
+        if not self._is_ticker(request.path_params["ticker"]):
             return PlainTextResponse("Not Found", status_code=404)
         return self._page("page.html", LIVE_POLICY)
+
+    def _is_ticker(self, word: str) -> bool:
+        """Any `base_quote`; of other words, which might be anything, the currencies known here."""
+        try:
+            name = tickers.parse(word)
+        except ValueError:
+            return False
+        return "_" in word or name in self.tickers
 
     def _page(self, name: str, policy: str) -> Response:
         headers = {

@@ -9,7 +9,7 @@ import asyncio
 from collections.abc import Callable
 from typing import Any
 
-from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
+from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol, RequestResponseCycle
 from uvicorn.protocols.utils import ClientDisconnected
 from uvicorn.protocols.websockets.websockets_sansio_impl import WebSocketsSansIOProtocol
 from websockets.frames import CloseCode
@@ -80,6 +80,23 @@ class Impatient(asyncio.Protocol):
 
 class Http(Impatient, HttpToolsProtocol):
     """A connection that speaks HTTP."""
+
+    def on_headers_complete(self) -> None:
+        super().on_headers_complete()
+        if self.cycle is not None and self.scope["http_version"] == "1.0":
+            self.cycle.__class__ = UnchunkedCycle
+
+
+class UnchunkedCycle(RequestResponseCycle):
+    """Answers an HTTP/1.0 client, which knows no chunks: the body ends with its connection.
+
+    uvicorn 0.54 has chunks for every answer without a Content-Length.
+    """
+
+    async def send(self, message: Any) -> None:
+        self.chunked_encoding = False
+        self.expected_content_length = len(message.get("body", b""))
+        await super().send(message)
 
 
 class WebSocket(Impatient, WebSocketsSansIOProtocol):

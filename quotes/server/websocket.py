@@ -57,7 +57,7 @@ class Sockets:
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         await receive()  # the handshake
-        if scope["path"] != PATH or not self._welcome(scope):
+        if scope["path"].removesuffix("/") != PATH or not self._welcome(scope):
             await send({"type": "websocket.close"})  # not accepted yet, so this is a 403
             return
         offered = SUBPROTOCOL in scope["subprotocols"]

@@ -1,0 +1,149 @@
+"""GraphQL over HTTP: one request, one operation, one answer.
+
+The rules are those of the GraphQL-over-HTTP draft. `application/graphql-response+json` carries its
+outcome in the status; `application/json` is 200 for whatever reached the schema.
+"""
+
+import json
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from graphql import GraphQLError
+from starlette.requests import ClientDisconnect, Request
+from starlette.responses import Response
+from starlette.types import Receive, Scope, Send
+from strawberry.exceptions import MissingQueryError
+from strawberry.schema.exceptions import CannotGetOperationTypeError, InvalidOperationTypeError
+from strawberry.types.graphql import OperationType
+
+from quotes.api.context import Context
+from quotes.api.errors import Code, bad_input
+from quotes.api.payloads import subscribes, valid
+from quotes.api.schema import schema
+from quotes.server import sse
+from quotes.server.error_response import RequestError
+from quotes.server.http_request import ALLOW, METHODS, Media, accepted, operation_of
+from quotes.server.operations import Operation
+
+HOW_TO_SUBSCRIBE = (
+    "A subscription is no single answer. Ask for server-sent events with `Accept: "
+    "text/event-stream`, or open a WebSocket at this address with the subprotocol "
+    "graphql-transport-ws."
+)
+NO_MUTATIONS = "Nothing can be changed here: there are queries and subscriptions, no mutations."
+_HEADERS = {"Cache-Control": "no-store", "Vary": "Accept"}
+
+
+@dataclass(frozen=True, slots=True)
+class Outcome:
+    """What became of an operation: a GraphQL result, and why if it was not executed."""
+
+    body: bytes
+    code: Code | None = None  # of the error that kept it from being executed
+    retry_after: int | None = None  # seconds
+
+
+class Endpoint:
+    """The ASGI application."""
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        request = Request(scope, receive)
+        if request.method == "OPTIONS":
+            await Response(status_code=204, headers=ALLOW)(scope, receive, send)
+            return
+        try:
+            await self._serve(request, send)
+        except RequestError as error:
+            await error.response()(scope, receive, send)
+        except ClientDisconnect:
+            return  # it left while it was sending
+
+    async def _serve(self, request: Request, send: Send) -> None:
+        if request.method not in METHODS:
+            raise RequestError(405, "Send GraphQL by POST or GET.", headers=ALLOW)
+        media = accepted(request)
+        operation = await operation_of(request)
+        if Media.EVENTS in media and (media[0] is Media.EVENTS or _subscribes(operation)):
+            await sse.respond(operation, request, send)
+            return
+        context: Context = request.app.state.context
+        outcome = await execute(operation, context, method=request.method)
+        best = next(each for each in media if each is not Media.EVENTS)
+        await response_of(outcome, best)(request.scope, request.receive, send)
+
+
+def _subscribes(operation: Operation) -> bool:
+    document = valid(operation.query)
+    return document is not None and subscribes(document, operation.name)
+
+
+async def execute(operation: Operation, context: Context, *, method: str) -> Outcome:
+    """Raises RequestError for a mutation by GET, which HTTP does not allow."""
+    try:
+        result = await schema.execute(
+            operation.query,
+            variable_values=operation.variables,
+            context_value=context,
+            operation_name=operation.name,
+            allowed_operation_types={OperationType.QUERY},
+        )
+    except MissingQueryError:
+        return not_executed(bad_input("`query` is empty."))
+    except CannotGetOperationTypeError as error:
+        return not_executed(bad_input(_no_operation(error.operation_name)))
+    except InvalidOperationTypeError as error:
+        if error.operation_type is OperationType.SUBSCRIPTION:
+            return not_executed(bad_input(HOW_TO_SUBSCRIBE))
+        if method != "POST":
+            raise RequestError(405, NO_MUTATIONS, headers={"Allow": "POST"}) from None
+        return not_executed(bad_input(NO_MUTATIONS))
+    errors = result.errors or []
+    if result.data is None and errors and all(error.path is None for error in errors):
+        return not_executed(*errors, extensions=result.extensions)
+    return Outcome(_encoded(result.extensions, errors, data=result.data))
+
+
+def _no_operation(name: str | None) -> str:
+    if name is None:
+        return "The document holds no operation."
+    return f"The document holds no operation of the name {name[:40]!r}."
+
+
+def not_executed(*errors: GraphQLError, extensions: dict[str, Any] | None = None) -> Outcome:
+    """The outcome of a request error: without `data`, as the specification has it."""
+    first = errors[0].extensions or {}
+    after = first.get("retryAfter")
+    return Outcome(
+        _encoded(extensions, errors),
+        code=Code(first.get("code", Code.INTERNAL)),
+        retry_after=None if after is None else math.ceil(after),
+    )
+
+
+def _encoded(
+    extensions: dict[str, Any] | None, errors: Sequence[GraphQLError], **body: object
+) -> bytes:
+    """In ASCII: what a client sent, and an error repeats, may be no valid Unicode."""
+    if errors:
+        body["errors"] = [error.formatted for error in errors]
+    if extensions:
+        body["extensions"] = extensions
+    return json.dumps(body, separators=(",", ":")).encode()
+
+
+# Also for who takes plain JSON, so that proxies and load balancers see it.
+_STATUS = {Code.UNAVAILABLE: 503, Code.TOO_MANY: 503, Code.INTERNAL: 500}
+
+
+def response_of(outcome: Outcome, media: Media) -> Response:
+    """With plain JSON only the body says that a document is wrong: its status is 200."""
+    if outcome.code is None:
+        status = 200
+    else:
+        status = _STATUS.get(outcome.code, 200 if media is Media.JSON else 400)
+    headers = dict(_HEADERS)
+    if outcome.retry_after is not None:
+        headers["Retry-After"] = str(outcome.retry_after)
+    return Response(outcome.body, status, headers, media_type=f"{media}; charset=utf-8")
