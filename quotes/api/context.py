@@ -8,7 +8,7 @@ import strawberry
 
 from quotes.api.errors import Code, Refusal, bad_input
 from quotes.api.scalars import Ticker
-from quotes.database import store
+from quotes.database import connections, store
 from quotes.live.feed import Feed
 from quotes.live.single_flight import Readings
 from quotes.settings import Settings
@@ -21,7 +21,9 @@ class Context:
     """What every resolver may use."""
 
     settings: Settings
-    sessions: store.Sessions
+    sessions: store.Sessions  # the lane of queries, through SQLAlchemy
+    queries: connections.Pool  # the lane of queries, without
+    replays: store.Sessions  # the lane of subscribers that begin or catch up
     feed: Feed
     readings: Readings
 

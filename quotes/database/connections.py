@@ -1,14 +1,18 @@
-"""How one connection to the database is opened, and how its loss is known.
+"""How connections to the database are opened, and how their loss is known.
 
 Without SQLAlchemy, whose import takes seconds that not every process needs to spend.
 """
 
-from collections.abc import Awaitable, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import asynccontextmanager
 from functools import partial
+from typing import TypeAlias
 
 import asyncpg
 
-Connect = Callable[[], Awaitable["asyncpg.Connection[asyncpg.Record]"]]
+Connection: TypeAlias = "asyncpg.Connection[asyncpg.Record]"
+Pool: TypeAlias = "asyncpg.Pool[asyncpg.Record]"
+Connect = Callable[[], Awaitable[Connection]]
 
 CONNECT_TIMEOUT = 5.0  # seconds; a database that has not answered by then is away
 STATEMENT_TIMEOUT = 10.0  # seconds; the longest page takes a fraction of one
@@ -47,5 +51,27 @@ def connector(
             "tcp_keepalives_count": "3",
             "tcp_user_timeout": "25000",
             "timezone": "UTC",
+            # A role's or a database's own default would make writers fail instead of wait.
+            "default_transaction_isolation": "read committed",
+            "jit": "off",  # these statements run for milliseconds; compiling them takes longer
         },
     )
+
+
+@asynccontextmanager
+async def open_pool(url: str, *, name: str, size: int) -> AsyncIterator[Pool]:
+    """At most `size` connections without SQLAlchemy; each is opened when it is first needed.
+
+    So a process starts while its database is away.
+    """
+    connect = connector(url, name=name)
+
+    async def open_connection(*_: object, **__: object) -> Connection:
+        return await connect()  # the pool's own arguments are the connector's already
+
+    pool = asyncpg.create_pool(min_size=0, max_size=size, connect=open_connection)
+    async with pool:
+        try:
+            yield pool
+        finally:
+            pool.terminate()  # no statement outlives the process that asked for it

@@ -43,7 +43,7 @@ DOORBELL = "quotes"  # the channel rung by each commit that kept something
 
 Row = TypeVar("Row", Quote, Failure)
 
-POOL_SIZE = 8  # connections a process; more only queue at a two-core database
+POOL_SIZE = 8  # connections of a process unless it asks for others; more queue at two cores
 
 # As connections.LOST, through SQLAlchemy.
 LOST: tuple[type[Exception], ...] = (*connections.LOST, DBAPIError, PoolTimeoutError)
@@ -51,13 +51,17 @@ LOST: tuple[type[Exception], ...] = (*connections.LOST, DBAPIError, PoolTimeoutE
 
 @asynccontextmanager
 async def open_engine(
-    url: str, *, name: str, statement_timeout: float | None = connections.STATEMENT_TIMEOUT
+    url: str,
+    *,
+    name: str,
+    size: int = POOL_SIZE,
+    statement_timeout: float | None = connections.STATEMENT_TIMEOUT,
 ) -> AsyncIterator[AsyncEngine]:
     """A pool that connects on first use, so a process starts while its database is away."""
     engine = create_async_engine(
         "postgresql+asyncpg://",
         async_creator=connections.connector(url, name=name, statement_timeout=statement_timeout),
-        pool_size=POOL_SIZE,
+        pool_size=size,
         max_overflow=0,
         pool_timeout=connections.CONNECT_TIMEOUT,
         pool_pre_ping=True,  # a restart of the database costs no query an error

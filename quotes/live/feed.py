@@ -40,9 +40,11 @@ class Feed:
         self,
         sessions: store.Sessions,
         connect: connections.Connect,
+        replays: store.Sessions,
     ) -> None:
         self._sessions = sessions
         self._connect = connect
+        self._replays = replays
         self._bell = asyncio.Event()
         # Replaced when they are set, so that all who wait wake at once. Followers of one ticker
         # have one of their own, and sleep through the others' quotes.
@@ -138,7 +140,7 @@ class Feed:
         """One page of the table, and the seq that it reaches to."""
         while True:
             try:
-                async with self._sessions() as session:
+                async with self._replays() as session:
                     quotes = await store.stream(
                         session, after=after, upto=upto, limit=PAGE, tickers=tickers
                     )
@@ -234,10 +236,14 @@ class Feed:
 
 @asynccontextmanager
 async def open_feed(
-    sessions: store.Sessions, connect: connections.Connect
+    sessions: store.Sessions, connect: connections.Connect, replays: store.Sessions
 ) -> AsyncIterator[tuple[Feed, asyncio.Task[None]]]:
-    """A running feed and the task that runs it, whose end other than by this block is a fault."""
-    feed = Feed(sessions, connect)
+    """A running feed and the task that runs it, whose end other than by this block is a fault.
+
+    It reads the log by `sessions` and is notified on what `connect` opens: both are its own.
+    `replays` serve those who are behind its tail.
+    """
+    feed = Feed(sessions, connect, replays)
     task = asyncio.create_task(feed.run(), name="feed")
     try:
         yield feed, task

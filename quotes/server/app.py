@@ -21,7 +21,6 @@ from starlette.types import ASGIApp, Receive, Scope, Send
 
 from quotes.api.context import Context
 from quotes.api.payloads import Selections
-from quotes.database import connections, store
 from quotes.live.fan_out import open_audience
 from quotes.live.feed import open_feed
 from quotes.live.single_flight import Readings
@@ -30,6 +29,7 @@ from quotes.server.connection_limits import Crowd
 from quotes.server.health import Health
 from quotes.server.host_check import Gate
 from quotes.server.http import Endpoint
+from quotes.server.lanes import open_lanes
 from quotes.server.operations import Streams
 from quotes.server.pages import NOT_BUILT, Explored, Site
 from quotes.server.websocket import Sockets
@@ -94,21 +94,24 @@ def create_app(settings: Settings) -> Starlette:
 
 
 def _lifespan(settings: Settings) -> Callable[[Starlette], Any]:
-    url = settings.require_database_url()
+    settings.require_database_url()
 
     @asynccontextmanager
     async def lifespan(app: Starlette) -> AsyncIterator[None]:
-        async with store.open_engine(url, name="api") as engine:
-            sessions = store.sessions_of(engine)
-            async with open_feed(sessions, connections.connector(url, name="feed")) as (feed, task):
-                task.add_done_callback(_loop_ended)
-                context = Context(settings, sessions, feed, Readings(feed))
-                async with open_streams(context) as streams:
-                    app.state.context = context
-                    app.state.streams = streams
-                    app.state.health = Health(settings, engine, streams, task)
-                    log.info("api_ready", host=settings.host, port=settings.port)
-                    yield
+        async with (
+            open_lanes(settings) as lanes,
+            open_feed(lanes.live, lanes.listen, lanes.replays) as (feed, task),
+        ):
+            task.add_done_callback(_loop_ended)
+            context = Context(
+                settings, lanes.sessions, lanes.queries, lanes.replays, feed, Readings(feed)
+            )
+            async with open_streams(context) as streams:
+                app.state.context = context
+                app.state.streams = streams
+                app.state.health = Health(settings, lanes.engine, streams, task)
+                log.info("api_ready", host=settings.host, port=settings.port)
+                yield
 
     return lifespan
 

@@ -22,10 +22,13 @@ from quotes.settings import Settings
 
 @pytest.fixture
 async def streams(settings: Settings, sessions: store.Sessions) -> AsyncIterator[Streams]:
-    connect = connections.connector(settings.require_database_url(), name="feed")
-    async with open_feed(sessions, connect) as (feed, _):
+    url = settings.require_database_url()
+    async with (
+        connections.open_pool(url, name="test", size=2) as queries,
+        open_feed(sessions, connections.connector(url, name="feed"), sessions) as (feed, _),
+    ):
         await feed.position()
-        context = Context(settings, sessions, feed, Readings(feed))
+        context = Context(settings, sessions, queries, sessions, feed, Readings(feed))
         async with open_streams(context) as streams:
             yield streams
 

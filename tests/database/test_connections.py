@@ -1,3 +1,4 @@
+import asyncio
 from urllib.parse import urlsplit
 
 import pytest
@@ -13,6 +14,7 @@ from quotes.settings import Settings
         ("statement_timeout", "10s"),
         ("idle_in_transaction_session_timeout", "10s"),
         ("TimeZone", "UTC"),
+        ("default_transaction_isolation", "read committed"),
     ],
 )
 async def test_a_connection_has_a_name_and_each_of_its_waits_a_limit(
@@ -29,3 +31,23 @@ async def test_a_server_s_refusal_is_one_of_the_ways_to_be_lost(settings: Settin
 
     with pytest.raises(connections.LOST):
         await connections.connector(nowhere, name="test")()
+
+
+async def test_a_pool_opens_its_connections_when_they_are_needed_and_no_more_than_its_size(
+    settings: Settings,
+) -> None:
+    async with connections.open_pool(settings.require_database_url(), name="test", size=2) as pool:
+        assert pool.get_size() == 0
+
+        found = await asyncio.gather(*(pool.fetchval("SELECT 1") for _ in range(10)))
+
+        assert found == [1] * 10
+        assert pool.get_size() <= 2
+
+
+async def test_a_pool_is_opened_while_its_database_is_away() -> None:
+    away = "postgresql://nobody@127.0.0.1:1/none"
+
+    async with connections.open_pool(away, name="test", size=2) as pool:
+        with pytest.raises(ConnectionRefusedError):
+            await pool.fetchval("SELECT 1")

@@ -17,7 +17,7 @@ from quotes.settings import Settings
 @pytest.fixture
 async def running(sessions: store.Sessions, settings: Settings) -> AsyncIterator[Feed]:
     connect = connections.connector(settings.require_database_url(), name="feed")
-    async with open_feed(sessions, connect) as (running, _):
+    async with open_feed(sessions, connect, sessions) as (running, _):
         await running.position()
         yield running
 
@@ -132,7 +132,7 @@ async def test_without_any_bell_the_timer_brings_the_quotes(
     async def never() -> "asyncpg.Connection[asyncpg.Record]":
         raise ConnectionRefusedError
 
-    async with open_feed(sessions, never) as (running, _):
+    async with open_feed(sessions, never, sessions) as (running, _):
         begin = await running.position()
         following = asyncio.create_task(take(running, 2, after=begin))
         await keep(sessions, quote(at=1), quote(at=2))
@@ -176,7 +176,7 @@ async def test_a_feed_that_starts_before_its_database_waits_for_it(
     connect: Callable[[], Awaitable[object]] = connections.connector(
         settings.require_database_url(), name="feed"
     )
-    async with open_feed(Away(), connect) as (running, task):  # type: ignore[arg-type]
+    async with open_feed(Away(), connect, sessions) as (running, task):  # type: ignore[arg-type]
         waiting = asyncio.create_task(running.position())
         assert running.last is None
 
@@ -192,7 +192,7 @@ async def test_a_feed_begins_with_the_newest_quotes_in_memory(
     monkeypatch.setattr(feed, "TAIL", 10)
     await keep(sessions, *(quote(at=at) for at in range(100)))
     connect = connections.connector(settings.require_database_url(), name="feed")
-    async with open_feed(sessions, connect) as (running, _):
+    async with open_feed(sessions, connect, sessions) as (running, _):
         await running.position()
         connection = await asyncpg.connect(settings.require_database_url())
         await connection.execute("DELETE FROM quotes")  # so that only memory can tell

@@ -32,7 +32,7 @@ class Counting:
 @pytest.fixture
 async def feed(settings: Settings, sessions: store.Sessions) -> AsyncIterator[Feed]:
     connect = connections.connector(settings.require_database_url(), name="feed")
-    async with open_feed(sessions, connect) as (feed, _):
+    async with open_feed(sessions, connect, sessions) as (feed, _):
         await feed.position()
         yield feed
 

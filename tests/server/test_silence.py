@@ -68,7 +68,8 @@ async def proxy(settings: Settings, folder: Path) -> AsyncIterator[Proxy]:
 async def test_a_bell_that_died_silently_is_replaced_and_quotes_arrive_meanwhile(
     proxy: Proxy, sessions: store.Sessions
 ) -> None:
-    async with open_feed(sessions, connections.connector(proxy.url, name="feed")) as (feed, _):
+    connect = connections.connector(proxy.url, name="feed")
+    async with open_feed(sessions, connect, sessions) as (feed, _):
         await until(lambda: feed.listening)
 
         proxy.fall_silent()

@@ -1,0 +1,47 @@
+"""The database connections of a web process, in lanes: none waits for a connection of another."""
+
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from dataclasses import dataclass
+
+from sqlalchemy.ext.asyncio import AsyncEngine
+
+from quotes.database import connections, store
+from quotes.settings import Settings
+
+
+@dataclass(frozen=True, slots=True)
+class Lanes:
+    """What each part of a web process reads the database by; all open on first use."""
+
+    live: store.Sessions  # one connection, for the feed's reading of the log
+    listen: connections.Connect  # the feed's LISTEN connection
+    replays: store.Sessions  # for subscribers that begin, or are behind the feed's tail
+    engine: AsyncEngine  # for queries by the resolvers
+    queries: connections.Pool  # for queries without SQLAlchemy
+    health: connections.Connect  # the health check's own connection
+
+    @property
+    def sessions(self) -> store.Sessions:
+        return store.sessions_of(self.engine)
+
+
+@asynccontextmanager
+async def open_lanes(settings: Settings) -> AsyncIterator[Lanes]:
+    url = settings.require_database_url()
+    of_plans = settings.query_connections // 2
+    of_resolvers = settings.query_connections - of_plans
+    async with (
+        store.open_engine(url, name="live", size=1) as live,
+        store.open_engine(url, name="replay", size=settings.replay_connections) as replays,
+        store.open_engine(url, name="api", size=of_resolvers) as engine,
+        connections.open_pool(url, name="api", size=of_plans) as queries,
+    ):
+        yield Lanes(
+            live=store.sessions_of(live),
+            listen=connections.connector(url, name="feed"),
+            replays=store.sessions_of(replays),
+            engine=engine,
+            queries=queries,
+            health=connections.connector(url, name="health"),
+        )
