@@ -10,8 +10,8 @@ COPY alembic.ini hatch_build.py schema.graphql ./
 COPY alembic alembic
 COPY quotes quotes
 COPY workers workers
-# The pages are built on the way; what that took does not belong into the image.
-RUN uv sync --no-dev && rm -rf quotes/web/node_modules
+# The pages are built on the way, or the image is not; what that took does not belong into it.
+RUN REQUIRE_PAGES=1 uv sync --no-dev && rm -rf quotes/web/node_modules
 
 FROM python:3.13-slim
 RUN useradd --system --no-create-home --shell /usr/sbin/nologin quotes

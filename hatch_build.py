@@ -1,9 +1,11 @@
 """Builds the pages of quotes/web into quotes/static, for a wheel and for an editable install.
 
-Without Node or a package registry the rest is installed all the same: the service then says at its
-start that the pages are missing, and how to build them.
+Without Node or a package registry the rest is installed all the same: the service then warns at its
+start that the pages are missing, and how to build them. With REQUIRE_PAGES in the environment the
+build fails instead. A wheel also takes the migrations with it, which lie outside of the package.
 """
 
+import os
 import shutil
 import subprocess
 from importlib.util import find_spec
@@ -27,6 +29,8 @@ class Pages(BuildHookInterface[Any]):
     def initialize(self, version: str, build_data: dict[str, Any]) -> None:
         if self.target_name != "wheel":
             return
+        if version != "editable":  # an editable install finds them in the checkout
+            build_data["force_include"]["alembic"] = "quotes/database/alembic"
         web = Path(self.root, "quotes", "web")
         dev = [] if version == "editable" else ["--omit=dev"]
         try:
@@ -35,7 +39,10 @@ class Pages(BuildHookInterface[Any]):
                 _run(web, *npm, *INSTALL, *dev)
             _run(web, *node, "build.js")
         except (OSError, ImportError, subprocess.SubprocessError) as error:
-            self.app.display_warning(f"The pages of quotes/web were not built: {error}")
+            failure = f"The pages of quotes/web were not built: {error}"
+            if os.environ.get("REQUIRE_PAGES"):
+                raise RuntimeError(failure) from error
+            self.app.display_warning(failure)
             return
         build_data["artifacts"].append("quotes/static/**")
 

@@ -1,14 +1,12 @@
 """The database's shape, brought up to date by Alembic; also whether it is."""
 
 import asyncio
-from pathlib import Path
 
 from sqlalchemy import text
 from sqlalchemy.ext.asyncio import AsyncEngine
 
 from quotes.database import revisions, store
 
-ROOT = Path(__file__).resolve().parents[2]
 NOTHING = "base"  # Alembic's word for a database before the first revision
 
 
@@ -46,6 +44,8 @@ def _move(database_url: str, revision: str, *, down: bool) -> None:
     from alembic import command  # noqa: PLC0415  # a second or more, and rarely needed
     from alembic.config import Config  # noqa: PLC0415
 
-    config = Config(ROOT / "alembic.ini")
+    config = Config()
+    # Alembic expands % in its options.
+    config.set_main_option("script_location", str(revisions.FOLDER).replace("%", "%%"))
     config.attributes["database_url"] = database_url
     (command.downgrade if down else command.upgrade)(config, revision)

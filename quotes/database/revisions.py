@@ -1,13 +1,16 @@
-"""The revisions of the database's shape, read from file names: importing Alembic takes a second."""
+"""The revisions of the database, read from file names: importing Alembic takes a second."""
 
 from pathlib import Path
 
-VERSIONS = Path(__file__).resolve().parents[2] / "alembic" / "versions"
+_HERE = Path(__file__).resolve().parent
+_IN_A_WHEEL, _IN_A_CHECKOUT = _HERE / "alembic", _HERE.parents[1] / "alembic"
+
+FOLDER = _IN_A_WHEEL if _IN_A_WHEEL.exists() else _IN_A_CHECKOUT
 
 
 def known() -> list[str]:
     """Oldest first: 0001, 0002, ..."""
-    return sorted(path.name.partition("_")[0] for path in VERSIONS.glob("*_*.py"))
+    return sorted(path.name.partition("_")[0] for path in FOLDER.glob("versions/*_*.py"))
 
 
 def head() -> str:

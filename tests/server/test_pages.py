@@ -9,8 +9,8 @@ from pathlib import Path
 import pytest
 from browser import needs_pages
 from client import Client, serving
+from paths import ROOT
 
-from quotes.database.migrations import ROOT
 from quotes.server.pages import NOT_BUILT, STATIC, Site
 from quotes.settings import Settings
 

@@ -1,0 +1,113 @@
+"""The package as `pip install` makes it, away from the checkout."""
+
+import os
+import shutil
+import subprocess
+import sys
+import sysconfig
+from pathlib import Path
+
+import pytest
+from paths import ROOT
+
+from quotes.database import revisions
+
+PARTS = ("pyproject.toml", "README.md", "hatch_build.py", "quotes", "workers", "alembic")
+
+
+def run(*command: str | Path, cwd: Path, **environment: str) -> subprocess.CompletedProcess[str]:
+    return subprocess.run(
+        command,
+        cwd=cwd,
+        env={**os.environ, **environment},
+        capture_output=True,
+        text=True,
+        timeout=120,
+        check=False,
+    )
+
+
+def build(source: Path, **environment: str) -> subprocess.CompletedProcess[str]:
+    return run(_uv(), "build", "--wheel", "--out-dir", "dist", cwd=source, **environment)
+
+
+def _uv() -> str:
+    """The one that `./dev` runs these tests with."""
+    found = os.environ.get("UV") or shutil.which("uv") or str(ROOT / ".tools/bin/uv")
+    assert Path(found).exists(), "these tests need uv; run them by ./dev test"
+    return found
+
+
+@pytest.fixture(scope="module")
+def source(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The checkout's files, without those that the pages are built from."""
+    folder = tmp_path_factory.mktemp("100%") / "source"
+    folder.mkdir()
+    without = shutil.ignore_patterns("__pycache__", "web", "static")
+    for name in PARTS:
+        if (ROOT / name).is_dir():
+            shutil.copytree(ROOT / name, folder / name, ignore=without)
+        else:
+            shutil.copy(ROOT / name, folder)
+    return folder
+
+
+@pytest.fixture(scope="module")
+def installed(source: Path) -> Path:
+    """`python` of an environment with the wheel, and with these tests' libraries beside it."""
+    built = build(source)
+    assert built.returncode == 0, built.stderr
+    assert "The pages of quotes/web were not built" in built.stderr
+    (wheel,) = (source / "dist").glob("*.whl")
+    environment = source.parent / "environment"
+    run(_uv(), "venv", "--python", sys.executable, environment, cwd=source.parent)
+    python = environment / "bin" / "python"
+    words = ("pip", "install", "--no-deps", "--offline", "--python", python, wheel)
+    done = run(_uv(), *words, cwd=source.parent)
+    assert done.returncode == 0, done.stderr
+    (packages,) = environment.glob("lib/python*/site-packages")
+    (packages / "libraries.pth").write_text(sysconfig.get_path("purelib") + "\n")
+    return python
+
+
+def quotes(
+    python: Path, *words: str, cwd: Path, **environment: str
+) -> subprocess.CompletedProcess[str]:
+    return run(python, "-P", "-m", "quotes", *words, cwd=cwd, **environment)
+
+
+def test_an_installed_wheel_migrates_a_database(
+    installed: Path, empty_database_url: str, tmp_path: Path
+) -> None:
+    where = run(installed, "-c", "import quotes; print(quotes.__file__)", cwd=tmp_path)
+    assert "site-packages" in where.stdout
+
+    for direction in ("head", "base", "head"):
+        done = quotes(
+            installed,
+            *("migrate", "--revision", direction),
+            cwd=tmp_path,
+            QUOTES_DATABASE_URL=empty_database_url,
+        )
+
+        assert done.returncode == 0, done.stderr
+
+
+def test_an_installed_wheel_knows_the_same_revisions_and_schema(
+    installed: Path, tmp_path: Path
+) -> None:
+    program = "from quotes.database import revisions; print(*revisions.known())"
+
+    assert run(installed, "-c", program, cwd=tmp_path).stdout.split() == revisions.known()
+    assert quotes(installed, "schema", cwd=tmp_path).stdout == (ROOT / "schema.graphql").read_text()
+
+
+def test_a_build_that_requires_the_pages_fails_without_them(source: Path) -> None:
+    built = build(source, REQUIRE_PAGES="1")
+
+    assert built.returncode != 0
+    assert "The pages of quotes/web were not built" in built.stderr
+
+
+def test_the_image_requires_the_pages() -> None:
+    assert "RUN REQUIRE_PAGES=1 uv sync" in (ROOT / "Dockerfile").read_text()
