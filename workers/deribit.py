@@ -1,5 +1,9 @@
 """The exchange client: index prices over Deribit's public HTTP API."""
 
+import asyncio
+import os
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
 from importlib.metadata import version
 from urllib.parse import urlsplit
 
@@ -9,6 +13,7 @@ from quotes.market.sources import (
     TESTNET_HOST,
     Cause,
     Point,
+    Priority,
     Range,
     SourceError,
     Tick,
@@ -16,13 +21,12 @@ from quotes.market.sources import (
     is_loopback,
     name_of,
 )
-from workers.deribit_answers import MAX_BODY, MAX_CHART, read_chart, read_tick, words
+from workers.deribit_answers import MAX_BODY, MAX_CHART, read_chart, read_tick
+from workers.pacing import CONNECTIONS, LONGEST, Pace
 
 # Calls have been seen to hang for ever; the whole of one fits several times into its minute.
-# `connect` stays open: it would count the wait for a connection, so that tickers which hang would
-# fail the ones that queue behind them.
-TIMEOUT = aiohttp.ClientTimeout(total=10, sock_connect=3, sock_read=5)
-CONNECTIONS = 4  # of the 32 an address may hold
+# Nobody waits for a connection: the session may open as many as the pace lets be in flight.
+TIMEOUT = aiohttp.ClientTimeout(total=LONGEST, sock_connect=3, sock_read=5)
 # Over a minute, so that one poll's connection serves the next. Deribit ends each after 15 minutes;
 # aiohttp then asks once more on a new one.
 KEEP_ALIVE_SECONDS = 75
@@ -45,10 +49,16 @@ def open_http(
 
 
 class Deribit:
-    """Implements `quotes.market.sources.Source` on a session that the caller opened."""
+    """Implements `quotes.market.sources.Source` on a session that the caller opened.
 
-    def __init__(self, http: aiohttp.ClientSession, base_url: str) -> None:
+    All that share a `pace` stay within the exchange's limits together.
+    """
+
+    def __init__(
+        self, http: aiohttp.ClientSession, base_url: str, pace: Pace | None = None
+    ) -> None:
         self._http = http
+        self._pace = pace or Pace()
         self._base_url = base_url.rstrip("/")
         self._authority = urlsplit(base_url).netloc.rpartition("@")[2]  # without a password
         self._name = name_of(base_url)
@@ -58,33 +68,68 @@ class Deribit:
     def name(self) -> str:
         return self._name
 
-    async def tick(self, ticker: str) -> Tick:
-        status, body = await self._ask(ticker, "get_index_price", MAX_BODY, index_name=ticker)
-        return read_tick(ticker, status, body, testnet=self._testnet)
+    async def tick(self, ticker: str, *, priority: Priority = Priority.LIVE) -> Tick:
+        async with self._turn(ticker, priority):
+            status, body = await self._request("get_index_price", MAX_BODY, index_name=ticker)
+            return read_tick(ticker, status, body, testnet=self._testnet)
 
-    async def index_chart(self, ticker: str, span: Range) -> list[Point]:
-        asked = {"index_name": ticker, "range": span.value}
-        status, body = await self._ask(ticker, "get_index_chart_data", MAX_CHART, **asked)
-        return read_chart(ticker, status, body, testnet=self._testnet)
+    async def index_chart(
+        self, ticker: str, span: Range, *, priority: Priority = Priority.BACKFILL
+    ) -> list[Point]:
+        chart = {"index_name": ticker, "range": span.value}
+        async with self._turn(ticker, priority):
+            status, body = await self._request("get_index_chart_data", MAX_CHART, **chart)
+            return read_chart(ticker, status, body, testnet=self._testnet)
 
-    async def _ask(self, ticker: str, method: str, most: int, **params: str) -> tuple[int, bytes]:
+    async def _request(self, method: str, most: int, **params: str) -> tuple[int, bytes]:
         url = f"{self._base_url}/public/{method}"
-        try:
-            async with self._http.get(url, params=params, allow_redirects=False) as response:
-                return response.status, await _bounded(response.content, most)
-        except TimeoutError as error:
-            message = f"{ticker}: {self._authority} did not answer in time."
-            raise SourceError(Cause.TIMEOUT, message) from error
-        except (aiohttp.ClientConnectionError, OSError) as error:
-            message = f"{ticker}: {self._authority} cannot be reached ({words(str(error))})."
-            raise SourceError(Cause.UNREACHABLE, message) from error
-        except aiohttp.ClientHttpProxyError as error:
-            refused = f"the proxy answers {error.status}"  # its own text would name the whole URL
-            message = f"{ticker}: {self._authority} cannot be reached ({refused})."
-            raise SourceError(Cause.UNREACHABLE, message) from error
-        except aiohttp.ClientError as error:  # broken off, badly packed, or no HTTP at all
-            message = f"{ticker}: {self._authority} answered something unreadable."
-            raise SourceError(Cause.BAD_ANSWER, message) from error
+        async with self._http.get(url, params=params, allow_redirects=False) as response:
+            return response.status, await _bounded(response.content, most)
+
+    @asynccontextmanager
+    async def _turn(self, ticker: str, priority: Priority) -> AsyncIterator[None]:
+        """Its place among all requests of the process. Whatever fails is a SourceError."""
+        loop = asyncio.get_running_loop()
+        async with self._pace.turn(priority):
+            began = loop.time()
+            try:
+                async with asyncio.timeout(self._pace.patience(priority)):
+                    yield
+            except TimeoutError as error:
+                message = f"the exchange did not answer within {loop.time() - began:.1f} seconds"
+                raise self._error(Cause.TIMEOUT, ticker, message) from error
+            except (aiohttp.ClientConnectionError, aiohttp.ClientHttpProxyError, OSError) as error:
+                message = f"the exchange cannot be reached ({_reason(error)})"
+                raise self._error(Cause.UNREACHABLE, ticker, message) from error
+            except aiohttp.ClientError as error:  # broken off, badly packed, or no HTTP at all
+                message = "the exchange answered something unreadable"
+                raise self._error(Cause.BAD_ANSWER, ticker, message) from error
+            except SourceError as error:
+                if error.cause is Cause.RATE_LIMITED:
+                    self._pace.limited()
+                raise
+            self._pace.answered(loop.time() - began)
+
+    def _error(self, cause: Cause, ticker: str, message: str) -> SourceError:
+        """Whoever reads prices sees the message; only the operator's log names the host."""
+        return SourceError(cause, f"{ticker}: {message}.", detail=f"at {self._authority}")
+
+
+def _reason(error: Exception) -> str:
+    """In words that name no host; the libraries' own do."""
+    match error:
+        case aiohttp.ClientHttpProxyError():
+            return f"the proxy answers {error.status}"
+        case aiohttp.ClientConnectorDNSError():
+            return "its name is not found"
+        case aiohttp.ClientSSLError():
+            return "no secure connection can be made"
+        case aiohttp.ServerDisconnectedError():
+            return "it closed the connection"
+        case OSError(errno=int(number)):
+            return os.strerror(number)
+        case _:
+            return "no connection can be made"
 
 
 async def _bounded(content: aiohttp.StreamReader, most: int) -> bytes:

@@ -97,7 +97,7 @@ def _success(
     if len(body) > most:
         raise _bad_answer(ticker, f"is longer than {most} bytes")
     if result is None:
-        raise _bad_answer(ticker, f"is not what its API promises: {_text(body)!r}")
+        raise _bad_answer(ticker, "is not what its API promises", detail=repr(_text(body)))
     return answer
 
 
@@ -157,7 +157,7 @@ def _by_status(ticker: str, status: int, body: bytes) -> SourceError:
         cause, sentence = Cause.UNAVAILABLE, _SENTENCES[Cause.UNAVAILABLE]
     else:  # a redirect is not followed: prices come from the configured host or not at all
         cause, sentence = Cause.BAD_ANSWER, "the exchange answered something else than its API"
-    return SourceError(cause, f"{ticker}: {sentence} (HTTP {status}: {_text(body)!r}).")
+    return SourceError(cause, f"{ticker}: {sentence} (HTTP {status}).", detail=repr(_text(body)))
 
 
 def _wrong_environment(ticker: str, told: object, *, expected: bool) -> SourceError:
@@ -168,8 +168,9 @@ def _wrong_environment(ticker: str, told: object, *, expected: bool) -> SourceEr
     return SourceError(Cause.WRONG_ENVIRONMENT, message, retry=Retry.NEVER)
 
 
-def _bad_answer(ticker: str, what: str) -> SourceError:
-    return SourceError(Cause.BAD_ANSWER, f"{ticker}: the exchange's answer {what}.")
+def _bad_answer(ticker: str, what: str, detail: str = "") -> SourceError:
+    message = f"{ticker}: the exchange's answer {what}."
+    return SourceError(Cause.BAD_ANSWER, message, detail=detail)
 
 
 def _shown(value: object) -> str:

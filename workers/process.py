@@ -11,6 +11,7 @@ from quotes.database import store
 from quotes.market.sources import Source
 from quotes.settings import Settings
 from workers.deribit import Deribit, open_http
+from workers.pacing import Pace
 
 
 class Process(Middleware):
@@ -42,5 +43,5 @@ class Process(Middleware):
             open_http(self.settings.deribit_url) as http,
         ):
             self.sessions = store.sessions_of(engine)
-            self.source = Deribit(http, self.settings.deribit_url)
+            self.source = Deribit(http, self.settings.deribit_url, Pace())
             yield

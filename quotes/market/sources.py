@@ -5,7 +5,7 @@ from collections.abc import Collection
 from dataclasses import dataclass
 from datetime import datetime
 from decimal import Decimal
-from enum import StrEnum
+from enum import IntEnum, StrEnum
 from typing import Protocol
 from urllib.parse import urlsplit
 
@@ -60,6 +60,16 @@ class Cause(StrEnum):
     NOT_ASKED = "NOT_ASKED"  # told of gaps, never recorded: nobody was there to record it
 
 
+class Priority(IntEnum):
+    """Who is served first where requests wait for each other, the most urgent first."""
+
+    LIVE = 0  # a ticker's first request of a minute
+    RETRY = 1
+    PROBE = 2  # of a ticker that was not answered lately
+    REPAIR = 3
+    BACKFILL = 4
+
+
 class Retry(StrEnum):
     """Whether asking again within the same minute can help."""
 
@@ -69,11 +79,17 @@ class Retry(StrEnum):
 
 
 class SourceError(Exception):
-    """The source gave no price that can be kept. The message is one sentence for a person."""
+    """The source gave no price that can be kept.
 
-    def __init__(self, cause: Cause, message: str, *, retry: Retry = Retry.SOON) -> None:
+    The message is one sentence for whoever reads prices; `detail` is for the operator's log alone.
+    """
+
+    def __init__(
+        self, cause: Cause, message: str, *, retry: Retry = Retry.SOON, detail: str = ""
+    ) -> None:
         super().__init__(message)
         self.cause = cause
+        self.detail = detail
         self.retry = retry
 
 
@@ -85,11 +101,16 @@ class Source(Protocol):
         """What `Quote.source` says; never the name of the real exchange for made-up prices."""
         ...
 
-    async def tick(self, ticker: str) -> Tick:
-        """The price now. Raises SourceError where none can be had."""
+    async def tick(self, ticker: str, *, priority: Priority = Priority.LIVE) -> Tick:
+        """The price now. Raises SourceError where none can be had.
+
+        Requests wait for their turn as long as it takes: more urgent ones come first.
+        """
         ...
 
-    async def index_chart(self, ticker: str, span: Range) -> list[Point]:
+    async def index_chart(
+        self, ticker: str, span: Range, *, priority: Priority = Priority.BACKFILL
+    ) -> list[Point]:
         """The chart's points, oldest first. Raises SourceError where none can be had."""
         ...
 

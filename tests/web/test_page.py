@@ -25,6 +25,7 @@ from quotes.settings import Settings
 from workers import collecting
 from workers.demo import Exchange, Fault, serve
 from workers.deribit import Deribit, open_http
+from workers.pacing import Pace
 
 pytestmark = needs_browser
 
@@ -53,7 +54,7 @@ class Market:
 async def market(sessions: store.Sessions) -> AsyncIterator[Market]:
     exchange = Exchange()
     async with serve(exchange) as url, open_http(url) as http:
-        yield Market(exchange, Deribit(http, url), sessions)
+        yield Market(exchange, Deribit(http, url, Pace(rate=1_000)), sessions)
 
 
 @pytest.fixture

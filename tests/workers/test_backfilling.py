@@ -22,6 +22,7 @@ from quotes.settings import Settings
 from workers.backfilling import SETTLED, backfill, quotes_of, unfinished
 from workers.demo import Exchange, Fault, serve
 from workers.deribit import Deribit, open_http
+from workers.pacing import Pace
 
 NOW = NOON + timedelta(minutes=7, seconds=2)
 MONTH_OF_HOURS = 30 * 24
@@ -42,7 +43,7 @@ async def here(exchange: Exchange, settings: Settings) -> AsyncIterator[Settings
 @pytest.fixture
 async def source(here: Settings) -> AsyncIterator[Deribit]:
     async with open_http(here.deribit_url) as http:
-        yield Deribit(http, here.deribit_url)
+        yield Deribit(http, here.deribit_url, Pace(rate=1_000))
 
 
 async def rows(sessions: store.Sessions, ticker: str = "btc_usd") -> list[Row]:

@@ -16,6 +16,7 @@ from workers import collecting
 from workers.collecting import Missed, minute_of
 from workers.demo import Exchange, Fault, serve
 from workers.deribit import Deribit, open_http
+from workers.pacing import Pace
 
 BOTH = ["btc_usd", "eth_usd"]
 
@@ -29,7 +30,7 @@ def exchange() -> Exchange:
 @pytest.fixture
 async def source(exchange: Exchange) -> AsyncIterator[Deribit]:
     async with serve(exchange) as url, open_http(url) as http:
-        yield Deribit(http, url)
+        yield Deribit(http, url, Pace(rate=1_000))
 
 
 async def failure_of(sessions: store.Sessions, ticker: str) -> Failure:

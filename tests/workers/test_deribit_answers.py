@@ -83,10 +83,13 @@ def test_a_refusal_tells_the_exchanges_own_words() -> None:
     assert "Invalid params: wrong format: instrument_name" in str(failure(RECORDED_REFUSAL, 400))
 
 
-def test_a_page_for_people_is_told_in_its_words() -> None:
-    page = "<html>\r\n<h1>502 Bad Gateway</h1>\x1b[2J<hr>\u202enginx</html>"
+def test_the_words_of_an_error_page_are_for_the_operator_alone() -> None:
+    page = "<html>\r\n<h1>502 Bad Gateway</h1>\x1b[2J<hr>\u202enginx at www.deribit.com</html>"
 
-    assert "'502 Bad Gateway [2J nginx'" in str(failure(page, 502))
+    error = failure(page, 502)
+
+    assert error.detail == "'502 Bad Gateway [2J nginx at www.deribit.com'"
+    assert str(error).endswith("the exchange cannot answer just now (HTTP 502).")
 
 
 def test_the_words_of_an_answer_are_cut_short() -> None:

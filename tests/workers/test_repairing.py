@@ -19,6 +19,7 @@ from workers import collecting
 from workers.demo import Exchange, Fault, serve
 from workers.deribit import Deribit, open_http
 from workers.mending import mend
+from workers.pacing import Pace
 from workers.repairing import repair
 
 OUTAGE = range(10, 40)  # minutes after noon
@@ -47,7 +48,7 @@ def exchange(clock: Clock) -> Exchange:
 @pytest.fixture
 async def source(exchange: Exchange) -> AsyncIterator[Deribit]:
     async with serve(exchange) as url, open_http(url) as http:
-        yield Deribit(http, url)
+        yield Deribit(http, url, Pace(rate=1_000))
 
 
 async def finish(sessions: store.Sessions, at: datetime) -> None:
