@@ -106,10 +106,13 @@ def migrate(
         settings = Settings.load()
         url = settings.require_database_url()
     logs.configure(settings.log_format, process="migrate")
-    from quotes.database import migrations, store
+    from quotes.database import connections, migrations, store
 
     try:
         migrations.migrate(url, revision)
+    except connections.UnsupportedServerError as error:
+        typer.echo(str(error), err=True)
+        raise typer.Exit(1) from None
     except store.LOST as error:
         typer.echo(f"The database of QUOTES_DATABASE_URL refused or was lost: {error}", err=True)
         raise typer.Exit(1) from None

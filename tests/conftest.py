@@ -14,6 +14,7 @@ from urllib.parse import urlsplit, urlunsplit
 import asyncpg
 import pytest
 import redis
+from versions import OldestPostgres, require_oldest_postgres
 
 from quotes.database import migrations, store
 from quotes.local.embedded import Postgres, Valkey
@@ -76,21 +77,35 @@ def _runner() -> Iterator[asyncio.Runner]:
 
 
 @pytest.fixture(scope="session")
-def database_url(
+def database_url(request: pytest.FixtureRequest) -> str:
+    """A migrated database. What is in it is emptied by `settings`."""
+    return str(request.getfixturevalue(f"_{getattr(request, 'param', 'newest')}_postgres"))
+
+
+@pytest.fixture(scope="session")
+def _newest_postgres(
     _runner: asyncio.Runner, _session_folder: Path, server_of_the_tests: dict[str, str]
 ) -> Iterator[str]:
-    """A migrated database. What is in it is emptied by `settings`."""
     if url := server_of_the_tests.get("DATABASE_URL"):
         migrations.migrate(url)
         yield url
-        return
-    server = Postgres(_session_folder / "postgres", options=FAST)
-    _runner.run(server.start())
+    else:
+        yield from _migrated(_runner, Postgres(_session_folder / "postgres", options=FAST))
+
+
+@pytest.fixture(scope="session")
+def _oldest_postgres(_runner: asyncio.Runner, _session_folder: Path) -> Iterator[str]:
+    require_oldest_postgres()
+    yield from _migrated(_runner, OldestPostgres(_session_folder / "oldest", options=FAST))
+
+
+def _migrated(runner: asyncio.Runner, server: Postgres) -> Iterator[str]:
+    runner.run(server.start())
     try:
         migrations.migrate(server.url)
         yield server.url
     finally:
-        _runner.run(server.stop())
+        runner.run(server.stop())
 
 
 @pytest.fixture

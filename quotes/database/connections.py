@@ -14,8 +14,17 @@ Connection: TypeAlias = "asyncpg.Connection[asyncpg.Record]"
 Pool: TypeAlias = "asyncpg.Pool[asyncpg.Record]"
 Connect = Callable[[], Awaitable[Connection]]
 
+# The oldest major version that the PostgreSQL project itself still maintains: support for 14 ended
+# on 12 November 2026. Every statement is tested on it.
+OLDEST_POSTGRES = 15
+
 CONNECT_TIMEOUT = 5.0  # seconds; a database that has not answered by then is away
 STATEMENT_TIMEOUT = 10.0  # seconds; the longest page takes a fraction of one
+
+
+class UnsupportedServerError(Exception):
+    """The database server is older than OLDEST_POSTGRES; the message says what to do."""
+
 
 # What a lost, refused, silent or not yet migrated database raises. A loop that outlives its
 # database catches these names, says so, and tries again.
@@ -25,6 +34,15 @@ LOST: tuple[type[Exception], ...] = (
     asyncpg.InterfaceError,
     asyncpg.InternalClientError,
 )
+
+
+def require_supported(major: int) -> None:
+    """Raises UnsupportedServerError for a server of an older major version."""
+    if major < OLDEST_POSTGRES:
+        raise UnsupportedServerError(
+            f"The database server is PostgreSQL {major}; quotes needs "
+            f"PostgreSQL {OLDEST_POSTGRES} or newer. Set QUOTES_DATABASE_URL to one."
+        )
 
 
 def connector(

@@ -5,7 +5,7 @@ import asyncio
 from sqlalchemy import text
 from sqlalchemy.ext.asyncio import AsyncEngine
 
-from quotes.database import revisions, store
+from quotes.database import connections, revisions, store
 
 NOTHING = "base"  # Alembic's word for a database before the first revision
 
@@ -22,7 +22,8 @@ async def current(engine: AsyncEngine) -> str:
 def migrate(database_url: str, revision: str = "head") -> None:
     """Bring the database to `revision`, up or down. Not to be called inside a running loop.
 
-    Raises one of store.LOST where the database cannot be reached.
+    Raises one of store.LOST where the database cannot be reached, UnsupportedServerError where its
+    server is too old.
     """
     wanted = revisions.head() if revision == "head" else revision
     present = asyncio.run(_current(database_url))
@@ -32,6 +33,9 @@ def migrate(database_url: str, revision: str = "head") -> None:
 
 async def _current(database_url: str) -> str:
     async with store.open_engine(database_url, name="migrate") as engine:
+        async with engine.connect() as connection:
+            major = text("SELECT current_setting('server_version_num')::int / 10000")
+            connections.require_supported(await connection.scalar(major) or 0)
         return await current(engine)
 
 

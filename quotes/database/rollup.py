@@ -25,7 +25,8 @@ _REFRESH = text(
                count(*),
                bit_or(1::bigint << place),
                coalesce(bit_or(1::bigint << place) FILTER (WHERE origin = 'REPAIRED'), 0)
-        FROM quotes, LATERAL (SELECT (extract(epoch FROM minute - touched.hour) / 60)::int AS place)
+        FROM quotes,
+        LATERAL (SELECT (extract(epoch FROM minute - touched.hour) / 60)::int AS place) AS within
         WHERE quotes.ticker = touched.ticker
           AND minute >= touched.hour AND minute < touched.hour + interval '1 hour'
     ) AS rolled

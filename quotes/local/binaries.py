@@ -14,7 +14,8 @@ from dataclasses import dataclass
 from itertools import chain
 from pathlib import Path
 
-OLDEST_POSTGRES = 14
+from quotes.database.connections import OLDEST_POSTGRES
+
 _SYSTEM_POSTGRES = (
     "/usr/lib/postgresql/*/bin",
     "/usr/pgsql-*/bin",

@@ -9,8 +9,7 @@ from collections.abc import Awaitable, Callable
 from typing import Any
 from urllib.parse import urlsplit
 
-from quotes.database import revisions
-from quotes.local.binaries import OLDEST_POSTGRES
+from quotes.database import connections, revisions
 from quotes.local.preflight import PreflightError
 from quotes.market.sources import MixedError, refuse_mixing
 
@@ -28,9 +27,10 @@ async def check_database(url: str, *, made_up: bool) -> None:
     async def look() -> None:
         connection = await asyncpg.connect(url, timeout=_CONNECT_SECONDS)
         try:
-            version = connection.get_server_version()
-            _refuse_old(version.major, version.minor)
-            _refuse_mixing(await _sources(connection), made_up=made_up)
+            connections.require_supported(connection.get_server_version().major)
+            refuse_mixing(await _sources(connection), made_up=made_up)
+        except (connections.UnsupportedServerError, MixedError) as error:
+            raise PreflightError(str(error)) from None
         finally:
             await connection.close(timeout=_CONNECT_SECONDS)
 
@@ -112,14 +112,6 @@ async def _until_answered(
         ) from None
 
 
-def _refuse_old(major: int, minor: int) -> None:
-    if major < OLDEST_POSTGRES:
-        raise PreflightError(
-            f"The database server is version {major}.{minor}; quotes needs "
-            f"PostgreSQL {OLDEST_POSTGRES} or newer. Set QUOTES_DATABASE_URL to one."
-        )
-
-
 async def _sources(connection: Any) -> set[str]:
     """Where one of the quotes comes from, if there is one.
 
@@ -128,13 +120,6 @@ async def _sources(connection: Any) -> set[str]:
     if await connection.fetchval("SELECT to_regclass('quotes')") is None:
         return set()
     return {row["source"] for row in await connection.fetch("SELECT source FROM quotes LIMIT 1")}
-
-
-def _refuse_mixing(sources: set[str], *, made_up: bool) -> None:
-    try:
-        refuse_mixing(sources, made_up=made_up)
-    except MixedError as error:
-        raise PreflightError(str(error)) from None
 
 
 def _address(url: str) -> str:

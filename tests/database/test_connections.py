@@ -2,9 +2,12 @@ import asyncio
 from urllib.parse import urlsplit
 
 import pytest
+from versions import on_each_postgres
 
 from quotes.database import connections
 from quotes.settings import Settings
+
+pytestmark = on_each_postgres
 
 
 @pytest.mark.parametrize(

@@ -2,7 +2,6 @@
 
 import csv
 import random
-from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
 from decimal import Decimal
 from functools import partial
@@ -16,12 +15,15 @@ from hypothesis import settings as hypothesis_settings
 from hypothesis import strategies as st
 from paths import REPLAY
 from rows import NOON, keep, minute, quote
+from versions import on_each_postgres
 
 from quotes.api import candles, gaps
 from quotes.api.candles import Fill
 from quotes.database import store
 from quotes.database.models import Origin, Quote
 from quotes.market.intervals import INTERVALS
+
+pytestmark = on_each_postgres
 
 TICKERS = ("btc_usd", "eth_usd")
 MONTH = 43_200  # minutes
@@ -32,9 +34,12 @@ MINUTE = timedelta(minutes=1)
 Prices = dict[str, list[tuple[datetime, str]]]
 
 
+def month() -> Prices:
+    """Recorded minutes where they lie beside the checkout, else a random walk."""
+    return recorded() if REPLAY.exists() else random_walk()
+
+
 def recorded() -> Prices:
-    if not REPLAY.exists():
-        pytest.skip("the recorded minutes lie beside the maintainers' checkouts only")
     prices: Prices = {}
     for ticker in TICKERS:
         with (REPLAY / f"{ticker}.csv").open() as lines:
@@ -43,7 +48,7 @@ def recorded() -> Prices:
     return prices
 
 
-def walked() -> Prices:
+def random_walk() -> Prices:
     chance = random.Random(4)  # noqa: S311  # no secret
     prices: Prices = {}
     for ticker in TICKERS:
@@ -117,11 +122,10 @@ async def read_all(
     return found
 
 
-@pytest.mark.parametrize("source", [recorded, walked])
-async def test_a_month_s_candles_and_gaps_equal_those_reckoned_in_plain_python(
-    sessions: store.Sessions, source: Callable[[], Prices]
+async def test_a_month_s_candles_and_gaps_equal_those_computed_in_plain_python(
+    sessions: store.Sessions,
 ) -> None:
-    quotes = await keep_with_holes_and_late_rows(sessions, source())
+    quotes = await keep_with_holes_and_late_rows(sessions, month())
 
     for ticker in TICKERS:
         own = [each for each in quotes if each.ticker == ticker]

@@ -1,11 +1,15 @@
 import asyncio
 
+import pytest
 from alembic.autogenerate import compare_metadata
 from alembic.migration import MigrationContext
 from sqlalchemy import Connection
 from sqlmodel import SQLModel
+from versions import on_each_postgres
 
-from quotes.database import migrations, models, revisions, store
+from quotes.database import connections, migrations, models, revisions, store
+
+pytestmark = on_each_postgres
 
 
 async def _revision(url: str) -> str:
@@ -38,3 +42,12 @@ def test_the_models_and_the_migrated_tables_do_not_differ(empty_database_url: st
 
     assert models.Quote.metadata is SQLModel.metadata
     assert asyncio.run(_drift(empty_database_url)) == []
+
+
+def test_a_server_that_is_too_old_is_not_migrated(
+    empty_database_url: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(connections, "OLDEST_POSTGRES", 99)
+
+    with pytest.raises(connections.UnsupportedServerError, match="needs PostgreSQL 99 or newer"):
+        migrations.migrate(empty_database_url)

@@ -10,9 +10,12 @@ import pytest
 from plain import candles
 from rows import keep, minute, quote
 from sqlmodel import select
+from versions import on_each_postgres
 
 from quotes.database import migrations, store
 from quotes.database.models import Hour, Origin, Quote
+
+pytestmark = on_each_postgres
 
 
 async def rolled(sessions: store.Sessions) -> list[Hour]:
@@ -94,12 +97,14 @@ async def test_writers_side_by_side_leave_an_hour_whole(sessions: store.Sessions
     assert (hour.hour, hour.count, hour.minutes) == (minute(0), 60, (1 << 60) - 1)
 
 
-def test_the_migration_rolls_up_the_quotes_that_are_there(empty_database_url: str) -> None:
+def test_migrations_of_a_filled_database_roll_up_the_quotes_that_are_there(
+    empty_database_url: str,
+) -> None:
     quotes = scattered(seed=2)
     migrations.migrate(empty_database_url, "0001")
     asyncio.run(_insert(empty_database_url, quotes))
 
-    migrations.migrate(empty_database_url, "0002")
+    migrations.migrate(empty_database_url)
 
     async def read() -> list[Hour]:
         async with store.open_engine(empty_database_url, name="test") as engine:

@@ -9,11 +9,14 @@ from hypothesis import settings as hypothesis_settings
 from hypothesis import strategies as st
 from rows import keep, log, minute, names, quote
 from sqlalchemy.exc import DBAPIError
+from versions import on_each_postgres
 
 from quotes.database import store
 from quotes.database.models import Failure, Origin
 from quotes.market.sources import MixedError
 from quotes.settings import Settings
+
+pytestmark = on_each_postgres
 
 
 async def test_a_quote_kept_twice_is_one_row_and_keeps_its_first_price(

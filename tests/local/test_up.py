@@ -19,7 +19,7 @@ import pytest
 from client import Client
 from rows import keep, quote, until, wait
 
-from quotes.database import store
+from quotes.database import connections, store
 from quotes.local import external
 from quotes.local.preflight import PreflightError
 from quotes.local.running import hold
@@ -304,6 +304,10 @@ async def test_a_database_that_is_not_there_is_refused_at_once(settings: Setting
         await external.check_database(url, made_up=False)
 
 
-def test_an_old_postgresql_is_refused() -> None:
-    with pytest.raises(PreflightError, match=r"version 13\.9; quotes needs PostgreSQL 14"):
-        external._refuse_old(13, 9)
+async def test_a_postgresql_that_is_too_old_is_refused(
+    settings: Settings, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(connections, "OLDEST_POSTGRES", 99)
+
+    with pytest.raises(PreflightError, match=r"is PostgreSQL \d+; quotes needs PostgreSQL 99"):
+        await external.check_database(settings.require_database_url(), made_up=False)
