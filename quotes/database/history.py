@@ -72,7 +72,7 @@ _CANDLES = """
 """
 # Where no bucket holds more than one row, nothing is left to roll up: a third of the time.
 _ALREADY = """
-    SELECT (extract(epoch FROM at - :since) / extract(epoch FROM :length))::int AS bucket,
+    SELECT floor(extract(epoch FROM at - :since) / extract(epoch FROM :length))::int AS bucket,
            open, high, low, close, count
     FROM ({rows}) AS piece
     ORDER BY at

@@ -21,33 +21,40 @@ class Interval:
     def start(self, moment: datetime, zone: tzinfo = UTC) -> datetime:
         """When the bucket that holds the moment begins, in UTC.
 
-        Buckets begin where the zone's clocks show whole multiples from midnight, on Mondays and on
-        firsts. So a local day has 23 to 25 hours. An hour that the clocks show twice is two hourly
-        buckets, and belongs to one of the longer ones.
+        Buckets of an hour or less begin where the zone's clocks show whole multiples from midnight,
+        and where the clocks are changed: so none is longer than its name. Longer ones begin when
+        the clocks first show a multiple, a Monday or a first, or jump over it: so a local day has
+        23 to 25 hours, and what the clocks show again belongs to the bucket that has begun.
         """
         if zone is UTC and self.length < _MONTH:
             anchor = _MONDAY if self.length > _DAY else EPOCH
             return moment - (moment - anchor) % self.length
-        local = moment.astimezone(zone)
-        fold = local.fold if self.length <= _HOUR else 0
-        return _instant(self._floor(local.replace(tzinfo=None, fold=0)), zone, fold)
-
-    def after(self, start: datetime, zone: tzinfo = UTC) -> datetime:
-        """When the bucket that begins at `start` ends and the next begins."""
-        if zone is UTC and self.length < _MONTH:
-            return start + self.length
+        wall = _wall(moment, zone)
         if self.length <= _HOUR:
-            within = start + self.length  # the next one, or where the clocks go back this one still
-            while (end := self.start(within, zone)) <= start:
-                within += self.length
-            return end
-        wall = self._floor(start.astimezone(zone).replace(tzinfo=None, fold=0))
-        while (end := _instant(wall := self._next(wall), zone, 0)) <= start:
-            pass  # the clocks jumped over a whole bucket
+            start = moment - (wall - self._floor(wall))
+            return start if _same_offset(start, moment, zone) else _change(start, moment, zone)
+        begin = self._floor(wall)
+        while _first(self._next(begin), zone) <= moment:
+            begin = self._next(begin)
+        return _first(begin, zone)
+
+    def after(self, moment: datetime, zone: tzinfo = UTC) -> datetime:
+        """When the bucket that holds the moment ends and the next begins."""
+        if zone is UTC and self.length < _MONTH:
+            return self.start(moment) + self.length
+        wall = _wall(moment, zone)
+        begin = self._floor(wall)
+        if self.length <= _HOUR:
+            end = moment + (self._next(begin) - wall)
+            return end if _same_offset(moment, end, zone) else _change(moment, end, zone)
+        while (end := _first(begin := self._next(begin), zone)) <= moment:
+            pass  # shown before the clocks went back, or jumped over
         return end
 
     def starts(self, since: datetime, until: datetime, zone: tzinfo = UTC) -> Iterator[datetime]:
         """The beginnings that lie in [since, until), in order."""
+        if since >= until:
+            return  # `since` may be the last moment there is, which no bucket's end comes after
         start = self.start(since, zone)
         while start < until:
             if start >= since:
@@ -68,9 +75,31 @@ class Interval:
         return wall + self.length
 
 
-def _instant(wall: datetime, zone: tzinfo, fold: int) -> datetime:
-    """A time that the clocks jump over is the moment of the jump or just after it."""
-    return wall.replace(tzinfo=zone, fold=fold).astimezone(UTC)
+def _wall(moment: datetime, zone: tzinfo) -> datetime:
+    """What the zone's clocks show, without the zone."""
+    return moment.astimezone(zone).replace(tzinfo=None, fold=0)
+
+
+def _first(wall: datetime, zone: tzinfo) -> datetime:
+    """When the clocks first show this time, or jump over it."""
+    start, again = (wall.replace(tzinfo=zone, fold=fold).astimezone(UTC) for fold in (0, 1))
+    return start if start <= again else _change(again, start, zone)  # never shown: a jump
+
+
+def _same_offset(one: datetime, other: datetime, zone: tzinfo) -> bool:
+    return one.astimezone(zone).utcoffset() == other.astimezone(zone).utcoffset()
+
+
+def _change(before: datetime, after: datetime, zone: tzinfo) -> datetime:
+    """When the clocks are changed in (before, after], whose offsets differ; a whole second."""
+    low, high = int(before.timestamp()), int(after.timestamp())
+    while high - low > 1:
+        middle = (low + high) // 2
+        if _same_offset(datetime.fromtimestamp(middle, UTC), after, zone):
+            high = middle
+        else:
+            low = middle
+    return datetime.fromtimestamp(high, UTC)
 
 
 INTERVALS = {

@@ -98,6 +98,15 @@ def test_hours_of_india_begin_at_half_past_in_utc() -> None:
     assert parse("1h").start(moment, ZoneInfo("Asia/Kolkata")).minute == 30
 
 
+@pytest.mark.parametrize("interval", INTERVALS.values(), ids=str)
+def test_a_range_that_ends_before_it_begins_holds_no_bucket(interval: Interval) -> None:
+    end_of_time = datetime.max.replace(tzinfo=UTC)
+
+    assert [
+        *interval.starts(end_of_time, datetime(2026, 1, 1, tzinfo=UTC), ZoneInfo("Asia/Tokyo"))
+    ] == []
+
+
 @pytest.mark.parametrize("text", ["1M", "1H", "60m", "3h", "", "1mo "])
 def test_any_other_interval_is_refused_with_what_there_is(text: str) -> None:
     with pytest.raises(ValueError, match="1mo"):
