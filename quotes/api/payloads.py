@@ -1,9 +1,9 @@
-"""What subscribers select of a quote: executed and encoded once for all who select the same."""
+"""What subscribers select: executed and encoded once for all who select the same."""
 
 import json
 import re
 import time
-from collections.abc import AsyncGenerator, Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from functools import lru_cache
@@ -26,74 +26,66 @@ from graphql import (
 from graphql.execution.collect_fields import FieldDetails, collect_fields
 from graphql.execution.executor import Executor as CoreExecutor
 
-from quotes.api import types
-from quotes.api.context import Context
+from quotes.api import candle_updates, cursors, types
 from quotes.api.document_limits import MAX_TOKENS
-from quotes.api.errors import Refusal
 from quotes.api.execution import Executor, NotPlainError, Shape
-from quotes.api.scalars import Ticker
-from quotes.api.schema import schema, updates
+from quotes.api.schema import schema
 from quotes.database import models
+from quotes.live.candle_log import CandleEvent
 
 MAX_DOCUMENTS = 128  # parsed and validated ones kept; of MAX_TOKENS each, some 50 MB at the worst
 MAX_PAYLOADS = 4_096  # encoded quotes kept for the next subscriber, of all selections together
-FRESH = 1.0  # seconds; an older payload would tell a wrong ageSeconds
+FRESH = 1.0  # seconds; an older payload would show a wrong ageSeconds
 
-SHARED_FIELD = "priceUpdates"
 _core = schema._schema  # noqa: SLF001  # graphql-core's own schema has no public name
 _root = cast("GraphQLObjectType", _core.subscription_type)
-_field = _root.fields[SHARED_FIELD]
+
+# What a connection writes around a payload, from the payload and its cursor if it has one.
+Envelope = Callable[[bytes, str | None], bytes]
 
 
 class Selection:
-    """One document with its variables, as far as they say what is shown of a quote."""
+    """One document with its variables, as far as they decide what is shown of an event."""
 
     def __init__(self, name: str, shape: Shape) -> None:
         self._name = name
         self._shape = shape
 
-    def shown(self, quote: models.Quote) -> str:
-        """The payload of a `next` message, as JSON."""
-        shown = self._shape(types.Quote.of(quote, datetime.now(UTC)))
-        return json.dumps({"data": {self._name: shown}}, separators=(",", ":"))
+    def payload(self, value: object) -> bytes:
+        """The payload of a `next` message, as JSON, of one of the schema's objects."""
+        data = {"data": {self._name: self._shape(value)}}
+        return json.dumps(data, separators=(",", ":")).encode()
 
 
 @dataclass(frozen=True, slots=True)
-class Updates:
-    """One subscriber's `priceUpdates`: what it shares with others, and where it begins."""
+class Shared:
+    """One operation's subscription, whose payloads are shared with others."""
 
     selection: Selection
-    field: FieldDetails
+    details: FieldDetails
     name: str
-    tickers: list[Ticker] | None
-    after: str | None
-    min_interval: int | None
+    field: str
+    arguments: dict[str, Any]
 
-    def quotes(
-        self, context: Context, resume: str | None = None
-    ) -> AsyncGenerator[models.Quote, None]:
-        """As `schema.updates`; `resume` is a cursor that goes before the document's own `after`."""
-        return updates(context, self.tickers, resume or self.after, self.min_interval)
-
-    def told(self, refusal: Refusal) -> dict[str, Any]:
-        """The refusal as a client reads it, with its place in the document."""
-        return dict(located_error(refusal, [self.field.node], [self.name]).formatted)
+    def error(self, error: GraphQLError) -> dict[str, Any]:
+        """The error as a client reads it, with its place in the document."""
+        return dict(located_error(error, [self.details.node], [self.name]).formatted)
 
 
-class Selections:
-    """Those in use, each kept as long as a subscriber holds it, and their last payloads."""
+class Payloads:
+    """The selections in use, each as long as a subscriber holds it, and their last payloads."""
 
     def __init__(self, clock: Callable[[], float] = time.monotonic) -> None:
         self.clock = clock
         self._used: WeakValueDictionary[tuple[str, str | None, str], Selection] = (
             WeakValueDictionary()
         )
-        self._payloads: dict[tuple[Selection, int], tuple[float, str]] = {}
+        self._payloads: dict[tuple[Selection, int], tuple[float, bytes]] = {}
 
-    def read(
+    def shared(
         self, query: str, operation_name: str | None, variables: dict[str, Any] | None
-    ) -> Updates | None:
-        """None where this is anything but a valid subscription to `priceUpdates` of plain fields.
+    ) -> Shared | None:
+        """None where this is anything but a valid subscription that selects plain fields.
 
         The ordinary execution answers that, be it with data or with what is wrong.
         """
@@ -105,37 +97,58 @@ class Selections:
         )
         if not isinstance(executor, Executor):  # the variables' faults
             return None
-        name, fields = next(iter(_root_fields(executor).items()))
-        field = fields[0]
-        if field.node.name.value != SHARED_FIELD:
+        fields = _root_fields(executor)
+        if len(fields) != 1:  # the only one may be skipped by a directive
             return None
+        ((name, details),) = fields.items()
+        node = details[0].node
+        definition = _root.fields[node.name.value]
         try:
-            arguments = get_argument_values(_field, field.node, executor.variable_values)
-            shape = executor.shape(_field.type, fields)
+            arguments = get_argument_values(definition, node, executor.variable_values)
+            shape = executor.shape(definition.type, details)
         except (GraphQLError, NotPlainError):
             return None
-        key = (query, operation_name, _telling(query, field, variables or {}))
-        return Updates(
-            selection=self._used.setdefault(key, Selection(name, shape)),
-            field=field,
-            name=name,
-            tickers=arguments.get("tickers"),
-            after=arguments.get("after"),
-            min_interval=arguments.get("minInterval"),
-        )
+        key = (query, operation_name, _deciding(query, details[0], variables or {}))
+        selection = self._used.setdefault(key, Selection(name, shape))
+        return Shared(selection, details[0], name, node.name.value, arguments)
 
-    def payload(self, selection: Selection, quote: models.Quote) -> str:
-        """As `selection.shown`, made once a second at the most."""
+    def of_quote(self, selection: Selection, quote: models.Quote) -> bytes:
+        """A quote's payload, encoded once a second at the most."""
         key = (selection, quote.seq)
         now = self.clock()
-        made, payload = self._payloads.get(key, (0.0, ""))
+        made, payload = self._payloads.get(key, (0.0, b""))
         if now - made > FRESH:
-            payload = selection.shown(quote)
+            payload = selection.payload(types.Quote.of(quote, datetime.now(UTC)))
             self._payloads.pop(key, None)
             self._payloads[key] = (now, payload)
             if len(self._payloads) > MAX_PAYLOADS:
                 del self._payloads[next(iter(self._payloads))]
         return payload
+
+
+@dataclass(frozen=True, slots=True)
+class QuoteMessages:
+    """A quote as it is written to all connections of one kind that select the same."""
+
+    payloads: Payloads
+    selection: Selection
+    envelope: Envelope
+
+    def __call__(self, quote: models.Quote) -> bytes:
+        payload = self.payloads.of_quote(self.selection, quote)
+        return self.envelope(payload, cursors.stream(quote.seq))
+
+
+@dataclass(frozen=True, slots=True)
+class CandleMessages:
+    """As `QuoteMessages`, of a candle."""
+
+    selection: Selection
+    envelope: Envelope
+
+    def __call__(self, event: CandleEvent) -> bytes:
+        payload = self.selection.payload(candle_updates.shown(event.candle))
+        return self.envelope(payload, None)
 
 
 @lru_cache(MAX_DOCUMENTS)
@@ -160,8 +173,8 @@ def _root_fields(executor: CoreExecutor[Any]) -> dict[str, list[FieldDetails]]:
     ).grouped_field_set
 
 
-def _telling(query: str, field: FieldDetails, variables: Mapping[str, Any]) -> str:
-    """The variables that say what is shown: all but the one that only says where to begin."""
+def _deciding(query: str, field: FieldDetails, variables: Mapping[str, Any]) -> str:
+    """The variables that decide what is shown: all but the one that only says where to begin."""
     after = _variable_of(field.node.arguments or ())
     if after is not None and len(re.findall(rf"\${after}\b", query)) == 2:  # noqa: PLR2004
         variables = {name: value for name, value in variables.items() if name != after}

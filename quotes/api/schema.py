@@ -1,9 +1,5 @@
 """The GraphQL schema: what can be asked. A resolver checks, asks the store, maps the rows."""
 
-import asyncio
-from collections.abc import AsyncGenerator, AsyncIterator, Sequence
-from contextlib import aclosing
-from dataclasses import dataclass
 from datetime import UTC, date, datetime, timedelta
 from functools import partial
 from typing import Annotated
@@ -18,7 +14,6 @@ from quotes.api import cursors, freshness, pagination, types
 from quotes.api.candle_updates import CandleSubscription
 from quotes.api.candles import CandleQuery
 from quotes.api.context import (
-    Context,
     Info,
     SomeTickers,
     TickerArgument,
@@ -28,17 +23,14 @@ from quotes.api.context import (
 )
 from quotes.api.cost import Cost
 from quotes.api.document_limits import Limits, Named, Parsed
-from quotes.api.errors import Refusal, Refusals, bad_input
+from quotes.api.errors import Refusals
 from quotes.api.execution import Executor
 from quotes.api.gaps import GapQuery
 from quotes.api.price_at import MomentQuery
+from quotes.api.price_updates import PriceSubscription
 from quotes.api.scalars import SCALARS, Ticker
 from quotes.api.series import SeriesQuery
-from quotes.database import models, store
-from quotes.live.feed import CursorAheadError, Feed
-from quotes.live.snapshots import Snapshot
-
-MAX_INTERVAL = 3_600  # seconds between two quotes of a ticker, for who wants few
+from quotes.database import store
 
 
 @strawberry.type(description='What can be asked. `latestPrice(ticker: "BTC")` is a start.')
@@ -167,100 +159,8 @@ class Query(CandleQuery, SeriesQuery, GapQuery, MomentQuery):
 @strawberry.type(
     description="What can be followed, over graphql-transport-ws and server-sent events."
 )
-class Subscription(CandleSubscription):
-    @strawberry.subscription(
-        description=(
-            "Quotes as they are committed, each exactly once and in order. Without `after`: the "
-            "newest quote of each ticker, then each new one. With `after`: everything since that "
-            "cursor, then each new one; so a client that hands back the last cursor it saw loses "
-            "nothing. Carries LIVE and REPAIRED quotes; BACKFILLED ones are read by `prices`."
-        )
-    )
-    async def price_updates(
-        self,
-        info: Info,
-        tickers: SomeTickers = None,
-        after: Annotated[
-            str | None,
-            strawberry.argument(description="The `cursor` of the last quote that was seen."),
-        ] = None,
-        min_interval: Annotated[
-            int | None,
-            strawberry.argument(
-                description=(
-                    "For dashboards: at most one quote of each ticker in so many seconds, always "
-                    f"the newest; what came between is skipped. 1 to {MAX_INTERVAL:,}. All quotes "
-                    "if left out."
-                )
-            ),
-        ] = None,
-    ) -> AsyncIterator[types.Quote]:
-        quotes = updates(info.context, tickers, after, min_interval)
-        async with aclosing(quotes):
-            async for quote in quotes:
-                yield types.Quote.of(quote, datetime.now(UTC))
-
-
-@dataclass(frozen=True, slots=True)
-class Start:
-    """Where a subscriber begins: with the snapshot, and then with what follows `cursor`."""
-
-    cursor: int
-    snapshot: Sequence[models.Quote]
-    tickers: frozenset[str] | None
-
-
-async def start(context: Context, tickers: list[Ticker] | None, after: str | None) -> Start:
-    """Raises Refusal for what cannot be followed, and of `store.LOST`."""
-    wanted = None if tickers is None else frozenset(await chosen(context, tickers))
-    snapshot: Sequence[models.Quote] = ()
-    if after is None:
-        cursor, snapshot = await context.readings.now(Snapshot(context.sessions, wanted))
-    else:
-        cursor = cursors.seq_of(after)
-    try:
-        await context.feed.reach(cursor)
-    except CursorAheadError:
-        raise ahead() from None
-    return Start(cursor, snapshot, wanted)
-
-
-def ahead() -> Refusal:
-    return bad_input(
-        "`after` is a cursor from the future: this stream has not come that far. Leave it out "
-        "to begin with the newest quotes."
-    )
-
-
-async def updates(
-    context: Context,
-    tickers: list[Ticker] | None = None,
-    after: str | None = None,
-    min_interval: int | None = None,
-) -> AsyncGenerator[models.Quote, None]:
-    """What `priceUpdates` carries, as rows. Raises Refusal, and of `store.LOST` at its start."""
-    if min_interval is not None and not 1 <= min_interval <= MAX_INTERVAL:
-        raise bad_input(f"`minInterval` is 1 to {MAX_INTERVAL:,} seconds, not {min_interval}.")
-    begin = await start(context, tickers, after)
-    for quote in begin.snapshot:
-        yield quote
-    if begin.snapshot and min_interval is not None:
-        await asyncio.sleep(min_interval)
-    quotes = _from(context.feed, begin.cursor, begin.tickers, min_interval)
-    try:
-        async with aclosing(quotes):
-            async for quote in quotes:
-                yield quote
-    except CursorAheadError:
-        raise ahead() from None
-
-
-def _from(
-    feed: Feed, begin: int, tickers: frozenset[str] | None, min_interval: int | None
-) -> AsyncGenerator[models.Quote, None]:
-    if min_interval is None:
-        return feed.follow(begin, tickers)
-    return feed.sample(begin, min_interval, tickers)
+class Subscription(CandleSubscription, PriceSubscription):
+    pass
 
 
 class Schema(strawberry.Schema):

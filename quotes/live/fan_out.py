@@ -1,116 +1,152 @@
-"""Those who have seen all there is: each new quote is encoded once and written to all of them.
+"""The fan-out: what many subscribers select alike is encoded once and written to all of them.
 
-Waking a task for each subscriber costs several times what writing to its connection does. So who
-has caught up with the log waits here, and is written to directly; who does not read fast enough
-leaves, and goes on from its own cursor.
+Waking a task for each subscriber costs several times what writing to its connection does. So
+whoever has caught up with the log is written to directly; whoever does not read fast enough goes
+on from its own cursor.
 """
 
 import asyncio
 from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import asynccontextmanager, suppress
+from dataclasses import dataclass
+from typing import Generic, TypeVar
 
-from quotes.api.payloads import Selection, Selections
-from quotes.database.models import Quote
-from quotes.live.feed import CursorAheadError, Feed
+from quotes.live.feed import CursorAheadError
+from quotes.live.subscriber import Batch, Event, Log, Message, Subscriber
 
-AT_ONCE = 250  # written to before other tasks have a turn: some 3 ms
+AT_ONCE = 250  # messages written before other tasks have a turn: some 3 ms
+LARGEST_PART = 100  # events encoded before other tasks have a turn: some 2 ms
 
-
-class Follower:
-    """One subscriber: what it has seen, and how a message gets on its connection's way."""
-
-    __slots__ = ("behind", "cursor", "head", "push")
-
-    def __init__(self, head: bytes, push: Callable[[bytes], bool], cursor: int) -> None:
-        self.head = head  # of its messages, up to the payload
-        self.push = push  # False where the connection's buffer is full, or it has ended
-        self.cursor = cursor
-        self.behind: asyncio.Future[None] = asyncio.get_running_loop().create_future()
-
-    def tell(self, told: Sequence[tuple[int, bytes]]) -> None:
-        """Messages' ends, each with its seq. What was seen before is passed over."""
-        for seq, tail in told:
-            if seq > self.cursor:
-                if not self.push(self.head + tail):
-                    self.leave()
-                    return
-                self.cursor = seq
-
-    def leave(self) -> None:
-        if not self.behind.done():
-            self.behind.set_result(None)
+E = TypeVar("E", bound=Event)
 
 
-Wanted = tuple[Selection, frozenset[str] | None]
+@dataclass(frozen=True, slots=True)
+class Topic(Generic[E]):
+    """What is delivered alike: subscribers of equal topics share each message."""
+
+    encode: Callable[[E], bytes]  # hashable; equal ones encode alike
+    tickers: frozenset[str] | None  # all with None
+
+    def messages(self, events: Sequence[E]) -> list[Message]:
+        return [(event.seq, self.encode(event)) for event in self.selected(events)]
+
+    def selected(self, events: Sequence[E]) -> Sequence[E]:
+        if self.tickers is None:
+            return events
+        return [event for event in events if event.ticker in self.tickers]
 
 
-class Audience:
-    """All followers of this process, by what they want. Run by `open_audience`."""
+class _Group:
+    """The live subscribers of one topic."""
 
-    def __init__(self, feed: Feed, selections: Selections) -> None:
-        self._feed = feed
-        self._selections = selections
-        self._cursor = -1  # what all followers have been told; below any before the first reading
-        self._followers: dict[Wanted, set[Follower]] = {}
+    __slots__ = ("after", "subscribers")
 
-    async def attend(self, follower: Follower, wanted: Wanted) -> None:
-        """Until the follower has fallen behind its cursor; at once if it is behind already."""
-        if follower.cursor < self._cursor or self._cursor < 0:
+    def __init__(self, after: int) -> None:
+        self.after = after  # each of them has had what is selected up to here
+        self.subscribers: set[Subscriber] = set()
+
+
+class FanOut(Generic[E]):
+    """All subscribers to one log in this process. Run by `open_fan_out`."""
+
+    def __init__(self, log: Log[E], at_once: int = AT_ONCE) -> None:
+        self._log = log
+        self._at_once = at_once
+        self._cursor = -1  # what live subscribers have had; below any seq before the first reading
+        self._groups: dict[Topic[E], _Group] = {}
+
+    async def deliver(
+        self, subscriber: Subscriber, topic: Topic[E], interval: float | None = None
+    ) -> None:
+        """Deliver all that follows the subscriber's cursor, for ever.
+
+        With `interval` of each ticker only the newest of what came within so many seconds. Raises
+        CursorAheadError where the log ends before the cursor, and SinkClosedError.
+        """
+        while True:
+            if interval is None:
+                await self._push_to(subscriber, topic)
+                events, upto = await self._log.beyond(subscriber.cursor, topic.tickers)
+            else:
+                events, upto = await conflated(self._log, subscriber.cursor, topic.tickers)
+            messages = ((event.seq, topic.encode(event)) for event in events)
+            await subscriber.write(Batch(subscriber.cursor, messages, upto))
+            if interval is not None:
+                await asyncio.sleep(interval)
+
+    async def _push_to(self, subscriber: Subscriber, topic: Topic[E]) -> None:
+        """Have the subscriber among the live ones until it falls behind; at once if it is."""
+        end = await self._log.position()
+        if self._cursor < 0 or not self._cursor <= subscriber.cursor <= end:
             return
-        follower.behind = asyncio.get_running_loop().create_future()
-        group = self._followers.setdefault(wanted, set())
-        group.add(follower)
+        group = self._groups.setdefault(topic, _Group(self._cursor))
+        group.subscribers.add(subscriber)
         try:
-            await follower.behind
+            await subscriber.until_behind()
         finally:
-            group.discard(follower)
-            if not group:
-                self._followers.pop(wanted, None)
+            group.subscribers.discard(subscriber)
+            if not group.subscribers and self._groups.get(topic) is group:
+                del self._groups[topic]
 
     async def run(self) -> None:
-        """Tell what comes, for ever; ends only by cancellation."""
-        while True:
-            self._cursor = await self._feed.position()
-            with suppress(CursorAheadError):
-                while True:
-                    quotes, cursor = await self._feed.beyond(self._cursor, None)
-                    self._cursor = cursor  # first: who comes from now on has to have seen these
-                    await self._tell(quotes)
-            self._send_all_away()
+        """Push what comes, for ever; ends only by cancellation, or as the log does."""
+        try:
+            while True:
+                # A log that was never read yet is waited for; one that went back is begun anew.
+                with suppress(CursorAheadError, TimeoutError):
+                    self._cursor = await self._log.position()
+                    while True:
+                        events, cursor = await self._log.beyond(self._cursor, None)
+                        # First: whoever becomes live from now on has to have had these events.
+                        self._cursor = cursor
+                        await self._push(events)
+                self._dismiss_all()
+        finally:
+            self._dismiss_all()
 
-    async def _tell(self, quotes: Sequence[Quote]) -> None:
-        told = 0
-        for wanted in list(self._followers):
-            tails = self._tails(wanted, quotes)
-            for follower in tuple(self._followers.get(wanted, ())) if tails else ():
-                follower.tell(tails)
-                told += 1
-                if told % AT_ONCE == 0:
-                    await asyncio.sleep(0)
+    async def _push(self, events: Sequence[E]) -> None:
+        pushed = 0
+        for topic, group in list(self._groups.items()):
+            selected = topic.selected(events)
+            for begin in range(0, len(selected), LARGEST_PART):
+                messages = topic.messages(selected[begin : begin + LARGEST_PART])
+                batch = Batch(group.after, messages, messages[-1][0])
+                group.after = batch.upto
+                for subscriber in tuple(group.subscribers):
+                    subscriber.push(batch)
+                    pushed += len(messages)
+                    if pushed >= self._at_once:
+                        pushed = 0
+                        await asyncio.sleep(0)
 
-    def _tails(self, wanted: Wanted, quotes: Sequence[Quote]) -> list[tuple[int, bytes]]:
-        selection, tickers = wanted
-        return [
-            (quote.seq, self._selections.payload(selection, quote).encode() + b"}")
-            for quote in quotes
-            if tickers is None or quote.ticker in tickers
-        ]
+    def _dismiss_all(self) -> None:
+        for group in self._groups.values():
+            for subscriber in group.subscribers:
+                subscriber.fall_behind()
 
-    def _send_all_away(self) -> None:
-        for group in self._followers.values():
-            for follower in group:
-                follower.leave()
+
+async def conflated(
+    log: Log[E], cursor: int, tickers: frozenset[str] | None
+) -> tuple[Sequence[E], int]:
+    """Of each ticker the newest of all that follows the cursor, and the end of the log.
+
+    What is left out lies before what is given, so its seqs are cursors as any. Waits as
+    `Log.beyond`, and raises as it.
+    """
+    newest: dict[str, E] = {}
+    while not newest or cursor != await log.position():
+        events, cursor = await log.beyond(cursor, tickers)
+        newest.update((event.ticker, event) for event in events)
+    return sorted(newest.values(), key=lambda event: event.seq), cursor
 
 
 @asynccontextmanager
-async def open_audience(
-    feed: Feed, selections: Selections
-) -> AsyncIterator[tuple[Audience, asyncio.Task[None]]]:
+async def open_fan_out(log: Log[E]) -> AsyncIterator[tuple[FanOut[E], asyncio.Task[None]]]:
     """One that runs, and the task that runs it, whose end other than by this block is a fault."""
-    audience = Audience(feed, selections)
-    task = asyncio.create_task(audience.run(), name="audience")
+    fan_out = FanOut(log)
+    task = asyncio.create_task(fan_out.run(), name="fan-out")
     try:
-        yield audience, task
+        yield fan_out, task
     finally:
         task.cancel()
         with suppress(asyncio.CancelledError):

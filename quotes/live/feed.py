@@ -93,23 +93,6 @@ class Feed:
             for quote in quotes:
                 yield quote
 
-    async def sample(
-        self, after: int, interval: float, tickers: Collection[str] | None = None
-    ) -> AsyncGenerator[Quote, None]:
-        """As `follow`, but of each ticker only the newest of what came within `interval` seconds.
-
-        What is skipped lies before what is given, so its cursors go on where `follow`'s would.
-        """
-        cursor = after
-        while True:
-            newest: dict[str, Quote] = {}
-            while not newest or cursor != self.last:
-                quotes, cursor = await self.beyond(cursor, tickers)
-                newest.update((quote.ticker, quote) for quote in quotes)
-            for quote in sorted(newest.values(), key=lambda quote: quote.seq):
-                yield quote
-            await asyncio.sleep(interval)
-
     async def beyond(
         self, cursor: int, tickers: Collection[str] | None
     ) -> tuple[Sequence[Quote], int]:

@@ -20,8 +20,9 @@ from starlette.routing import Route
 from starlette.types import ASGIApp, Receive, Scope, Send
 
 from quotes.api.context import Context
-from quotes.api.payloads import Selections
-from quotes.live.fan_out import open_audience
+from quotes.api.payloads import Payloads
+from quotes.live.candle_log import CandleStreams
+from quotes.live.fan_out import open_fan_out
 from quotes.live.feed import open_feed
 from quotes.live.single_flight import Readings
 from quotes.server import protocol
@@ -120,10 +121,10 @@ def _lifespan(settings: Settings) -> Callable[[Starlette], Any]:
 async def open_streams(context: Context) -> AsyncIterator[Streams]:
     settings = context.settings
     crowd = Crowd(most=settings.max_sockets, most_of_an_address=settings.max_sockets_per_address)
-    selections = Selections()
-    async with open_audience(context.feed, selections) as (audience, task):
+    candles = CandleStreams(context.replays, context.feed, context.readings)
+    async with open_fan_out(context.feed) as (fan_out, task):
         task.add_done_callback(_loop_ended)
-        yield Streams(context, selections, audience, crowd, asyncio.Event())
+        yield Streams(context, Payloads(), fan_out, candles, crowd, asyncio.Event())
 
 
 def _loop_ended(task: asyncio.Task[None]) -> None:

@@ -1,8 +1,8 @@
-"""One GraphQL operation and its payloads, whatever connection they go out on."""
+"""One GraphQL operation and its payloads, whatever connection they are written to."""
 
 import asyncio
 import json
-from collections.abc import AsyncGenerator, Awaitable, Callable, Iterator
+from collections.abc import Iterator
 from contextlib import aclosing, contextmanager
 from dataclasses import dataclass
 from typing import Any
@@ -10,14 +10,19 @@ from typing import Any
 import structlog
 from strawberry.http import process_result
 
-from quotes.api import cursors
-from quotes.api.context import Context
+from quotes.api.candles import clocks
+from quotes.api.context import Context, require_known
 from quotes.api.errors import Refusal, told
-from quotes.api.payloads import Selections, Updates
-from quotes.api.schema import ahead, schema, start
+from quotes.api.payloads import CandleMessages, Envelope, Payloads, QuoteMessages, Shared
+from quotes.api.price_updates import ahead, start
+from quotes.api.schema import schema
 from quotes.database import store
-from quotes.live.fan_out import Audience, Follower
+from quotes.database.models import Quote
+from quotes.live.candle_log import CandleStreams
+from quotes.live.fan_out import FanOut, Topic
 from quotes.live.feed import CursorAheadError
+from quotes.live.subscriber import Batch, SinkClosedError, Subscriber
+from quotes.server import protocol
 from quotes.server.connection_limits import Crowd
 
 log = structlog.get_logger()
@@ -35,7 +40,7 @@ class FailedError(Exception):
         self.errors = errors
 
 
-class AwayError(Exception):
+class UnavailableError(Exception):
     """The database is away, and the client had better come again with its cursor."""
 
 
@@ -78,75 +83,94 @@ def _no_number(name: str) -> float:
     raise ValueError(name)
 
 
+class OperationSink:
+    """Where one operation's messages go: a connection, and what it writes around a payload.
+
+    The envelope is alike for all connections of a kind; the head is the operation's own.
+    """
+
+    __slots__ = ("_connection", "_head", "envelope")
+
+    def __init__(self, connection: protocol.Direct, envelope: Envelope, head: bytes = b"") -> None:
+        self._connection = connection
+        self._head = head
+        self.envelope = envelope
+
+    def try_write(self, message: bytes) -> bool:
+        return self._connection.try_write(self._head + message)
+
+    async def write(self, message: bytes) -> None:
+        try:
+            await protocol.write(self._connection, self._head + message)
+        except OSError:
+            raise SinkClosedError from None
+
+
 @dataclass(frozen=True, slots=True)
 class Streams:
     """What every connection that carries operations uses."""
 
     context: Context
-    selections: Selections
-    audience: Audience
+    payloads: Payloads
+    fan_out: FanOut[Quote]
+    candles: CandleStreams
     crowd: Crowd
     ending: asyncio.Event  # set when the server is told to stop
 
-    async def payloads(
-        self, operation: Operation, resume: str | None = None
-    ) -> AsyncGenerator[tuple[str, str | None], None]:
-        """Each payload as JSON, with its cursor if it has one. Ends by itself, or by an error.
-
-        Raises FailedError for what ends the operation, AwayError for what must end its connection.
-        `resume` is the cursor that a subscription goes on from, in place of its own `after`.
-        """
-        updates = self.selections.read(operation.query, operation.name, operation.variables)
-        source = self._ordinary(operation) if updates is None else self._shared(updates, resume)
-        async with aclosing(source):
-            async for payload in source:
-                yield payload
-
-    async def attend(
-        self, updates: Updates, say: Callable[[str], Awaitable[None]], follower: Follower
+    async def deliver(
+        self, operation: Operation, sink: OperationSink, resume: str | None = None
     ) -> None:
-        """Carry all of `updates` to the follower, for ever: by `say` until it has caught up.
+        """Write each payload of an operation, until it has ended: a subscription, by an error.
 
-        Raises as `payloads`.
+        `resume` is the cursor that a subscription goes on from, in place of its own `after`.
+        Raises FailedError for what ends the operation, UnavailableError for what must end its
+        connection, SinkClosedError where that has ended.
         """
-        with self.crowd.subscribed(), self._told(updates):
-            begin = await start(self.context, updates.tickers, updates.after)
-            for quote in begin.snapshot:
-                await say(self.selections.payload(updates.selection, quote))
-            follower.cursor = begin.cursor
-            wanted = updates.selection, begin.tickers
-            while True:
-                await self.audience.attend(follower, wanted)
-                quotes, cursor = await self.context.feed.beyond(follower.cursor, begin.tickers)
-                for quote in quotes:
-                    await say(self.selections.payload(updates.selection, quote))
-                follower.cursor = cursor
+        shared = self.payloads.shared(operation.query, operation.name, operation.variables)
+        if shared is None:
+            await self._execute(operation, sink)
+            return
+        with self.crowd.subscribed(), _errors_of(shared):
+            if shared.field == "priceUpdates":
+                await self._deliver_prices(shared, sink, resume)
+            else:
+                await self._deliver_candles(shared, sink)
 
-    async def _shared(
-        self, updates: Updates, resume: str | None
-    ) -> AsyncGenerator[tuple[str, str | None], None]:
-        quotes = updates.quotes(self.context, resume)
-        with self.crowd.subscribed(), self._told(updates):
-            async with aclosing(quotes):
-                async for quote in quotes:
-                    payload = self.selections.payload(updates.selection, quote)
-                    yield payload, cursors.stream(quote.seq)
+    async def _deliver_prices(
+        self, shared: Shared, sink: OperationSink, resume: str | None
+    ) -> None:
+        subscriber = Subscriber(sink)
+        topic, interval = await self._begin(shared, sink, resume, subscriber)
+        await self.fan_out.deliver(subscriber, topic, interval)
 
-    @contextmanager
-    def _told(self, updates: Updates) -> Iterator[None]:
-        """What goes wrong inside, in the words of a connection."""
-        try:
-            yield
-        except Refusal as refusal:
-            raise FailedError([updates.told(refusal)]) from None
-        except CursorAheadError:
-            raise FailedError([updates.told(ahead())]) from None
-        except store.LOST as error:
-            log.warning("subscription_lost_database", reason=repr(error))
-            raise AwayError from error
+    async def _begin(
+        self, shared: Shared, sink: OperationSink, resume: str | None, subscriber: Subscriber
+    ) -> tuple[Topic[Quote], int | None]:
+        """Write the snapshot, if there is one; the rest begins behind it."""
+        tickers, after, interval = (
+            shared.arguments.get(name) for name in ("tickers", "after", "minInterval")
+        )
+        begin = await start(self.context, tickers, resume or after, interval)
+        encode = QuoteMessages(self.payloads, shared.selection, sink.envelope)
+        topic = Topic(encode, begin.tickers)
+        await subscriber.write(Batch(-1, topic.messages(begin.snapshot), begin.cursor))
+        if interval is not None and begin.snapshot:
+            await asyncio.sleep(interval)
+        return topic, interval
 
-    async def _ordinary(self, operation: Operation) -> AsyncGenerator[tuple[str, None], None]:
-        """By Strawberry's own execution: queries, other subscriptions, and what is wrong."""
+    async def _deliver_candles(self, shared: Shared, sink: OperationSink) -> None:
+        ticker, interval = shared.arguments["ticker"], shared.arguments["interval"]
+        zone = clocks(shared.arguments.get("timeZone"))
+        await require_known(self.context, [ticker])
+        async with self.candles.joined(ticker, interval, zone) as stream:
+            topic = Topic(CandleMessages(shared.selection, sink.envelope), None)
+            subscriber = Subscriber(sink)
+            begin, end = await stream.log.snapshot()
+            await subscriber.write(Batch(-1, topic.messages(begin), end))
+            await stream.fan_out.deliver(subscriber, topic)
+
+    async def _execute(self, operation: Operation, sink: OperationSink) -> None:
+        """By Strawberry's own execution: queries, what is not shared, and what is wrong."""
         results: Any = await schema.stream(
             operation.query,
             variable_values=operation.variables,
@@ -157,4 +181,19 @@ class Streams:
             async for result in results:
                 if result.data is None and result.errors and result.errors[0].path is None:
                     raise FailedError([{**told(error).formatted} for error in result.errors])
-                yield json.dumps(process_result(result), separators=(",", ":")), None
+                payload = json.dumps(process_result(result), separators=(",", ":"))
+                await sink.write(sink.envelope(payload.encode(), None))
+
+
+@contextmanager
+def _errors_of(shared: Shared) -> Iterator[None]:
+    """What goes wrong with a shared subscription, as its client reads it."""
+    try:
+        yield
+    except Refusal as refusal:
+        raise FailedError([shared.error(refusal)]) from None
+    except CursorAheadError:
+        raise FailedError([shared.error(ahead())]) from None
+    except store.LOST as error:
+        log.warning("subscription_lost_database", reason=repr(error))
+        raise UnavailableError from error

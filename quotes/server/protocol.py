@@ -1,13 +1,15 @@
-"""uvicorn's connections with an end to waiting, and with cheaper frames.
+"""uvicorn's connections, extended: messages written without waiting, and an end to waiting.
+
+The only module that knows the inside of uvicorn (seen in 0.54) and of websockets (17.4).
 
 A transport says when its buffer is full and when it has drained. A reader that takes nothing of a
 full one for a while is cut off, so that it holds neither memory nor a task for ever; a slow one
-that takes some goes on.
+that takes some goes on for as long as ROOM_TIMEOUT allows.
 """
 
 import asyncio
-from collections.abc import Callable
-from typing import Any
+from typing import Any, Protocol
+from weakref import ref
 
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol, RequestResponseCycle
 from uvicorn.protocols.utils import ClientDisconnected
@@ -15,15 +17,33 @@ from uvicorn.protocols.websockets.websockets_sansio_impl import WebSocketsSansIO
 from websockets.frames import CloseCode
 from websockets.protocol import State
 
-PATIENCE = 10.0  # seconds that a full buffer may stay as full
+STALL_TIMEOUT = 10.0  # seconds that a full buffer may stay as full
+ROOM_TIMEOUT = 60.0  # seconds that a full buffer may take to drain, however much the reader takes
 GRACE = 2.0  # seconds for the close frame to reach a reader that reads after all
 BUFFER = 64 * 1024  # bytes that wait for a slow reader in this process before it counts as full
 
-PUSH = "quotes.push"  # our ASGI extension: a text message without waiting, where there is room
-Push = Callable[[bytes], bool]
+DIRECT = "quotes.direct"  # our ASGI extension, whose value is a Direct
 
 _TEXT = 0x81  # a whole text frame: FIN, opcode 1 (RFC 6455, 5.2)
 _LENGTH_IN_TWO_BYTES, _LENGTH_IN_EIGHT_BYTES = 126, 127
+
+
+class Direct(Protocol):
+    """A connection that messages are written to without waking a task."""
+
+    def try_write(self, message: bytes) -> bool:
+        """Write a message unless the connection is full or has ended; whether it was written."""
+        ...
+
+    async def room(self) -> None:
+        """Wait until the connection takes more. Raises OSError where it ends, or takes too long."""
+        ...
+
+
+async def write(connection: Direct, message: bytes) -> None:
+    """Write as soon as there is room. Raises OSError where the connection ends before."""
+    while not connection.try_write(message):
+        await connection.room()
 
 
 def text_frame(payload: bytes) -> bytes:
@@ -41,7 +61,7 @@ class Impatient(asyncio.Protocol):
 
     transport: asyncio.Transport
     loop: asyncio.AbstractEventLoop
-    _patience: asyncio.TimerHandle | None = None
+    _stall: asyncio.TimerHandle | None = None
 
     def connection_made(self, transport: Any) -> None:
         transport.set_write_buffer_limits(high=BUFFER)
@@ -49,41 +69,75 @@ class Impatient(asyncio.Protocol):
 
     def pause_writing(self) -> None:
         super().pause_writing()
-        self._wait()
+        self._watch(self.loop.time() + ROOM_TIMEOUT)
 
     def resume_writing(self) -> None:
-        self._calm()
+        self._unwatch()
         super().resume_writing()
 
     def connection_lost(self, exc: Exception | None) -> None:
-        self._calm()
+        self._unwatch()
         super().connection_lost(exc)
 
     def cut_off(self) -> None:
         self.transport.abort()
 
-    def _wait(self) -> None:
+    def _watch(self, deadline: float) -> None:
         left = self.transport.get_write_buffer_size()
-        self._patience = self.loop.call_later(PATIENCE, self._look, left)
+        self._stall = self.loop.call_later(STALL_TIMEOUT, self._look, left, deadline)
 
-    def _look(self, before: int) -> None:
-        if self.transport.get_write_buffer_size() < before:
-            self._wait()
+    def _look(self, before: int, deadline: float) -> None:
+        drains = self.transport.get_write_buffer_size() < before
+        if drains and self.loop.time() < deadline:
+            self._watch(deadline)
         else:
             self.cut_off()
 
-    def _calm(self) -> None:
-        if self._patience is not None:
-            self._patience.cancel()
-            self._patience = None
+    def _unwatch(self) -> None:
+        if self._stall is not None:
+            self._stall.cancel()
+            self._stall = None
+
+
+class Body:
+    """The body of one HTTP answer, written bit by bit. A Direct."""
+
+    __slots__ = ("_answer",)
+
+    def __init__(self, cycle: RequestResponseCycle) -> None:
+        self._answer = ref(cycle)  # whose scope holds this; in use only while it is being sent
+
+    def try_write(self, message: bytes) -> bool:
+        cycle = self._answer()
+        if cycle is None or cycle.flow.write_paused or not _is_open(cycle):
+            return False
+        chunk = b"%x\r\n%b\r\n" % (len(message), message) if cycle.chunked_encoding else message
+        cycle.transport.write(chunk)
+        return True
+
+    async def room(self) -> None:
+        cycle = self._answer()
+        if cycle is None or not _is_open(cycle):
+            raise ClientDisconnected
+        await cycle.flow.drain()
+
+
+def _is_open(cycle: RequestResponseCycle) -> bool:
+    """Whether the answer's head has been sent, and its end has not."""
+    return cycle.response_started and not (
+        cycle.disconnected or cycle.response_complete or cycle.transport.is_closing()
+    )
 
 
 class Http(Impatient, HttpToolsProtocol):
-    """A connection that speaks HTTP."""
+    """A connection that speaks HTTP. It offers the application DIRECT, for each request anew."""
 
     def on_headers_complete(self) -> None:
         super().on_headers_complete()
-        if self.cycle is not None and self.scope["http_version"] == "1.0":
+        if self.cycle is None or self.cycle.scope is not self.scope:
+            return  # it becomes a WebSocket
+        self.scope["extensions"] = {DIRECT: Body(self.cycle)}  # type: ignore[dict-item]
+        if self.scope["http_version"] == "1.0":
             self.cycle.__class__ = UnchunkedCycle
 
 
@@ -100,33 +154,32 @@ class UnchunkedCycle(RequestResponseCycle):
 
 
 class WebSocket(Impatient, WebSocketsSansIOProtocol):
-    """A connection that has become a WebSocket. It offers the application PUSH."""
+    """A connection that has become a WebSocket. It offers the application itself as DIRECT."""
 
     def handle_connect(self, event: Any) -> None:
         super().handle_connect(event)
         if hasattr(self, "scope"):  # otherwise the handshake was refused
-            self.scope["extensions"][PUSH] = self.push  # type: ignore[assignment]
+            self.scope["extensions"][DIRECT] = self  # type: ignore[assignment]
 
-    def push(self, text: bytes) -> bool:
-        """Write a text message unless the connection is full or ending; whether it was."""
-        if not self.writable.is_set() or self.disconnected or self.conn.state is not State.OPEN:
+    def try_write(self, message: bytes) -> bool:
+        """As `Direct`; the message is UTF-8 text, and goes out in a frame of its own."""
+        if not self.writable.is_set() or not self._open():
             return False
-        self.transport.write(text_frame(text))
+        self.transport.write(text_frame(message))
         return True
 
-    async def send(self, message: Any) -> None:
-        """As uvicorn's; a text in an open conversation goes straight into one frame."""
-        text = message.get("text")
-        if text is None:
-            await super().send(message)
-            if message["type"] == "websocket.accept":
-                del self.request, self.response  # some 2 KiB that no one reads again
-            return
-        if not self.writable.is_set():
-            await self.writable.wait()
-        if self.disconnected or self.conn.state is not State.OPEN:
+    async def room(self) -> None:
+        if not self._open():
             raise ClientDisconnected
-        self.transport.write(text_frame(text.encode()))
+        await self.writable.wait()
+
+    def _open(self) -> bool:
+        return not self.disconnected and self.conn.state is State.OPEN
+
+    async def send(self, message: Any) -> None:
+        await super().send(message)
+        if message["type"] == "websocket.accept":
+            del self.request, self.response  # some 2 KiB that no one reads again
 
     def cut_off(self) -> None:
         if self.conn.state is State.OPEN:

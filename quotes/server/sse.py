@@ -6,23 +6,29 @@ cursor as the event's `id`, so a browser's own EventSource goes on from there wh
 
 import asyncio
 import json
-from contextlib import aclosing
 
 import structlog
 from starlette.requests import Request
 from starlette.types import Send
 
 from quotes.api.errors import Code
+from quotes.live.subscriber import SinkClosedError
+from quotes.server import protocol
 from quotes.server.connection_limits import CrowdedError
 from quotes.server.error_response import error_response
-from quotes.server.operations import AwayError, FailedError, Operation, Streams
+from quotes.server.operations import (
+    FailedError,
+    Operation,
+    OperationSink,
+    Streams,
+    UnavailableError,
+)
 from quotes.server.websocket import address_of
 
 log = structlog.get_logger()
 
 HEARTBEAT = 15.0  # seconds between comments that keep proxies from closing a quiet stream
 RETRY = 1_000  # ms that an EventSource waits before it reconnects
-SEND_TIMEOUT = 15.0  # seconds; the wire cuts off who does not read before that
 
 _HEADERS = [
     (b"content-type", b"text/event-stream; charset=utf-8"),
@@ -46,10 +52,11 @@ async def _flow(operation: Operation, request: Request, streams: Streams, send: 
     """Until the operation or the client's interest ends, or the server is told to stop."""
     await send({"type": "http.response.start", "status": 200, "headers": _HEADERS})
     resume = request.headers.get("last-event-id") or None
+    sink = OperationSink(request.scope["extensions"][protocol.DIRECT], event)
     ends = [
-        asyncio.create_task(_carry(operation, resume, streams, send)),
-        asyncio.create_task(_beat(send)),
-        asyncio.create_task(_gone(request)),
+        asyncio.create_task(_run(operation, resume, streams, sink)),
+        asyncio.create_task(_beat(sink)),
+        asyncio.create_task(_disconnected(request)),
         asyncio.create_task(streams.ending.wait()),
     ]
     try:
@@ -59,38 +66,37 @@ async def _flow(operation: Operation, request: Request, streams: Streams, send: 
             task.cancel()
         outcomes = await asyncio.gather(*ends, return_exceptions=True)
     for outcome in outcomes:
-        if isinstance(outcome, Exception) and not isinstance(outcome, OSError):
+        if isinstance(outcome, Exception) and not isinstance(outcome, SinkClosedError):
             raise outcome
     await send({"type": "http.response.body", "body": b""})
 
 
-async def _carry(operation: Operation, resume: str | None, streams: Streams, send: Send) -> None:
-    await _write(send, f"retry: {RETRY}\n\n")
-    payloads = streams.payloads(operation, resume)
+async def _run(
+    operation: Operation, resume: str | None, streams: Streams, sink: OperationSink
+) -> None:
+    """Write an operation's payloads, and how it ended."""
+    await sink.write(f"retry: {RETRY}\n\n".encode())
     try:
-        async with aclosing(payloads):
-            async for payload, cursor in payloads:
-                place = "" if cursor is None else f"id: {cursor}\n"
-                await _write(send, f"event: next\n{place}data: {payload}\n\n")
+        await streams.deliver(operation, sink, resume)
     except FailedError as failed:
-        payload = json.dumps({"errors": failed.errors})
-        await _write(send, f"event: next\ndata: {payload}\n\n")
-    except AwayError:
+        await sink.write(event(json.dumps({"errors": failed.errors}).encode(), None))
+    except UnavailableError:
         return  # without `complete`, so that the client comes again
-    await _write(send, "event: complete\ndata:\n\n")
+    await sink.write(b"event: complete\ndata:\n\n")
 
 
-async def _write(send: Send, text: str) -> None:
-    async with asyncio.timeout(SEND_TIMEOUT):
-        await send({"type": "http.response.body", "body": text.encode(), "more_body": True})
+def event(payload: bytes, cursor: str | None) -> bytes:
+    """A `next` event; the cursor, if it has one, is what an EventSource resumes after."""
+    place = b"" if cursor is None else b"id: %b\n" % cursor.encode()
+    return b"event: next\n%bdata: %b\n\n" % (place, payload)
 
 
-async def _beat(send: Send) -> None:
+async def _beat(sink: OperationSink) -> None:
     while True:
         await asyncio.sleep(HEARTBEAT)
-        await _write(send, ":\n\n")
+        await sink.write(b":\n\n")
 
 
-async def _gone(request: Request) -> None:
+async def _disconnected(request: Request) -> None:
     while (await request.receive())["type"] != "http.disconnect":
         pass

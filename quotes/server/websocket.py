@@ -6,7 +6,7 @@ that breaks them closes the socket; whatever is wrong with one operation ends th
 
 import asyncio
 import json
-from contextlib import aclosing, suppress
+from contextlib import suppress
 from typing import Any
 
 import structlog
@@ -14,17 +14,18 @@ from starlette.types import Message, Receive, Scope, Send
 from strawberry.http.websocket_origin import is_same_origin
 
 from quotes.api.errors import Code
-from quotes.live.fan_out import Follower
+from quotes.live.subscriber import SinkClosedError
+from quotes.server import protocol
 from quotes.server.connection_limits import CrowdedError
 from quotes.server.operations import (
-    AwayError,
     FailedError,
     MalformedError,
     Operation,
+    OperationSink,
     Streams,
+    UnavailableError,
     json_of,
 )
-from quotes.server.protocol import PUSH, Push
 
 log = structlog.get_logger()
 
@@ -44,10 +45,6 @@ class ClosingError(Exception):
         self.reason = reason
 
 
-class LeftError(Exception):
-    """The client has left; `_hear` is told too."""
-
-
 class Sockets:
     """The ASGI endpoint. `origins` are the browsers' origins that may subscribe from elsewhere."""
 
@@ -63,9 +60,9 @@ class Sockets:
         offered = SUBPROTOCOL in scope["subprotocols"]
         await send({"type": "websocket.accept", "subprotocol": SUBPROTOCOL if offered else None})
         streams: Streams = scope["app"].state.streams
-        push = scope["extensions"][PUSH]
+        connection: protocol.Direct = scope["extensions"][protocol.DIRECT]
         scope["headers"] = []  # the server keeps the scope as long as the socket
-        socket = Socket(streams, receive, send, push, self._most_operations)
+        socket = Socket(streams, receive, send, connection, self._most_operations)
         try:
             with streams.crowd.joined(address_of(scope)):
                 if not offered:
@@ -94,21 +91,26 @@ class Socket:
     __slots__ = (
         "_acknowledged",
         "_closed",
+        "_connection",
         "_most",
         "_operations",
-        "_push",
         "_receive",
         "_send",
         "_streams",
     )
 
     def __init__(
-        self, streams: Streams, receive: Receive, send: Send, push: Push, most: int
+        self,
+        streams: Streams,
+        receive: Receive,
+        send: Send,
+        connection: protocol.Direct,
+        most: int,
     ) -> None:
         self._streams = streams
         self._receive = receive
         self._send = send
-        self._push = push
+        self._connection = connection
         self._most = most
         self._operations: dict[str, asyncio.Task[None]] = {}
         self._acknowledged = False
@@ -119,12 +121,12 @@ class Socket:
         try:
             async with asyncio.timeout(INIT_TIMEOUT):
                 while not self._acknowledged:
-                    if not await self._hear():
+                    if not await self._receive_message():
                         return
         except TimeoutError:
             raise ClosingError(4408, "Connection initialisation timeout") from None
         try:
-            while await self._hear():
+            while await self._receive_message():
                 pass
         finally:
             await self._end_operations()
@@ -136,7 +138,7 @@ class Socket:
             with suppress(OSError):
                 await self._send({"type": "websocket.close", "code": code, "reason": reason})
 
-    async def _hear(self) -> bool:
+    async def _receive_message(self) -> bool:
         """Answer one message; whether there may be more."""
         event = await self._receive()
         if event["type"] == "websocket.disconnect":
@@ -146,7 +148,7 @@ class Socket:
             await self._answer(message_of(event))
         except MalformedError as error:
             raise ClosingError(4400, str(error)) from None
-        except LeftError:
+        except SinkClosedError:
             self._closed = True
             return False
         return True
@@ -156,7 +158,7 @@ class Socket:
         if kind == "connection_init":
             await self._acknowledge()
         elif kind == "ping":
-            await self._say('{"type":"pong"}')
+            await self._write('{"type":"pong"}')
         elif kind == "subscribe":
             await self._subscribe(id_of(message), message.get("payload"))
         elif kind == "complete":
@@ -169,7 +171,7 @@ class Socket:
         if self._acknowledged:
             raise ClosingError(4429, "Too many initialisation requests")
         self._acknowledged = True
-        await self._say('{"type":"connection_ack"}')
+        await self._write('{"type":"connection_ack"}')
 
     async def _subscribe(self, identity: str, payload: object) -> None:
         if not self._acknowledged:
@@ -180,60 +182,47 @@ class Socket:
         if len(self._operations) >= self._most:
             message = f"At most {self._most} operations run at once on one socket."
             errors = [{"message": message, "extensions": {"code": Code.TOO_MANY.value}}]
-            await self._say(json.dumps({"id": identity, "type": "error", "payload": errors}))
+            await self._write(json.dumps({"id": identity, "type": "error", "payload": errors}))
             return
-        task = asyncio.create_task(self._carry(identity, operation))
+        task = asyncio.create_task(self._run(identity, operation))
         self._operations[identity] = task
 
-    async def _carry(self, identity: str, operation: Operation) -> None:
-        """Send an operation's payloads, and how it ended."""
+    async def _run(self, identity: str, operation: Operation) -> None:
+        """Write an operation's payloads, and how it ended."""
         last: dict[str, Any] = {"id": identity, "type": "complete"}
+        head = f'{{"id":{json.dumps(identity)},"type":"next","payload":'.encode()
         try:
-            await self._send_payloads(identity, operation)
+            await self._streams.deliver(operation, OperationSink(self._connection, closed, head))
         except FailedError as failed:
             last = {"id": identity, "type": "error", "payload": failed.errors}
-        except AwayError:
+        except UnavailableError:
             await self.close(1013, "The database cannot be reached just now; come again")
-        except LeftError:
+        except SinkClosedError:
             return
         except Exception:
             log.exception("operation_failed")
             last = {"id": identity, "type": "error", "payload": [_OUR_FAULT]}
-        self._operations.pop(identity, None)  # first, since the id is free once the client is told
-        with suppress(LeftError):
-            await self._say(json.dumps(last))
+        self._operations.pop(identity, None)  # first: the id is free once the client knows
+        with suppress(SinkClosedError):
+            await self._write(json.dumps(last))
 
-    async def _send_payloads(self, identity: str, operation: Operation) -> None:
-        head = f'{{"id":{json.dumps(identity)},"type":"next","payload":'
-
-        async def say(payload: str) -> None:
-            await self._say(f"{head}{payload}}}")
-
-        updates = self._streams.selections.read(
-            operation.query, operation.name, operation.variables
-        )
-        if updates is not None and updates.min_interval is None:
-            follower = Follower(head.encode(), self._push, cursor=0)
-            await self._streams.attend(updates, say, follower)
-        payloads = self._streams.payloads(operation)
-        async with aclosing(payloads):
-            async for payload, _ in payloads:
-                await say(payload)
-
-    async def _say(self, text: str) -> None:
-        """Raises LeftError where the client has left."""
-        if self._closed:
-            raise LeftError
+    async def _write(self, text: str) -> None:
+        """Raises SinkClosedError where the client has left."""
         try:
-            await self._send({"type": "websocket.send", "text": text})
-        except OSError:  # uvicorn's word for it
-            raise LeftError from None
+            await protocol.write(self._connection, text.encode())
+        except OSError:
+            raise SinkClosedError from None
 
     async def _end_operations(self) -> None:
         tasks = list(self._operations.values())
         for task in tasks:
             task.cancel()
         await asyncio.gather(*tasks, return_exceptions=True)
+
+
+def closed(payload: bytes, cursor: str | None) -> bytes:
+    """What follows the head of a `next` message, which has no place of its own for a cursor."""
+    return payload + b"}"
 
 
 _OUR_FAULT = {

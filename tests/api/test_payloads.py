@@ -3,7 +3,7 @@
 import asyncio
 import json
 from collections.abc import AsyncIterator
-from contextlib import AsyncExitStack, aclosing
+from contextlib import AsyncExitStack
 from typing import Any
 
 import pytest
@@ -16,7 +16,7 @@ from quotes.database import connections, store
 from quotes.live.feed import open_feed
 from quotes.live.single_flight import Readings
 from quotes.server.app import open_streams
-from quotes.server.operations import Operation, Streams
+from quotes.server.operations import Operation, OperationSink, Streams
 from quotes.settings import Settings
 
 
@@ -81,14 +81,29 @@ async def test_a_shared_payload_is_what_the_ordinary_execution_gives(
         ]
 
 
+class Connection:
+    """A connection that takes all, and gives each message to whoever waits for it."""
+
+    def __init__(self) -> None:
+        self.messages: asyncio.Queue[bytes] = asyncio.Queue()
+
+    def try_write(self, message: bytes) -> bool:
+        self.messages.put_nowait(message)
+        return True
+
+    async def room(self) -> None:
+        raise AssertionError
+
+
 async def payloads(streams: Streams, operation: Operation, count: int) -> list[Any]:
-    assert streams.selections.read(operation.query, operation.name, operation.variables)
-    taken: list[Any] = []
-    async with asyncio.timeout(20), aclosing(streams.payloads(operation)) as source:
-        async for payload, _ in source:
-            taken.append(json.loads(payload))
-            if len(taken) == count:
-                break
+    assert streams.payloads.shared(operation.query, operation.name, operation.variables)
+    connection = Connection()
+    sink = OperationSink(connection, lambda payload, cursor: payload)
+    delivering = asyncio.create_task(streams.deliver(operation, sink))
+    async with asyncio.timeout(20):
+        taken = [json.loads(await connection.messages.get()) for _ in range(count)]
+    delivering.cancel()
+    await asyncio.gather(delivering, return_exceptions=True)
     return taken
 
 
@@ -102,7 +117,7 @@ async def test_subscribers_that_differ_only_in_where_they_begin_share_one_select
     """
 
     def selection(**variables: object) -> object:
-        updates = streams.selections.read(query, None, variables)
+        updates = streams.payloads.shared(query, None, variables)
         assert updates is not None
         return updates.selection
 
@@ -116,9 +131,9 @@ async def test_subscribers_that_differ_only_in_where_they_begin_share_one_select
 async def test_what_nobody_selects_any_more_is_forgotten(streams: Streams) -> None:
     for number in range(100):
         query = f"subscription {{ a{number}: priceUpdates {{ price }} }}"
-        assert streams.selections.read(query, None, None)
+        assert streams.payloads.shared(query, None, None)
 
-    assert not streams.selections._used
+    assert not streams.payloads._used
 
 
 async def test_a_payload_is_made_anew_after_a_second_so_that_its_age_is_true(
@@ -126,15 +141,15 @@ async def test_a_payload_is_made_anew_after_a_second_so_that_its_age_is_true(
 ) -> None:
     await keep(sessions, quote())
     (kept,) = await log(sessions)
-    updates = streams.selections.read("subscription { priceUpdates { ageSeconds } }", None, None)
+    updates = streams.payloads.shared("subscription { priceUpdates { ageSeconds } }", None, None)
     assert updates is not None
     clock = 1_000.0
-    streams.selections.clock = lambda: clock
+    streams.payloads.clock = lambda: clock
 
-    first = streams.selections.payload(updates.selection, kept)
-    again = streams.selections.payload(updates.selection, kept)
+    first = streams.payloads.of_quote(updates.selection, kept)
+    again = streams.payloads.of_quote(updates.selection, kept)
     clock += 1.5
-    later = streams.selections.payload(updates.selection, kept)
+    later = streams.payloads.of_quote(updates.selection, kept)
 
     assert again is first
     assert later is not first

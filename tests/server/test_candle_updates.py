@@ -10,8 +10,8 @@ import pytest
 from client import Client, serving
 from rows import NOON, keep, minute, quote, until
 
-from quotes.api import candle_updates
 from quotes.database import store
+from quotes.live import candle_log
 from quotes.market.coverage import MINUTE
 from quotes.settings import Settings
 
@@ -65,7 +65,7 @@ async def test_a_candle_grows_with_each_quote_and_is_complete_once(
 async def test_a_candle_is_complete_by_the_clock_where_no_quote_follows(
     client: Client, sessions: store.Sessions, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(candle_updates, "GRACE", -MINUTE)  # over at once
+    monkeypatch.setattr(candle_log, "GRACE", -MINUTE)  # over at once
     await keep(sessions, quote(at=(datetime.now(UTC) - NOON) // MINUTE))
 
     async with client.subscription(UPDATES, interval="1m") as updates:
@@ -93,7 +93,7 @@ async def test_who_comes_later_is_told_the_coverage_of_then(
     query = 'subscription { candleUpdates(ticker: "BTC", interval: "1h") { coverage } }'
     await keep(sessions, quote(at=0))
     for minutes in (4, 40):  # and no commit in between
-        monkeypatch.setattr(candle_updates, "now", partial(minute, minutes))
+        monkeypatch.setattr(candle_log, "now", partial(minute, minutes))
         async with client.subscription(query) as updates:
             assert await updates.next() == {"coverage": 1 / minutes}
 
@@ -110,4 +110,4 @@ async def test_an_end_of_the_socket_ends_the_following(
 
 
 def test_grace_is_shorter_than_a_minute() -> None:
-    assert timedelta(minutes=1) > candle_updates.GRACE
+    assert timedelta(minutes=1) > candle_log.GRACE

@@ -95,7 +95,7 @@ async def client(settings: Settings) -> AsyncIterator[Client]:
 async def test_a_reader_that_stops_reading_is_cut_off_and_delays_nobody(
     client: Client, sessions: store.Sessions, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(protocol, "PATIENCE", 0.3)
+    monkeypatch.setattr(protocol, "STALL_TIMEOUT", 0.3)
     monkeypatch.setattr(protocol, "GRACE", 0.1)
     stuck = await stuck_reader(client, operations=50)
     async with client.subscription(UPDATES) as updates:
