@@ -10,6 +10,7 @@ from urllib.parse import urlsplit
 
 import pytest
 from client import Client, serving
+from node import needs_clients, script
 from rows import keep, quote
 
 from quotes.api.errors import Code, Refusal
@@ -283,6 +284,15 @@ async def test_a_client_that_leaves_while_it_posts_is_no_failure_of_ours(
             await writer.wait_closed()
 
     assert [each for each in caplog.records if each.levelno >= logging.WARNING] == []
+
+
+@needs_clients
+async def test_each_audit_of_graphql_over_http_passes(client: Client) -> None:
+    async with script("audits.mjs", f"{client.url}/graphql") as lines:
+        audits = [json.loads(line) async for line in lines]
+
+    assert len(audits) == 61
+    assert [audit for audit in audits if audit["fault"]] == []
 
 
 @pytest.mark.parametrize(

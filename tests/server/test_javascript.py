@@ -1,15 +1,12 @@
 """JavaScript clients, as a front end uses them, through a restart of the service."""
 
 import asyncio
-import shutil
 import signal
-from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
 from typing import Any
 
 import pytest
 from browser import browsing, looking, needs_browser
-from paths import ROOT
+from node import needs_clients, script
 from playwright.async_api import Page
 from processes import Api, free_port
 from rows import keep, quote, wait
@@ -18,13 +15,6 @@ from quotes.database import store
 from quotes.local import probe
 from quotes.settings import Settings
 
-BENCH = ROOT / "bench"
-NODE = shutil.which("node")
-
-needs_clients = pytest.mark.skipif(
-    NODE is None or not (BENCH / "node_modules").exists(),
-    reason="there is no node, or the clients are not installed: npm ci --ignore-scripts in bench/",
-)
 EVENTS = """
     (query) => {
         window.cursors = [];
@@ -33,23 +23,6 @@ EVENTS = """
             window.cursors.push(JSON.parse(data).data.priceUpdates.cursor));
     }
 """
-
-
-@asynccontextmanager
-async def client(kind: str, url: str, count: int) -> AsyncIterator[asyncio.StreamReader]:
-    assert NODE is not None
-    process = await asyncio.create_subprocess_exec(
-        NODE, BENCH / "clients.mjs", kind, url, str(count), stdout=asyncio.subprocess.PIPE
-    )
-    assert process.stdout is not None
-    try:
-        yield process.stdout
-        async with asyncio.timeout(20):
-            assert await process.wait() == 0
-    finally:
-        if process.returncode is None:
-            process.kill()
-            await process.wait()
 
 
 async def cursors(lines: asyncio.StreamReader, count: int) -> list[str]:
@@ -66,7 +39,7 @@ async def test_a_front_end_s_client_goes_on_where_it_was_after_a_restart(
     api = Api(settings, free_port())
     await api.start()
     try:
-        async with client(kind, api.url, 6) as lines:
+        async with script("clients.mjs", kind, api.url, "6") as lines:
             await keep(sessions, quote(at=1), quote(at=2))
             got = await cursors(lines, 2)
 
