@@ -111,8 +111,10 @@ def bounds(
     Empty where there are none; none begins after `now`. Raises Refusal for too many.
     """
     end = now + timedelta(microseconds=1) if until is None else min(until, now)
-    begin = max(interval.start(end, zone) - (USUAL - 1) * interval.length, EPOCH)
-    begin = begin if since is None else max(since, EPOCH)
+    if end <= EPOCH or (since is not None and since >= end):
+        return []  # nor could the calendar's own ends be reckoned with in every zone
+    begin = interval.start(end, zone) - (USUAL - 1) * interval.length if since is None else since
+    begin = max(begin, EPOCH)
     starts = list(islice(interval.starts(begin, end, zone), MOST + 1))
     if len(starts) > MOST:
         raise bad_input(
@@ -183,7 +185,8 @@ class CandleQuery:
             ),
         ] = None,
         fill: Annotated[
-            Fill, strawberry.argument(description="What stands for an interval without quotes.")
+            Fill | None,
+            strawberry.argument(description="What stands for an interval without quotes."),
         ] = Fill.NONE,
         time_zone: TimeZone = None,
     ) -> list[Candle]:
@@ -193,7 +196,7 @@ class CandleQuery:
         candles: list[Candle] = []
         if limits:
             async with info.context.sessions() as session:
-                candles = await read(session, ticker, limits, fill, now)
+                candles = await read(session, ticker, limits, fill or Fill.NONE, now)
         if not any(candle.count for candle in candles):
             await require_known(info.context, [ticker])
         return candles

@@ -6,11 +6,15 @@ from typing import Any
 
 import structlog
 from graphql import GraphQLError
+from strawberry.exceptions import MissingQueryError
 from strawberry.extensions import SchemaExtension
+from strawberry.schema.exceptions import CannotGetOperationTypeError, InvalidOperationTypeError
 
 from quotes.database import store
 
 log = structlog.get_logger()
+
+MAX_MESSAGE = 500  # characters
 
 
 class Code(StrEnum):
@@ -22,6 +26,16 @@ class Code(StrEnum):
     TOO_MANY = "TOO_MANY"  # as much as one client may have at once; the message says of what
     UNAVAILABLE = "UNAVAILABLE"  # our database is away; try again
     INTERNAL = "INTERNAL"  # our fault; it is in our log
+
+
+# What GraphQL's parser, validation and coercion of values raise, by way of an error without a path.
+_OVER_A_REQUEST = (
+    GraphQLError,
+    ValueError,
+    MissingQueryError,
+    CannotGetOperationTypeError,
+    InvalidOperationTypeError,
+)
 
 
 class Refusal(GraphQLError):  # noqa: N818  # a sentence for the client, no fault of ours
@@ -43,10 +57,25 @@ def told(error: GraphQLError) -> GraphQLError:
     if isinstance(cause, store.LOST):
         log.warning("request_lost_database", path=error.path, reason=repr(cause))
         return _shown(error, Code.UNAVAILABLE, "The database cannot answer just now. Try again.")
-    if error.path is None or cause is None:  # it never got as far as our code
-        return _shown(error, Code.BAD_INPUT, error.message)
+    if _is_the_requests(error):
+        return _shown(error, Code.BAD_INPUT, _short(error.message))
     log.error("request_failed", path=error.path, exc_info=cause)
     return _shown(error, Code.INTERNAL, "Something went wrong on our side; it has been logged.")
+
+
+def _is_the_requests(error: GraphQLError) -> bool:
+    """Whether it was raised over the request itself, before any of our code ran for it."""
+    cause = error.original_error
+    if cause is None:
+        return True
+    if error.path is None:
+        return isinstance(cause, _OVER_A_REQUEST)
+    return isinstance(cause, GraphQLError) and cause.nodes is not None  # an argument's value
+
+
+def _short(message: str) -> str:
+    """Without most of a very long value that the message repeats."""
+    return message if len(message) <= MAX_MESSAGE else message[:MAX_MESSAGE] + "..."
 
 
 def _shown(error: GraphQLError, code: Code, message: str) -> GraphQLError:

@@ -87,9 +87,10 @@ class GapQuery:
             strawberry.argument(name="to", description="Excluded; now if left out or later."),
         ] = None,
         first: Annotated[
-            int, strawberry.argument(description=f"At most so many gaps, 1 to {MOST:,}.")
+            int | None, strawberry.argument(description=f"At most so many gaps, 1 to {MOST:,}.")
         ] = USUAL,
     ) -> Gaps:
+        first = USUAL if first is None else first
         if not 1 <= first <= MOST:
             raise bad_input(f"`first` is 1 to {MOST:,} gaps; {first:,} were asked for.")
         asked = span(ticker, None, since, until)

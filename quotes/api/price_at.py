@@ -80,7 +80,7 @@ class MomentQuery:
         ticker: TickerArgument,
         at: Annotated[datetime, strawberry.argument(description="The moment.")],
         direction: Annotated[
-            Direction, strawberry.argument(description="Where to look beside it.")
+            Direction | None, strawberry.argument(description="Where to look beside it.")
         ] = Direction.BEFORE,
         max_distance: Annotated[
             timedelta | None,
@@ -90,7 +90,7 @@ class MomentQuery:
         ] = None,
     ) -> Quote | None:
         async with info.context.sessions() as session:
-            quote = await nearest(session, ticker, at, direction, max_distance)
+            quote = await nearest(session, ticker, at, direction or Direction.BEFORE, max_distance)
         if quote is None:
             await require_known(info.context, [ticker])
             return None
@@ -104,9 +104,11 @@ class MomentQuery:
         info: Info,
         ticker: TickerArgument,
         window: Annotated[
-            timedelta, strawberry.argument(description="From when on, as `1h`, `24h` or `7d`.")
+            timedelta | None,
+            strawberry.argument(description="From when on, as `1h`, `24h` or `7d`."),
         ] = DAY,
     ) -> Change | None:
+        window = window or DAY
         async with info.context.sessions() as session:
             newest = await store.newest(session, [ticker])
             base = None

@@ -111,9 +111,10 @@ class SeriesQuery:
             strawberry.argument(name="to", description="Excluded; without an end if left out."),
         ] = None,
         max_points: Annotated[
-            int, strawberry.argument(description=f"At most so many, {FEWEST} to {MOST:,}.")
+            int | None, strawberry.argument(description=f"At most so many, {FEWEST} to {MOST:,}.")
         ] = USUAL,
     ) -> Series:
+        max_points = USUAL if max_points is None else max_points
         if not FEWEST <= max_points <= MOST:
             raise bad_input(f"`maxPoints` is {FEWEST} to {MOST:,}; {max_points:,} were asked for.")
         asked = span(ticker, None, since, until)

@@ -19,7 +19,7 @@ from strawberry.schema.exceptions import CannotGetOperationTypeError, InvalidOpe
 from strawberry.types.graphql import OperationType
 
 from quotes.api.context import Context
-from quotes.api.errors import Code, bad_input
+from quotes.api.errors import Code, bad_input, told
 from quotes.api.payloads import subscribes, valid
 from quotes.api.schema import schema
 from quotes.server import sse
@@ -99,10 +99,15 @@ async def execute(operation: Operation, context: Context, *, method: str) -> Out
         if method != "POST":
             raise RequestError(405, NO_MUTATIONS, headers={"Allow": "POST"}) from None
         return not_executed(bad_input(NO_MUTATIONS))
-    errors = result.errors or []
+    errors = [_coded(error) for error in result.errors or ()]
     if result.data is None and errors and all(error.path is None for error in errors):
         return not_executed(*errors, extensions=result.extensions)
     return Outcome(_encoded(result.extensions, errors, data=result.data))
+
+
+def _coded(error: GraphQLError) -> GraphQLError:
+    """What an extension itself raised has passed by the one that gives each error its code."""
+    return error if "code" in (error.extensions or {}) else told(error)
 
 
 def _no_operation(name: str | None) -> str:

@@ -6,8 +6,9 @@ from collections.abc import AsyncIterator
 import pytest
 import structlog
 from client import Client, serving
-from rows import failure
+from rows import failure, keep, quote
 
+from quotes.api import cost
 from quotes.database import store
 from quotes.settings import Settings
 
@@ -120,3 +121,88 @@ async def test_a_fault_of_ours_is_told_as_one_and_its_words_are_logged_once(
     assert (line["event"], line["path"]) == ("request_failed", ["tickers"])
     assert "ETH_WENT_TO_THE_MOON" in str(line["exc_info"])
     assert [each for each in caplog.records if each.levelno >= logging.ERROR] == []
+
+
+async def test_a_failure_before_execution_is_ours_too(
+    client: Client, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def cost_of(*_: object) -> int:
+        raise KeyError("secret")
+
+    monkeypatch.setattr(cost, "of", cost_of)
+    with structlog.testing.capture_logs() as ours:
+        told = await client.refusal("{ tickers { name } }")
+
+    assert told == ("INTERNAL", "Something went wrong on our side; it has been logged.")
+    assert [(line["event"], line["log_level"]) for line in ours] == [("request_failed", "error")]
+
+
+@pytest.mark.parametrize(
+    ("kind", "field"),
+    [
+        ("Fill", 'candles(ticker: "BTC", interval: "1d", to: "2026-02-02T00Z", fill: X) { open }'),
+        ("Direction", 'priceAt(ticker: "BTC", at: "2026-01-31T12:00:30Z", direction: X) { price }'),
+        ("Duration", 'change(ticker: "BTC", window: X) { window }'),
+        ("Int", 'series(ticker: "BTC", maxPoints: X) { times }'),
+        ("Int", 'gaps(ticker: "BTC", to: "2026-02-01T00:00Z", first: X) { more nodes { to } }'),
+    ],
+)
+async def test_null_means_the_default_as_a_literal_a_variable_and_a_variable_s_default(
+    client: Client, sessions: store.Sessions, kind: str, field: str
+) -> None:
+    await keep(sessions, quote(at=0), quote(at=1))
+    variable = field.replace("X", "$value")
+    left_out = await client.data(f"query ($value: {kind}) {{ {variable} }}")
+
+    assert await client.data(f"{{ {field.replace('X', 'null')} }}") == left_out
+    assert await client.data(f"query ($value: {kind}) {{ {variable} }}", value=None) == left_out
+    assert await client.data(f"query ($value: {kind} = null) {{ {variable} }}") == left_out
+
+
+@pytest.mark.parametrize(
+    "query",
+    [
+        'query ($null: Ticker = "BTC") { latestPrice(ticker: $null) { price } }',
+        'query ($null: Interval = "1d") { candles(ticker: "BTC", interval: $null) { open } }',
+        (
+            "query ($null: Boolean) "
+            '{ __type(name: "Gap") { fields(includeDeprecated: $null) { name } } }'
+        ),
+        "query ($null: Boolean = true) { __typename @include(if: $null) }",
+    ],
+)
+async def test_null_where_a_value_is_needed_is_told_as_the_client_s(
+    client: Client, query: str
+) -> None:
+    code, sentence = await client.refusal(query, null=None)
+
+    assert code == "BAD_INPUT"
+    assert "null" in sentence
+
+
+async def test_a_very_long_value_is_not_repeated(client: Client) -> None:
+    number = "9" * 5_000
+
+    _, sentence = await client.refusal(
+        f'{{ prices(ticker: "BTC", first: {number}) {{ __typename }} }}'
+    )
+
+    assert len(sentence) < 600
+
+
+@pytest.mark.parametrize("zone", ["UTC", "Asia/Tokyo", "America/Los_Angeles"])
+@pytest.mark.parametrize("interval", ["1m", "1d", "1w", "1mo"])
+async def test_candles_at_the_calendar_s_ends_are_none(
+    client: Client, interval: str, zone: str
+) -> None:
+    query = """query ($interval: Interval!, $zone: TimeZone, $from: DateTime, $to: DateTime) {
+        candles(ticker: "BTC", interval: $interval, timeZone: $zone, from: $from, to: $to) {
+            open } }"""
+    for since, until in [
+        (None, "0001-01-01T00:00:00Z"),
+        ("0001-01-01T00:00:00Z", "0001-01-01T00:00:01Z"),
+        ("9999-12-31T23:59:59Z", None),
+        ("9999-12-31T23:59:59Z", "9999-12-31T23:59:59.999999Z"),
+    ]:
+        variables = {"interval": interval, "zone": zone, "from": since, "to": until}
+        assert await client.data(query, **variables) == []
