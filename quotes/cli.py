@@ -106,15 +106,16 @@ def migrate(
         settings = Settings.load()
         url = settings.require_database_url()
     logs.configure(settings.log_format, process="migrate")
-    from quotes.database import connections, migrations, store
+    from quotes.database import connections, migrations
+    from quotes.database.errors import DatabaseError
 
     try:
         migrations.migrate(url, revision)
     except connections.UnsupportedServerError as error:
         typer.echo(str(error), err=True)
         raise typer.Exit(1) from None
-    except store.LOST as error:
-        typer.echo(f"The database of QUOTES_DATABASE_URL refused or was lost: {error}", err=True)
+    except DatabaseError as error:
+        typer.echo(f"Cannot migrate the database of QUOTES_DATABASE_URL: {error}", err=True)
         raise typer.Exit(1) from None
 
 

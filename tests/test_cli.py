@@ -67,7 +67,7 @@ def test_a_database_that_is_away_ends_a_migration_with_a_sentence(free_tcp_port:
     )
 
     assert answer.returncode == 1
-    assert answer.stderr.startswith("The database of QUOTES_DATABASE_URL refused or was lost: ")
+    assert answer.stderr.startswith("Cannot migrate the database of QUOTES_DATABASE_URL: ")
     assert "Traceback" not in answer.stderr
 
 

@@ -11,6 +11,7 @@ from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
 
 from quotes.database import store
+from quotes.database.errors import DatabaseError
 from quotes.market import tickers
 from quotes.market.sources import MixedError, Range
 from quotes.settings import Settings, SettingsError
@@ -78,8 +79,8 @@ def main() -> int:
     except (SettingsError, MixedError, ValueError) as error:
         print(error, file=sys.stderr)
         return REFUSED
-    except store.LOST as error:
-        print(f"The database cannot be reached: {error}. Run this again.", file=sys.stderr)
+    except DatabaseError as error:
+        print(f"Stopped: {error}. What is kept stays; run this again.", file=sys.stderr)
         return MISSED
     except KeyboardInterrupt:
         print("Stopped. What is kept stays; run this again for the rest.", file=sys.stderr)

@@ -3,6 +3,7 @@
 from collections.abc import AsyncIterator, Iterable, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
+from functools import partial
 from itertools import pairwise
 
 from quotes.database import history, store
@@ -37,7 +38,7 @@ async def backfill(
     """Keep the charts as BACKFILLED quotes, one after the other, and tell what came of each.
 
     What is kept already stays as it is, so a finer chart is to come before a coarser one. Safe to
-    stop anywhere and to repeat. Raises one of store.LOST where the database stayed away.
+    stop anywhere and to repeat. Raises of errors.DatabaseError.
     """
     for span in spans:
         try:
@@ -84,8 +85,8 @@ def step(points: Sequence[Point]) -> timedelta | None:
 async def _keep(sessions: store.Sessions, quotes: Sequence[Quote], backfill: Backfill) -> int:
     kept = 0
     for start in range(0, len(quotes), CHUNK):
-        async with sessions.begin() as session:
-            kept += await store.keep(session, quotes[start : start + CHUNK])
+        chunk = quotes[start : start + CHUNK]
+        kept += await sessions.transact(partial(store.keep, arrived=chunk))
     async with sessions.begin() as session:
         await history.finish(session, backfill)
     return kept

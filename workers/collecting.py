@@ -8,9 +8,12 @@ from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 
 import structlog
+from sqlmodel.ext.asyncio.session import AsyncSession
 
 from quotes.database import store
+from quotes.database.errors import DatabaseError, RejectedError, UnavailableError
 from quotes.database.models import Failure, Origin, Quote
+from quotes.database.outages import Outage
 from quotes.market.sources import Cause, MixedError, Retry, Source, SourceError, Tick
 
 log = structlog.get_logger()
@@ -39,7 +42,8 @@ async def collect(
     """Keep a quote of each ticker for `minute`, and return those that failed.
 
     What arrives within a second of the first is kept in one transaction; what is slower, in one
-    of its own. Safe to repeat. Raises one of store.LOST where the database stayed away.
+    of its own. Safe to repeat. Raises of errors.DatabaseError where a database stayed away, and at
+    once where it refuses.
     """
     began = time.monotonic()
     turns = asyncio.Semaphore(AT_ONCE)
@@ -112,22 +116,33 @@ async def _keep(
 ) -> int:
     failures = [_failure(minute, each) for each in missed]
     deadline = time.monotonic() + KEEP_TIMEOUT
+    outage = Outage("keep")
+    error: DatabaseError
+
+    async def write(session: AsyncSession) -> int:
+        for failure in failures:
+            await store.record_failure(session, failure)
+        return await store.keep(session, quotes)
+
     while True:
         try:
-            async with asyncio.timeout(KEEP_TIMEOUT), sessions.begin() as session:
-                for failure in failures:
-                    await store.record_failure(session, failure)
-                return await store.keep(session, quotes)
-        except MixedError as error:
-            log.error("quotes_refused", minute=minute.isoformat(), reason=str(error))  # noqa: TRY400  # no fault of the code
+            async with asyncio.timeout(KEEP_TIMEOUT):
+                return await sessions.transact(write)
+        except MixedError as mixed:
+            log.error("quotes_refused", minute=minute.isoformat(), reason=str(mixed))  # noqa: TRY400  # no fault of the code
             return 0
-        except store.LOST as error:
-            if time.monotonic() > deadline:
-                prices = {quote.ticker: str(quote.price) for quote in quotes}
-                log.error("quotes_not_kept", minute=minute.isoformat(), prices=prices)  # noqa: TRY400  # raised below
-                raise
-            log.warning("keep_waits_for_database", reason=repr(error))
-            await asyncio.sleep(KEEP_RETRY)
+        except TimeoutError:
+            error = UnavailableError(f"no answer within {KEEP_TIMEOUT:.0f} seconds")
+        except DatabaseError as met:
+            error = met
+        if isinstance(error, RejectedError) or time.monotonic() > deadline:
+            prices = {quote.ticker: str(quote.price) for quote in quotes}
+            log.error(
+                "quotes_not_kept", minute=minute.isoformat(), prices=prices, reason=str(error)
+            )
+            raise error
+        outage.met(error)
+        await asyncio.sleep(KEEP_RETRY)
 
 
 def _failure(minute: datetime, missed: Missed) -> Failure:

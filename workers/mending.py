@@ -18,7 +18,7 @@ async def mend(
 ) -> None:
     """Repair and backfill the tickers, one request at a time, so that live prices come first.
 
-    Safe to stop anywhere and to repeat. Raises one of store.LOST where the database is away.
+    Safe to stop anywhere and to repeat. Raises of errors.DatabaseError.
     """
     for ticker in tickers:
         await repair(ticker, source, sessions, now=now)

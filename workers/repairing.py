@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 from datetime import datetime, timedelta
+from functools import partial
 
 import structlog
 
@@ -26,7 +27,7 @@ CHARTS = (
 async def repair(ticker: str, source: Source, sessions: store.Sessions, *, now: datetime) -> int:
     """Fill what was missed since the ticker's backfill, at most two days ago; how many minutes.
 
-    To be called each minute. Safe to repeat. Raises one of store.LOST where the database is away.
+    To be called each minute. Safe to repeat. Raises of errors.DatabaseError.
     """
     missing = await _missing(ticker, sessions, now)
     found = 0
@@ -41,8 +42,7 @@ async def repair(ticker: str, source: Source, sessions: store.Sessions, *, now: 
         )
         wanted = [quote for quote in told if quote.minute in missing]
         if wanted:
-            async with sessions.begin() as session:
-                found += await store.keep(session, wanted)
+            found += await sessions.transact(partial(store.keep, arrived=wanted))
             missing -= {quote.minute for quote in wanted}
     if found:
         log.info("minutes_repaired", ticker=ticker, repaired=found, missing=len(missing))

@@ -15,6 +15,8 @@ import structlog
 
 from quotes import logs
 from quotes.database import connections
+from quotes.database.errors import DatabaseError, translated
+from quotes.database.outages import Outage
 from quotes.settings import Settings
 
 log = structlog.get_logger()
@@ -29,24 +31,26 @@ STOP_TIMEOUT = 5.0  # seconds that the clock has to end
 async def lead(settings: Settings) -> None:
     """Wait for the lock, then run the clock while it is held; again whenever it is lost."""
     connect = connections.connector(settings.require_database_url(), name="scheduler")
+    outage = Outage("scheduler")
     while True:
         try:
-            connection = await connect()
-        except connections.LOST as error:
-            log.warning("scheduler_waits_for_database", reason=repr(error))
-            await asyncio.sleep(ASK)
-            continue
-        try:
-            await _while_leading(connection)
-        except connections.LOST as error:
-            log.warning("scheduler_lost_database", reason=repr(error))
-        finally:
-            connection.terminate()
+            with translated():
+                await _lead_on(await connect(), outage)
+        except DatabaseError as error:
+            outage.met(error)
         await asyncio.sleep(ASK)
 
 
+async def _lead_on(connection: Any, outage: Outage) -> None:
+    outage.over()
+    try:
+        await _while_leading(connection)
+    finally:
+        connection.terminate()
+
+
 async def _while_leading(connection: Any) -> None:
-    """Returns never; raises one of connections.LOST when the lock may be lost."""
+    """Returns never; raises a driver's exception when the lock may be lost."""
     waiting = False
     while not await connection.fetchval("SELECT pg_try_advisory_lock($1)", LEADER_LOCK):
         if not waiting:

@@ -10,11 +10,13 @@ from strawberry.exceptions import MissingQueryError
 from strawberry.extensions import SchemaExtension
 from strawberry.schema.exceptions import CannotGetOperationTypeError, InvalidOperationTypeError
 
-from quotes.database import store
+from quotes.database.errors import BusyError, DatabaseError, UnavailableError
 
 log = structlog.get_logger()
 
 MAX_MESSAGE = 500  # characters
+OUR_FAULT = "Something went wrong on our side; it has been logged."
+RETRY_AFTER = 1  # seconds
 
 
 class Code(StrEnum):
@@ -24,7 +26,8 @@ class Code(StrEnum):
     UNKNOWN_TICKER = "UNKNOWN_TICKER"  # neither collected nor kept here; see `tickers`
     STALE_PRICE = "STALE_PRICE"  # older than `maxAge`; the extensions tell the last one and why
     TOO_MANY = "TOO_MANY"  # as much as one client may have at once; the message says of what
-    UNAVAILABLE = "UNAVAILABLE"  # our database is away; try again
+    OVERLOADED = "OVERLOADED"  # more is asked than can be answered in time; try again later
+    UNAVAILABLE = "UNAVAILABLE"  # our database cannot be reached; try again
     INTERNAL = "INTERNAL"  # our fault; it is in our log
 
 
@@ -43,6 +46,8 @@ class Refusal(GraphQLError):  # noqa: N818  # a sentence for the client, no faul
 
     def __init__(self, code: Code, message: str, **more: object) -> None:
         super().__init__(message, extensions={"code": code.value, **more})
+        self.code = code
+        self.more = more
 
 
 def bad_input(message: str) -> Refusal:
@@ -54,13 +59,26 @@ def told(error: GraphQLError) -> GraphQLError:
     cause = error.original_error
     if isinstance(error, Refusal) or isinstance(cause, Refusal):
         return error
-    if isinstance(cause, store.LOST):
-        log.warning("request_lost_database", path=error.path, reason=repr(cause))
-        return _shown(error, Code.UNAVAILABLE, "The database cannot answer just now. Try again.")
+    if isinstance(cause, DatabaseError):
+        refusal = refusal_of(cause)
+        return _shown(error, refusal.code, refusal.message, **refusal.more)
     if _is_the_requests(error):
         return _shown(error, Code.BAD_INPUT, _short(error.message))
     log.error("request_failed", path=error.path, exc_info=cause)
-    return _shown(error, Code.INTERNAL, "Something went wrong on our side; it has been logged.")
+    return _shown(error, Code.INTERNAL, OUR_FAULT)
+
+
+def refusal_of(error: DatabaseError) -> Refusal:
+    """What a client is answered. What is no outage is logged; an outage, by the feed."""
+    if isinstance(error, UnavailableError):
+        message = "The database cannot be reached just now. Try again."
+        return Refusal(Code.UNAVAILABLE, message, retryAfter=RETRY_AFTER)
+    if isinstance(error, BusyError):
+        log.warning("request_overloaded", reason=str(error))
+        message = "The database did not answer in time. Ask for less, or try again later."
+        return Refusal(Code.OVERLOADED, message, retryAfter=RETRY_AFTER)
+    log.error("request_refused_by_database", reason=str(error))
+    return Refusal(Code.INTERNAL, OUR_FAULT)
 
 
 def _is_the_requests(error: GraphQLError) -> bool:
@@ -78,14 +96,14 @@ def _short(message: str) -> str:
     return message if len(message) <= MAX_MESSAGE else message[:MAX_MESSAGE] + "..."
 
 
-def _shown(error: GraphQLError, code: Code, message: str) -> GraphQLError:
+def _shown(error: GraphQLError, code: Code, message: str, **more: object) -> GraphQLError:
     return GraphQLError(
         message,
         nodes=error.nodes,
         source=error.source,
         positions=error.positions,
         path=error.path,
-        extensions={"code": code.value, **(error.extensions or {})},
+        extensions={**more, "code": code.value, **(error.extensions or {})},
     )
 
 

@@ -26,16 +26,6 @@ class UnsupportedServerError(Exception):
     """The database server is older than OLDEST_POSTGRES; the message says what to do."""
 
 
-# What a lost, refused, silent or not yet migrated database raises. A loop that outlives its
-# database catches these names, says so, and tries again.
-LOST: tuple[type[Exception], ...] = (
-    OSError,  # TimeoutError is one
-    asyncpg.PostgresError,
-    asyncpg.InterfaceError,
-    asyncpg.InternalClientError,
-)
-
-
 def require_supported(major: int) -> None:
     """Raises UnsupportedServerError for a server of an older major version."""
     if major < OLDEST_POSTGRES:

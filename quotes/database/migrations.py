@@ -6,6 +6,7 @@ from sqlalchemy import text
 from sqlalchemy.ext.asyncio import AsyncEngine
 
 from quotes.database import connections, revisions, store
+from quotes.database.errors import translated
 
 NOTHING = "base"  # Alembic's word for a database before the first revision
 
@@ -22,13 +23,13 @@ async def current(engine: AsyncEngine) -> str:
 def migrate(database_url: str, revision: str = "head") -> None:
     """Bring the database to `revision`, up or down. Not to be called inside a running loop.
 
-    Raises one of store.LOST where the database cannot be reached, UnsupportedServerError where its
-    server is too old.
+    Raises of errors.DatabaseError, and UnsupportedServerError where its server is too old.
     """
     wanted = revisions.head() if revision == "head" else revision
-    present = asyncio.run(_current(database_url))
-    if present != wanted:
-        _move(database_url, wanted, down=_rank(wanted) < _rank(present))
+    with translated():
+        present = asyncio.run(_current(database_url))
+        if present != wanted:
+            _move(database_url, wanted, down=_rank(wanted) < _rank(present))
 
 
 async def _current(database_url: str) -> str:

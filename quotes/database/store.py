@@ -3,8 +3,7 @@
 Each function runs in the transaction of the session it is given, and never commits.
 """
 
-from collections.abc import AsyncIterator, Iterable, Sequence
-from contextlib import asynccontextmanager
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from functools import cache
@@ -24,58 +23,27 @@ from sqlalchemy import (
     true,
 )
 from sqlalchemy.dialects.postgresql import insert
-from sqlalchemy.exc import DBAPIError
-from sqlalchemy.exc import TimeoutError as PoolTimeoutError
-from sqlalchemy.ext.asyncio import AsyncEngine, async_sessionmaker, create_async_engine
 from sqlalchemy.orm import aliased
 from sqlmodel import col, select
 from sqlmodel.ext.asyncio.session import AsyncSession
 from sqlmodel.sql.expression import SelectOfScalar
 
-from quotes.database import connections, rollup
+from quotes.database import rollup, sessions
+from quotes.database.errors import UnavailableError
 from quotes.database.models import Failure, HighWater, Origin, Quote
 from quotes.market.coverage import hour_of
 from quotes.market.sources import DEMO, refuse_mixing
 
-Sessions = async_sessionmaker[AsyncSession]
+Sessions = sessions.Sessions
+open_engine = sessions.open_engine
+sessions_of = sessions.Sessions
+
+# What is waited for.
+LOST: tuple[type[Exception], ...] = (UnavailableError,)
 
 DOORBELL = "quotes"  # the channel rung by each commit that kept something
 
 Row = TypeVar("Row", Quote, Failure)
-
-POOL_SIZE = 8  # connections of a process unless it asks for others; more queue at two cores
-
-# As connections.LOST, through SQLAlchemy.
-LOST: tuple[type[Exception], ...] = (*connections.LOST, DBAPIError, PoolTimeoutError)
-
-
-@asynccontextmanager
-async def open_engine(
-    url: str,
-    *,
-    name: str,
-    size: int = POOL_SIZE,
-    statement_timeout: float | None = connections.STATEMENT_TIMEOUT,
-) -> AsyncIterator[AsyncEngine]:
-    """A pool that connects on first use, so a process starts while its database is away."""
-    engine = create_async_engine(
-        "postgresql+asyncpg://",
-        async_creator=connections.connector(url, name=name, statement_timeout=statement_timeout),
-        pool_size=size,
-        max_overflow=0,
-        pool_timeout=connections.CONNECT_TIMEOUT,
-        pool_pre_ping=True,  # a restart of the database costs no query an error
-    )
-    try:
-        yield engine
-    finally:
-        await engine.dispose()
-
-
-def sessions_of(engine: AsyncEngine) -> Sessions:
-    """`async with sessions.begin() as session:` is the transaction."""
-    return async_sessionmaker(engine, class_=AsyncSession, expire_on_commit=False)
-
 
 _INSERT = text(
     """

@@ -16,7 +16,9 @@ import structlog
 from sqlmodel.ext.asyncio.session import AsyncSession
 
 from quotes.database import connections, store
+from quotes.database.errors import DatabaseError, UnavailableError, translated
 from quotes.database.models import Quote
+from quotes.database.outages import Outage
 
 log = structlog.get_logger()
 
@@ -54,14 +56,18 @@ class Feed:
         self._floor = 0  # every streamed quote after this seq, up to `last`, is in the tail
         self.last: int | None = None  # the high-water seq; None until the database first answered
         self.read_at: datetime | None = None  # when `last` was last seen to be the newest
+        self.outage = Outage("feed")
         self.listening = False  # whether the bell is connected; the timer works without it
 
     async def position(self) -> int:
-        """The end of the log now. Raises TimeoutError where the database never answered yet."""
+        """The end of the log now. Raises UnavailableError where it was never read yet."""
         if self.last is None:
-            async with asyncio.timeout(READ_TIMEOUT):
-                while self.last is None:
-                    await self._grown.wait()
+            try:
+                async with asyncio.timeout(READ_TIMEOUT):
+                    while self.last is None:
+                        await self._grown.wait()
+            except TimeoutError:
+                raise UnavailableError("the log could not be read yet") from None
         return self.last
 
     async def reach(self, seq: int) -> None:
@@ -120,15 +126,19 @@ class Feed:
     async def _older(
         self, after: int, upto: int, tickers: Collection[str] | None
     ) -> tuple[Sequence[Quote], int]:
-        """One page of the table, and the seq that it reaches to."""
+        """One page of the table, and the seq that it reaches to.
+
+        A database that is away is waited for. Raises of DatabaseError for any other cause.
+        """
+        outage = Outage("replay")
         while True:
             try:
                 async with self._replays() as session:
                     quotes = await store.stream(
                         session, after=after, upto=upto, limit=PAGE, tickers=tickers
                     )
-            except store.LOST as error:
-                log.warning("follower_waits_for_database", reason=repr(error))
+            except UnavailableError as error:
+                outage.met(error)
                 await asyncio.sleep(RETRY)
             else:
                 return quotes, upto if len(quotes) < PAGE else quotes[-1].seq
@@ -140,20 +150,15 @@ class Feed:
             tasks.create_task(self._read(), name="feed-read")
 
     async def _read(self) -> None:
-        lost = False
         while True:
             self._bell.clear()
             try:
                 async with asyncio.timeout(READ_TIMEOUT):
                     await self._catch_up()
-            except store.LOST as error:
-                if not lost:
-                    log.warning("feed_lost_database", last=self.last, reason=repr(error))
-                lost = True
+            except (DatabaseError, TimeoutError) as error:
+                self.outage.met(error)
             else:
-                if lost:
-                    log.info("feed_found_database", last=self.last)
-                lost = False
+                self.outage.over()
             with suppress(TimeoutError):
                 async with asyncio.timeout(TIMER):
                     await self._bell.wait()
@@ -195,19 +200,22 @@ class Feed:
             event.set()
 
     async def _listen(self) -> None:
+        outage = Outage("notifications")
         while True:
             try:
-                await self._hear()
-            except store.LOST as error:
-                log.warning("feed_lost_bell", reason=repr(error))
+                with translated():
+                    await self._hear(outage)
+            except DatabaseError as error:
+                outage.met(error)
             await asyncio.sleep(RETRY)
 
-    async def _hear(self) -> None:
+    async def _hear(self, outage: Outage) -> None:
         """Hold one LISTEN connection until it is lost or falls silent."""
         connection = await self._connect()
         try:
             await connection.add_listener(store.DOORBELL, lambda *_: self._bell.set())
             self.listening = True
+            outage.over()
             self._bell.set()  # what was rung before we listened
             while True:
                 await asyncio.sleep(PROBE_EVERY)

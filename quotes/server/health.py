@@ -8,6 +8,7 @@ from sqlalchemy.ext.asyncio import AsyncEngine
 
 from quotes.api.types import STALE_AFTER
 from quotes.database import migrations, models, revisions, store
+from quotes.database.errors import DatabaseError, translated
 from quotes.server.operations import Streams
 from quotes.settings import Settings
 
@@ -41,15 +42,15 @@ class Health:
         }
         try:
             async with asyncio.timeout(CHECK_TIMEOUT):
-                report["migrations"] = await self._migrations()
+                with translated():
+                    report["migrations"] = await self._migrations()
                 report["database"] = {"ok": True}
                 if report["migrations"]["ok"]:
                     report["tickers"] = await self._tickers()
-        except store.LOST as error:
-            report["database"] = {
-                "ok": False,
-                "reason": f"the database does not answer ({type(error).__name__})",
-            }
+        except TimeoutError:
+            report["database"] = {"ok": False, "reason": "the database does not answer"}
+        except DatabaseError as error:
+            report["database"] = {"ok": False, "reason": str(error)}
         parts = (report.get(name, {}).get("ok") for name in ("feed", "database", "migrations"))
         return {"ok": all(parts), **report}
 

@@ -1,5 +1,4 @@
 import asyncio
-from urllib.parse import urlsplit
 
 import pytest
 from versions import on_each_postgres
@@ -27,13 +26,6 @@ async def test_a_connection_has_a_name_and_each_of_its_waits_a_limit(
 
     assert await connection.fetchval("SELECT current_setting($1)", setting) == value
     await connection.close()
-
-
-async def test_a_server_s_refusal_is_one_of_the_ways_to_be_lost(settings: Settings) -> None:
-    nowhere = urlsplit(settings.require_database_url())._replace(path="/nowhere").geturl()
-
-    with pytest.raises(connections.LOST):
-        await connections.connector(nowhere, name="test")()
 
 
 async def test_a_pool_opens_its_connections_when_they_are_needed_and_no_more_than_its_size(

@@ -8,10 +8,10 @@ from hypothesis import HealthCheck, given
 from hypothesis import settings as hypothesis_settings
 from hypothesis import strategies as st
 from rows import keep, log, minute, names, quote
-from sqlalchemy.exc import DBAPIError
 from versions import on_each_postgres
 
 from quotes.database import store
+from quotes.database.errors import RejectedError
 from quotes.database.models import Failure, Origin
 from quotes.market.sources import MixedError
 from quotes.settings import Settings
@@ -123,7 +123,7 @@ async def test_every_price_above_zero_comes_back_as_it_was(
 async def test_the_table_itself_refuses_what_is_no_price(
     sessions: store.Sessions, price: str
 ) -> None:
-    with pytest.raises(DBAPIError):
+    with pytest.raises(RejectedError):
         await keep(sessions, quote(price=price))
 
 

@@ -1,0 +1,74 @@
+"""SQLAlchemy's engine and sessions, whose exceptions are those of `errors`."""
+
+from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import asynccontextmanager
+from typing import TypeVar
+
+from sqlalchemy.ext.asyncio import AsyncEngine, async_sessionmaker, create_async_engine
+from sqlmodel.ext.asyncio.session import AsyncSession
+
+from quotes.database import connections
+from quotes.database.errors import ConflictError, translated
+
+POOL_SIZE = 8  # connections of a process unless it asks for others; more queue at two cores
+ATTEMPTS = 5  # at a transaction that others were in the way of
+
+Result = TypeVar("Result")
+
+
+class Sessions:
+    """Opens sessions; each is for one block. Raises of `errors.DatabaseError`."""
+
+    def __init__(self, engine: AsyncEngine) -> None:
+        self._maker = async_sessionmaker(engine, class_=AsyncSession, expire_on_commit=False)
+
+    @asynccontextmanager
+    async def __call__(self) -> AsyncIterator[AsyncSession]:
+        """A session for reading."""
+        with translated():
+            async with self._maker() as session:
+                yield session
+
+    @asynccontextmanager
+    async def begin(self) -> AsyncIterator[AsyncSession]:
+        """A session whose block is one transaction."""
+        with translated():
+            async with self._maker.begin() as session:
+                yield session
+
+    async def transact(self, work: Callable[[AsyncSession], Awaitable[Result]]) -> Result:
+        """`work` in a transaction, and in a new one where another transaction was in the way.
+
+        Raises ConflictError where each of some attempts had one in the way.
+        """
+        for _ in range(ATTEMPTS - 1):
+            try:
+                async with self.begin() as session:
+                    return await work(session)
+            except ConflictError:
+                continue
+        async with self.begin() as session:
+            return await work(session)
+
+
+@asynccontextmanager
+async def open_engine(
+    url: str,
+    *,
+    name: str,
+    size: int = POOL_SIZE,
+    statement_timeout: float | None = connections.STATEMENT_TIMEOUT,
+) -> AsyncIterator[AsyncEngine]:
+    """A pool that connects on first use, so a process starts while its database is away."""
+    engine = create_async_engine(
+        "postgresql+asyncpg://",
+        async_creator=connections.connector(url, name=name, statement_timeout=statement_timeout),
+        pool_size=size,
+        max_overflow=0,
+        pool_timeout=connections.CONNECT_TIMEOUT,
+        pool_pre_ping=True,  # a restart of the database costs no query an error
+    )
+    try:
+        yield engine
+    finally:
+        await engine.dispose()
