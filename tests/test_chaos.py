@@ -16,6 +16,7 @@ from redis import RedisError
 from rows import keep, log, minute, quote, standing, wait
 
 from quotes.database import migrations, store
+from quotes.database.errors import DatabaseError
 from quotes.local.embedded import Postgres, Valkey
 from quotes.settings import Settings
 from workers.demo import Exchange, serve
@@ -74,7 +75,7 @@ async def write(number: int, sessions: store.Sessions, stop: asyncio.Event) -> N
         batch = [quote(f"t{number}_usd", each) for each in range(at, at + dice.randint(1, 5))]
         try:
             await keep(sessions, *batch)
-        except store.LOST:
+        except DatabaseError:
             await asyncio.sleep(0.1)
         else:
             at += len(batch)

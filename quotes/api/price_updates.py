@@ -36,7 +36,7 @@ async def start(
     after: str | None = None,
     min_interval: int | None = None,
 ) -> Start:
-    """Raises Refusal for what cannot be followed, and of `store.LOST`."""
+    """Raises Refusal for what cannot be followed, and of `DatabaseError`."""
     if min_interval is not None and not 1 <= min_interval <= MAX_INTERVAL:
         raise bad_input(f"`minInterval` is 1 to {MAX_INTERVAL:,} seconds, not {min_interval}.")
     wanted = None if tickers is None else frozenset(await chosen(context, tickers))

@@ -29,7 +29,6 @@ from sqlmodel.ext.asyncio.session import AsyncSession
 from sqlmodel.sql.expression import SelectOfScalar
 
 from quotes.database import rollup, sessions
-from quotes.database.errors import UnavailableError
 from quotes.database.models import Failure, HighWater, Origin, Quote
 from quotes.market.coverage import hour_of
 from quotes.market.sources import DEMO, refuse_mixing
@@ -37,9 +36,6 @@ from quotes.market.sources import DEMO, refuse_mixing
 Sessions = sessions.Sessions
 open_engine = sessions.open_engine
 sessions_of = sessions.Sessions
-
-# What is waited for.
-LOST: tuple[type[Exception], ...] = (UnavailableError,)
 
 DOORBELL = "quotes"  # the channel rung by each commit that kept something
 

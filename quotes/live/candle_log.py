@@ -11,7 +11,9 @@ from itertools import takewhile
 import structlog
 
 from quotes.database import history, store
+from quotes.database.errors import UnavailableError
 from quotes.database.models import Quote
+from quotes.database.outages import Outage
 from quotes.live.fan_out import FanOut
 from quotes.live.feed import RETRY, CursorAheadError, Feed
 from quotes.live.single_flight import Readings
@@ -43,13 +45,9 @@ class Growing:
         return self.interval.after(self.start, self.zone)
 
     async def read(self) -> list[history.Rolled]:
-        """Its quotes, rolled up; none where it has none. Raises of store.LOST, and says so."""
-        try:
-            async with self.sessions() as session:
-                return await history.candles(session, self.ticker, [self.start], self.end)
-        except store.LOST as error:
-            log.warning("candle_waits_for_database", reason=repr(error))
-            raise
+        """Its quotes, rolled up; none where it has none. Raises of errors.DatabaseError."""
+        async with self.sessions() as session:
+            return await history.candles(session, self.ticker, [self.start], self.end)
 
     def at(self, moment: datetime) -> "Growing":
         """The candle that `moment` is in."""
@@ -157,14 +155,17 @@ class CandleLog:
 
 
 async def _read(growing: Growing, readings: Readings, *, complete: bool) -> list[Candle]:
-    """The candle as of now; none where it has no quote. Waits for a database that is away."""
+    """The candle as of now; none where it has no quote. Waits for a lost database."""
+    outage = Outage("candle")
     while True:
-        with suppress(*store.LOST):
-            return [
-                Candle(growing.start, growing.end, rolled, now(), complete)
-                for rolled in await readings.now(growing)
-            ]
-        await asyncio.sleep(RETRY)
+        try:
+            rolled = await readings.now(growing)
+        except UnavailableError as error:
+            outage.met(error)
+            await asyncio.sleep(RETRY)
+        else:
+            outage.over()
+            return [Candle(growing.start, growing.end, each, now(), complete) for each in rolled]
 
 
 async def _until(coming: "asyncio.Future[Quote]", end: datetime) -> Quote | None:
@@ -215,7 +216,7 @@ class CandleStreams:
     async def joined(
         self, ticker: str, interval: Interval, zone: tzinfo
     ) -> AsyncIterator[CandleStream]:
-        """Raises TimeoutError where the database never answered yet."""
+        """Raises UnavailableError where the log was never read yet."""
         position = await self._feed.position()
         key = (ticker, interval, zone)
         stream = self._open.get(key)

@@ -11,6 +11,7 @@ from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass
 from typing import Generic, TypeVar
 
+from quotes.database.errors import UnavailableError
 from quotes.live.feed import CursorAheadError
 from quotes.live.subscriber import Batch, Event, Log, Message, Subscriber
 
@@ -93,7 +94,7 @@ class FanOut(Generic[E]):
         try:
             while True:
                 # A log that was never read yet is waited for; one that went back is begun anew.
-                with suppress(CursorAheadError, TimeoutError):
+                with suppress(CursorAheadError, UnavailableError):
                     self._cursor = await self._log.position()
                     while True:
                         events, cursor = await self._log.beyond(self._cursor, None)

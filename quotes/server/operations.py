@@ -12,11 +12,11 @@ from strawberry.http import process_result
 
 from quotes.api.candles import clocks
 from quotes.api.context import Context, require_known
-from quotes.api.errors import Refusal, told
+from quotes.api.errors import Refusal, refusal_of, told
 from quotes.api.payloads import CandleMessages, Envelope, Payloads, QuoteMessages, Shared
 from quotes.api.price_updates import ahead, start
 from quotes.api.schema import schema
-from quotes.database import store
+from quotes.database.errors import DatabaseError, UnavailableError
 from quotes.database.models import Quote
 from quotes.live.candle_log import CandleStreams
 from quotes.live.fan_out import FanOut, Topic
@@ -38,10 +38,6 @@ class FailedError(Exception):
     def __init__(self, errors: list[dict[str, Any]]) -> None:
         super().__init__(errors)
         self.errors = errors
-
-
-class UnavailableError(Exception):
-    """The database is away, and the client had better come again with its cursor."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -123,8 +119,8 @@ class Streams:
         """Write each payload of an operation, until it has ended: a subscription, by an error.
 
         `resume` is the cursor that a subscription goes on from, in place of its own `after`.
-        Raises FailedError for what ends the operation, UnavailableError for what must end its
-        connection, SinkClosedError where that has ended.
+        Raises FailedError for what ends the operation; UnavailableError, which must end its
+        connection, so that the client comes again with its cursor; SinkClosedError.
         """
         shared = self.payloads.shared(operation.query, operation.name, operation.variables)
         if shared is None:
@@ -194,6 +190,7 @@ def _errors_of(shared: Shared) -> Iterator[None]:
         raise FailedError([shared.error(refusal)]) from None
     except CursorAheadError:
         raise FailedError([shared.error(ahead())]) from None
-    except store.LOST as error:
-        log.warning("subscription_lost_database", reason=repr(error))
-        raise UnavailableError from error
+    except UnavailableError:
+        raise
+    except DatabaseError as error:
+        raise FailedError([shared.error(refusal_of(error))]) from None

@@ -12,6 +12,7 @@ from starlette.requests import Request
 from starlette.types import Send
 
 from quotes.api.errors import Code
+from quotes.database.errors import UnavailableError
 from quotes.live.subscriber import SinkClosedError
 from quotes.server import protocol
 from quotes.server.connection_limits import CrowdedError
@@ -21,7 +22,6 @@ from quotes.server.operations import (
     Operation,
     OperationSink,
     Streams,
-    UnavailableError,
 )
 from quotes.server.websocket import address_of
 

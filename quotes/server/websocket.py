@@ -14,6 +14,7 @@ from starlette.types import Message, Receive, Scope, Send
 from strawberry.http.websocket_origin import is_same_origin
 
 from quotes.api.errors import Code
+from quotes.database.errors import UnavailableError
 from quotes.live.subscriber import SinkClosedError
 from quotes.server import protocol
 from quotes.server.connection_limits import CrowdedError
@@ -23,7 +24,6 @@ from quotes.server.operations import (
     Operation,
     OperationSink,
     Streams,
-    UnavailableError,
     json_of,
 )
 

@@ -8,6 +8,7 @@ import pytest
 from rows import keep, quote, until
 
 from quotes.database import connections, store
+from quotes.database.errors import UnavailableError
 from quotes.live.feed import Feed, open_feed
 from quotes.live.single_flight import AT_ONCE, MAX_KEPT, Readings
 from quotes.settings import Settings
@@ -79,7 +80,7 @@ async def test_a_reading_that_failed_is_made_again(
     async with store.open_engine("postgresql://nobody@/nowhere?host=/nowhere", name="test") as lost:
         away = Counting(store.sessions_of(lost), may_go_on=counting.may_go_on)
         for _ in range(2):
-            with pytest.raises(store.LOST):
+            with pytest.raises(UnavailableError):
                 await readings.now(away)
 
     assert len(away.asked) == 2

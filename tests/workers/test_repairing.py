@@ -11,6 +11,7 @@ from rows import NOON, keep, log, minute, quote, wait
 
 from quotes.api import gaps
 from quotes.database import history, store
+from quotes.database.errors import UnavailableError
 from quotes.database.models import Backfill, Origin
 from quotes.market.coverage import MINUTE
 from quotes.market.sources import Range
@@ -88,7 +89,7 @@ async def test_half_an_hour_s_outage_leaves_no_gap_an_hour_later(  # noqa: PLR09
             try:
                 await collecting.collect(minute(clock.minute), ["btc_usd"], source, kept_in)
                 await mend(["btc_usd"], source, kept_in, now=clock())
-            except store.LOST:
+            except UnavailableError:
                 assert part == "database"
 
     found = await told(sessions, 0, 97)
