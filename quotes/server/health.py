@@ -8,7 +8,7 @@ from sqlalchemy.ext.asyncio import AsyncEngine
 
 from quotes.api.types import STALE_AFTER
 from quotes.database import migrations, models, revisions, store
-from quotes.database.errors import DatabaseError, translated
+from quotes.database.errors import DatabaseError, UnavailableError, translated
 from quotes.server.operations import Streams
 from quotes.settings import Settings
 
@@ -47,8 +47,8 @@ class Health:
                 report["database"] = {"ok": True}
                 if report["migrations"]["ok"]:
                     report["tickers"] = await self._tickers()
-        except TimeoutError:
-            report["database"] = {"ok": False, "reason": "the database does not answer"}
+        except (TimeoutError, UnavailableError):  # its text names hosts, and belongs to the log
+            report["database"] = {"ok": False, "reason": "the database cannot be reached"}
         except DatabaseError as error:
             report["database"] = {"ok": False, "reason": str(error)}
         parts = (report.get(name, {}).get("ok") for name in ("feed", "database", "migrations"))

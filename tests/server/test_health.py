@@ -76,7 +76,7 @@ async def test_without_a_database_the_process_lives_but_is_not_ready(settings: S
         code, _ = await client.refusal('{ latestPrice(ticker: "BTC") { price } }')
 
     assert status == 503
-    assert "does not answer" in report["database"]["reason"]
+    assert "cannot be reached" in report["database"]["reason"]
     assert "never read" in report["feed"]["reason"]
     assert code == "UNAVAILABLE"
 
