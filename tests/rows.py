@@ -6,6 +6,9 @@ from datetime import UTC, datetime, timedelta
 from decimal import Decimal
 from typing import TypeVar
 
+from sqlalchemy import text
+
+from quotes.api import cursors
 from quotes.database import store
 from quotes.database.models import Failure, Origin, Quote
 
@@ -49,9 +52,26 @@ def failure(cause: str) -> Failure:
     )
 
 
+def cursor(seq: int, quote: Quote) -> str:
+    """The cursor of the quote once it has this seq."""
+    return cursors.stream(Quote(**{**quote.model_dump(), "seq": seq}))
+
+
+def seq_of(cursor: str) -> int:
+    return cursors.place_of(cursor).seq
+
+
 async def keep(sessions: store.Sessions, *quotes: Quote) -> int:
     async with sessions.begin() as session:
         return await store.keep(session, quotes)
+
+
+async def restore(sessions: store.Sessions, *, upto: int) -> None:
+    """Make the log what an older copy of the database held: its first `upto` quotes."""
+    async with sessions.begin() as session:
+        connection = await session.connection()
+        await connection.execute(text("DELETE FROM quotes WHERE seq > :upto"), {"upto": upto})
+        await connection.execute(text("UPDATE high_water SET seq = :upto"), {"upto": upto})
 
 
 async def log(sessions: store.Sessions, after: int = 0) -> list[Quote]:

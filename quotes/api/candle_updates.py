@@ -41,4 +41,4 @@ class CandleSubscription:
             while True:
                 for event in events:
                     yield shown(event.candle)
-                events, cursor = await stream.log.beyond(cursor, None)
+                events, cursor = await stream.log.beyond(cursor, None, stream.log.history)

@@ -27,6 +27,7 @@ class Code(StrEnum):
     STALE_PRICE = "STALE_PRICE"  # older than `maxAge`; the extensions tell the last one and why
     TOO_MANY = "TOO_MANY"  # as much as one client may have at once; the message says of what
     OVERLOADED = "OVERLOADED"  # more is asked than can be answered in time; try again later
+    CURSOR_LOST = "CURSOR_LOST"  # of a log that is no more; begin again without `after`
     UNAVAILABLE = "UNAVAILABLE"  # our database cannot be reached; try again
     INTERNAL = "INTERNAL"  # our fault; it is in our log
 

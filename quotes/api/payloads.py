@@ -136,7 +136,7 @@ class QuoteMessages:
 
     def __call__(self, quote: models.Quote) -> bytes:
         payload = self.payloads.of_quote(self.selection, quote)
-        return self.envelope(payload, cursors.stream(quote.seq))
+        return self.envelope(payload, cursors.stream(quote))
 
 
 @dataclass(frozen=True, slots=True)

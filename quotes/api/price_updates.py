@@ -10,12 +10,13 @@ import strawberry
 
 from quotes.api import cursors, types
 from quotes.api.context import Context, Info, SomeTickers, chosen
-from quotes.api.errors import Refusal, bad_input
+from quotes.api.errors import Code, Refusal, bad_input
 from quotes.api.scalars import Ticker
+from quotes.database.fingerprints import fingerprint
 from quotes.database.models import Quote
 from quotes.live.fan_out import conflated
-from quotes.live.feed import CursorAheadError
-from quotes.live.snapshots import Snapshot
+from quotes.live.feed import CursorLostError
+from quotes.live.snapshots import Snapshot, StoredQuote
 
 MAX_INTERVAL = 3_600  # seconds between two quotes of a ticker, for those who want few
 
@@ -24,6 +25,7 @@ MAX_INTERVAL = 3_600  # seconds between two quotes of a ticker, for those who wa
 class Start:
     """Where a subscriber begins: with the snapshot, and then with what follows `cursor`."""
 
+    history: int  # of the feed: which log the cursor is a place in
     cursor: int
     snapshot: Sequence[Quote]
     tickers: frozenset[str] | None
@@ -40,22 +42,34 @@ async def start(
     if min_interval is not None and not 1 <= min_interval <= MAX_INTERVAL:
         raise bad_input(f"`minInterval` is 1 to {MAX_INTERVAL:,} seconds, not {min_interval}.")
     wanted = None if tickers is None else frozenset(await chosen(context, tickers))
-    snapshot: Sequence[Quote] = ()
-    if after is None:
-        cursor, snapshot = await context.readings.now(Snapshot(context.replays, wanted))
-    else:
-        cursor = cursors.seq_of(after)
+    history = context.feed.history  # first: what is read next may be of a later one, not an earlier
     try:
-        await context.feed.reach(cursor)
-    except CursorAheadError:
-        raise ahead() from None
-    return Start(cursor, snapshot, wanted, min_interval)
+        if after is None:
+            cursor, snapshot = await context.readings.now(Snapshot(context.replays, wanted))
+            await context.feed.reach(cursor)
+        else:
+            cursor, snapshot = await _resumed(context, cursors.place_of(after)), ()
+    except CursorLostError:
+        raise cursor_lost() from None
+    return Start(history, cursor, snapshot, wanted, min_interval)
 
 
-def ahead() -> Refusal:
-    return bad_input(
-        "`after` is a cursor from the future: this stream has not come that far. Leave it out "
-        "to begin with the newest quotes."
+async def _resumed(context: Context, place: cursors.Place) -> int:
+    """The seq to go on from. Raises CursorLostError where the log has another quote there."""
+    await context.feed.reach(place.seq)
+    if place.seq:
+        quote = await context.readings.now(StoredQuote(context.replays, place.seq))
+        if quote is None or fingerprint(quote) != place.fingerprint:
+            raise CursorLostError
+    return place.seq
+
+
+def cursor_lost() -> Refusal:
+    return Refusal(
+        Code.CURSOR_LOST,
+        "The quote of that cursor is not in this log: the database was restored from an older "
+        "copy, or the quote was removed. Subscribe again without `after` to begin with the newest "
+        "quotes, and read what came before them with `prices`.",
     )
 
 
@@ -75,7 +89,13 @@ class PriceSubscription:
         tickers: SomeTickers = None,
         after: Annotated[
             str | None,
-            strawberry.argument(description="The `cursor` of the last quote that was seen."),
+            strawberry.argument(
+                description=(
+                    "The `cursor` of the last quote that was seen. Where the log no longer has "
+                    "that quote, as after a restore from an older copy, the subscription is "
+                    "refused as CURSOR_LOST; begin again without `after`."
+                )
+            ),
         ] = None,
         min_interval: Annotated[
             int | None,
@@ -97,9 +117,9 @@ class PriceSubscription:
                 for quote in quotes:
                     yield types.Quote.of(quote, datetime.now(UTC))
                 if begin.interval is None:
-                    quotes, cursor = await feed.beyond(cursor, begin.tickers)
+                    quotes, cursor = await feed.beyond(cursor, begin.tickers, begin.history)
                 else:
                     await asyncio.sleep(begin.interval if quotes else 0)
-                    quotes, cursor = await conflated(feed, cursor, begin.tickers)
-        except CursorAheadError:
-            raise ahead() from None
+                    quotes, cursor = await conflated(feed, cursor, begin.tickers, begin.history)
+        except CursorLostError:
+            raise cursor_lost() from None

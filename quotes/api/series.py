@@ -121,6 +121,7 @@ class SeriesQuery:
         async with info.context.sessions() as session:
             await history.freeze(session)
             end = await store.high_water(session)
+            newest = await store.stream_end(session, upto=end, limit=1)
             points, count = await read(session, asked, max_points)
         if not points:
             await require_known(info.context, [ticker])
@@ -128,7 +129,7 @@ class SeriesQuery:
             times=[Timestamp(int(minute.timestamp())) for minute, _ in points],
             prices=[format(price, "f") for _, price in points],
             count=count,
-            cursor=cursors.stream(end),
+            cursor=cursors.stream(newest[0]) if newest else cursors.BEGINNING,
         )
 
 

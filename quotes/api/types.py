@@ -53,7 +53,7 @@ class Quote:
             observed_at=quote.observed_at,
             source=quote.source,
             origin=Origin(quote.origin),
-            cursor=cursors.stream(quote.seq),
+            cursor=cursors.stream(quote),
             age_seconds=round(age.total_seconds(), 3),
             stale=age > STALE_AFTER,
         )

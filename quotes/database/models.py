@@ -46,6 +46,8 @@ class Quote(SQLModel, table=True):
             "origin IN ('LIVE', 'REPAIRED', 'BACKFILLED')", name="quotes_origin_is_known"
         ),
         Index("quotes_stream", "seq", unique=True, postgresql_where=text("origin <> 'BACKFILLED'")),
+        # For the cursor of a quote that is not streamed.
+        Index("quotes_history", "seq", unique=True, postgresql_where=text("origin = 'BACKFILLED'")),
     )
 
     ticker: str = Field(sa_type=Text)

@@ -163,6 +163,15 @@ async def stream_end(session: AsyncSession, *, upto: int, limit: int) -> Sequenc
     return (await session.exec(query)).all()[::-1]
 
 
+async def with_seq(session: AsyncSession, seq: int) -> Quote | None:
+    """The quote that has this seq, be it streamed or not."""
+    origin, with_it = col(Quote.origin), select(Quote).where(col(Quote.seq) == seq)
+    for kind in (origin != Origin.BACKFILLED, origin == Origin.BACKFILLED):  # an index for each
+        if quote := (await session.exec(with_it.where(kind))).first():
+            return quote
+    return None
+
+
 @cache  # building a statement costs more than running it
 def _one_each(model: type[Row], *, newest: bool, bounded: bool = False) -> SelectOfScalar[Row]:
     """Of each of :tickers its row with the newest or oldest minute, of those with seq <= :upto.

@@ -15,7 +15,7 @@ from quotes.database.errors import UnavailableError
 from quotes.database.models import Quote
 from quotes.database.outages import Outage
 from quotes.live.fan_out import FanOut
-from quotes.live.feed import RETRY, CursorAheadError, Feed
+from quotes.live.feed import RETRY, CursorLostError, Feed
 from quotes.live.single_flight import Readings
 from quotes.market.intervals import Interval
 
@@ -81,6 +81,8 @@ class CandleLog:
     every candle complete. It ends with `run`.
     """
 
+    history = 0  # it is never replaced
+
     def __init__(self, growing: Growing, readings: Readings) -> None:
         self.last = 0  # the seq of the newest event
         self._growing = growing
@@ -93,7 +95,7 @@ class CandleLog:
         return self.last
 
     async def beyond(
-        self, cursor: int, tickers: Collection[str] | None
+        self, cursor: int, tickers: Collection[str] | None, history: int
     ) -> tuple[Sequence[CandleEvent], int]:
         """As `subscriber.Log`. Raises whatever has ended this log."""
         while self.last == cursor:
@@ -176,9 +178,9 @@ async def _until(coming: "asyncio.Future[Quote]", end: datetime) -> Quote | None
 
 
 async def _quotes(feed: Feed, ticker: str, position: int) -> AsyncGenerator[Quote, None]:
-    """The ticker's quotes from there on; from the log's new end where it goes back."""
+    """The ticker's quotes from there on; from the new end where the log is replaced."""
     while True:
-        with suppress(CursorAheadError):
+        with suppress(CursorLostError):
             async for quote in feed.follow(position, {ticker}):
                 yield quote
         position = await feed.position()

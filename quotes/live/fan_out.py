@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from typing import Generic, TypeVar
 
 from quotes.database.errors import UnavailableError
-from quotes.live.feed import CursorAheadError
+from quotes.live.feed import CursorLostError
 from quotes.live.subscriber import Batch, Event, Log, Message, Subscriber
 
 AT_ONCE = 250  # messages written before other tasks have a turn: some 3 ms
@@ -54,6 +54,7 @@ class FanOut(Generic[E]):
         self._log = log
         self._at_once = at_once
         self._cursor = -1  # what live subscribers have had; below any seq before the first reading
+        self._history = log.history
         self._groups: dict[Topic[E], _Group] = {}
 
     async def deliver(
@@ -62,14 +63,18 @@ class FanOut(Generic[E]):
         """Deliver all that follows the subscriber's cursor, for ever.
 
         With `interval` of each ticker only the newest of what came within so many seconds. Raises
-        CursorAheadError where the log ends before the cursor, and SinkClosedError.
+        CursorLostError where the log has no such place any more, and SinkClosedError.
         """
         while True:
             if interval is None:
                 await self._push_to(subscriber, topic)
-                events, upto = await self._log.beyond(subscriber.cursor, topic.tickers)
+                events, upto = await self._log.beyond(
+                    subscriber.cursor, topic.tickers, subscriber.history
+                )
             else:
-                events, upto = await conflated(self._log, subscriber.cursor, topic.tickers)
+                events, upto = await conflated(
+                    self._log, subscriber.cursor, topic.tickers, subscriber.history
+                )
             messages = ((event.seq, topic.encode(event)) for event in events)
             await subscriber.write(Batch(subscriber.cursor, messages, upto))
             if interval is not None:
@@ -79,6 +84,8 @@ class FanOut(Generic[E]):
         """Have the subscriber among the live ones until it falls behind; at once if it is."""
         end = await self._log.position()
         if self._cursor < 0 or not self._cursor <= subscriber.cursor <= end:
+            return
+        if self._history != subscriber.history:
             return
         group = self._groups.setdefault(topic, _Group(self._cursor))
         group.subscribers.add(subscriber)
@@ -93,11 +100,12 @@ class FanOut(Generic[E]):
         """Push what comes, for ever; ends only by cancellation, or as the log does."""
         try:
             while True:
-                # A log that was never read yet is waited for; one that went back is begun anew.
-                with suppress(CursorAheadError, UnavailableError):
+                # A log that was never read yet is waited for; one that was replaced is begun anew.
+                with suppress(CursorLostError, UnavailableError):
+                    self._history = self._log.history
                     self._cursor = await self._log.position()
                     while True:
-                        events, cursor = await self._log.beyond(self._cursor, None)
+                        events, cursor = await self._log.beyond(self._cursor, None, self._history)
                         # First: whoever becomes live from now on has to have had these events.
                         self._cursor = cursor
                         await self._push(events)
@@ -127,7 +135,7 @@ class FanOut(Generic[E]):
 
 
 async def conflated(
-    log: Log[E], cursor: int, tickers: frozenset[str] | None
+    log: Log[E], cursor: int, tickers: frozenset[str] | None, history: int
 ) -> tuple[Sequence[E], int]:
     """Of each ticker the newest of all that follows the cursor, and the end of the log.
 
@@ -136,7 +144,7 @@ async def conflated(
     """
     newest: dict[str, E] = {}
     while not newest or cursor != await log.position():
-        events, cursor = await log.beyond(cursor, tickers)
+        events, cursor = await log.beyond(cursor, tickers, history)
         newest.update((event.ticker, event) for event in events)
     return sorted(newest.values(), key=lambda event: event.seq), cursor
 

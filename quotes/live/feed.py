@@ -17,6 +17,7 @@ from sqlmodel.ext.asyncio.session import AsyncSession
 
 from quotes.database import connections, store
 from quotes.database.errors import DatabaseError, UnavailableError, translated
+from quotes.database.fingerprints import fingerprint
 from quotes.database.models import Quote
 from quotes.database.outages import Outage
 
@@ -31,8 +32,11 @@ PAGE = 1_000  # quotes a read, of the table or of a process that was away for lo
 TAIL = 10_000  # quotes in memory, some 10 MB: 250 tickers for 40 minutes
 
 
-class CursorAheadError(Exception):
-    """A cursor is beyond the end of the log: made up, or from before the database was replaced."""
+Version = tuple[int, int | None]
+
+
+class CursorLostError(Exception):
+    """The log has no such place: a restore from an older copy replaced it, or it was made up."""
 
 
 class Feed:
@@ -54,10 +58,16 @@ class Feed:
         self._ticked: defaultdict[str, asyncio.Event] = defaultdict(asyncio.Event)
         self._tail: deque[Quote] = deque()
         self._floor = 0  # every streamed quote after this seq, up to `last`, is in the tail
+        self.history = 0  # counts up when the log turns out to be another
         self.last: int | None = None  # the high-water seq; None until the database first answered
         self.read_at: datetime | None = None  # when `last` was last seen to be the newest
         self.outage = Outage("feed")
         self.listening = False  # whether the bell is connected; the timer works without it
+
+    @property
+    def version(self) -> Version:
+        """Differs whenever what a query finds may differ."""
+        return self.history, self.last
 
     async def position(self) -> int:
         """The end of the log now. Raises UnavailableError where it was never read yet."""
@@ -73,7 +83,7 @@ class Feed:
     async def reach(self, seq: int) -> None:
         """Wait until this process has read up to `seq`, which another may have told already.
 
-        Raises CursorAheadError where no such seq comes within two readings of the log.
+        Raises CursorLostError where no such seq comes within two readings of the log.
         """
         if await self.position() >= seq:
             return
@@ -83,7 +93,7 @@ class Feed:
                 while self.last is not None and self.last < seq:
                     await self._grown.wait()
         if self.last is None or self.last < seq:
-            raise CursorAheadError
+            raise CursorLostError
 
     async def follow(
         self, after: int, tickers: Collection[str] | None = None
@@ -91,28 +101,32 @@ class Feed:
         """Every streamed quote after seq `after`, in order, once each; then each new one, for ever.
 
         Of `tickers` only, where given. A database that is away is waited for. Raises
-        CursorAheadError where the log turns out to end before `after`.
+        CursorLostError where the log turns out to end before `after`, or is replaced.
         """
-        cursor = after
+        cursor, history = after, self.history
         while True:
-            quotes, cursor = await self.beyond(cursor, tickers)
+            quotes, cursor = await self.beyond(cursor, tickers, history)
             for quote in quotes:
                 yield quote
 
     async def beyond(
-        self, cursor: int, tickers: Collection[str] | None
+        self, cursor: int, tickers: Collection[str] | None, history: int
     ) -> tuple[Sequence[Quote], int]:
         """What follows the cursor, at most a page of it or the tail, and the cursor after that.
 
-        Waits until there is more in the log, of these tickers or others. Raises CursorAheadError.
+        Waits until there is more in the log, of these tickers or others. Raises CursorLostError
+        where the log ends before the cursor, or is no longer that of `history`.
         """
-        while (last := await self.position()) == cursor:
+        while (last := await self.position()) == cursor and self.history == history:
             await self._growth_of(tickers).wait()
-        if last < cursor:
-            raise CursorAheadError
+        if last < cursor or self.history != history:
+            raise CursorLostError
         if cursor >= self._floor:
             return self._recent(cursor, tickers), last
-        return await self._older(cursor, last, tickers)
+        older = await self._older(cursor, last, tickers)
+        if self.history != history:
+            raise CursorLostError
+        return older
 
     def _growth_of(self, tickers: Collection[str] | None) -> asyncio.Event:
         if tickers is not None and len(tickers) == 1:
@@ -166,20 +180,32 @@ class Feed:
     async def _catch_up(self) -> None:
         async with self._sessions() as session:
             high = await store.high_water(session)
-            if self.last is None or not 0 <= high - self.last <= TAIL:
+            if self.last is not None and await self._is_another_log(session, high):
+                log.error("feed_log_replaced", last=self.last, found=high)
+                self.last = None
+                self.history += 1
+            if self.last is None or high - self.last > TAIL:
                 await self._begin(session, high)
             while (last := self.last or 0) < high:
                 quotes = await store.stream(session, after=last, upto=high, limit=PAGE)
                 self._grow(quotes, high if len(quotes) < PAGE else quotes[-1].seq)
         self.read_at = datetime.now(UTC)
 
+    async def _is_another_log(self, session: AsyncSession, high: int) -> bool:
+        """Whether the newest quote known is in the log no more, as after a restore from a copy."""
+        if self.last is not None and high < self.last:
+            return True
+        if not self._tail:
+            return False
+        known = self._tail[-1]
+        quote = await store.with_seq(session, known.seq)
+        return quote is None or fingerprint(quote) != fingerprint(known)
+
     async def _begin(self, session: AsyncSession, high: int) -> None:
         """Start from the newest TAIL quotes, so that all who come back are served from memory.
 
-        At the start, after so long an absence that no more is known, and where the log went back.
+        At the start, after so long an absence that no more is known, and where the log is another.
         """
-        if self.last is not None and high < self.last:
-            log.error("feed_log_went_back", last=self.last, found=high)
         newest = await store.stream_end(session, upto=high, limit=TAIL)
         self._floor = newest[0].seq - 1 if len(newest) == TAIL else 0
         self._tail = deque(newest)

@@ -4,7 +4,7 @@ import asyncio
 from collections.abc import Hashable
 from typing import Any, Protocol, TypeVar
 
-from quotes.live.feed import Feed
+from quotes.live.feed import Feed, Version
 
 AT_ONCE = 4  # readings being made: half of the pool stays for everything else
 MAX_KEPT = 1_024  # readings; any more are made again
@@ -30,17 +30,18 @@ class Readings:
     def __init__(self, feed: Feed) -> None:
         self._feed = feed
         self._turns = asyncio.Semaphore(AT_ONCE)
-        self._kept: dict[Reading[Any], tuple[int | None, asyncio.Task[Any]]] = {}
+        self._kept: dict[Reading[Any], tuple[Version, asyncio.Task[Any]]] = {}
 
     async def now(self, reading: Reading[Found_co]) -> Found_co:
         """What is found with all that the feed has told of. Raises what `reading.read` raises."""
-        last, task = self._kept.pop(reading, (None, None))
-        if task is None or last != self._feed.last or _failed(task):
-            last, task = self._feed.last, asyncio.create_task(self._make(reading), name="reading")
+        version = self._feed.version
+        made, task = self._kept.pop(reading, (version, None))
+        if task is None or made != version or _failed(task):
+            task = asyncio.create_task(self._make(reading), name="reading")
             task.add_done_callback(_failed)  # so that one whose askers all left warns of nothing
         if len(self._kept) >= MAX_KEPT:
             del self._kept[next(iter(self._kept))]
-        self._kept[reading] = (last, task)
+        self._kept[reading] = (version, task)
         return await asyncio.shield(task)
 
     async def _make(self, reading: Reading[Found_co]) -> Found_co:

@@ -1,4 +1,4 @@
-"""Where subscribers without a cursor begin: each ticker's newest quote, at one place of the log."""
+"""Where subscribers begin: at each ticker's newest quote, or at the quote of their cursor."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -23,3 +23,16 @@ class Snapshot:
             end = await store.high_water(session)
             names = await store.tickers(session) if self.tickers is None else self.tickers
             return end, await store.newest(session, names, upto=end)
+
+
+@dataclass(frozen=True, slots=True)
+class StoredQuote:
+    """The quote with this seq."""
+
+    sessions: store.Sessions
+    seq: int
+
+    async def read(self) -> Quote | None:
+        """None where the log has none: it was removed, or never came."""
+        async with self.sessions() as session:
+            return await store.with_seq(session, self.seq)

@@ -25,18 +25,24 @@ Event_co = TypeVar("Event_co", bound=Event, covariant=True)
 
 
 class Log(Protocol[Event_co]):
-    """Events in the order of their seq, which only grows at its end."""
+    """Events in the order of their seq, which only grows at its end.
+
+    It may be replaced by another, whose seqs then say nothing of the former's: `history` counts up.
+    """
+
+    history: int
 
     async def position(self) -> int:
         """The seq that the log reaches to now."""
         ...
 
     async def beyond(
-        self, cursor: int, tickers: Collection[str] | None
+        self, cursor: int, tickers: Collection[str] | None, history: int
     ) -> tuple[Sequence[Event_co], int]:
         """What follows the cursor, or a page of it, and the seq that it reaches to.
 
-        Waits until there is more. Raises CursorAheadError where the log ends before the cursor.
+        Waits until there is more. Raises CursorLostError where the log ends before the cursor, or
+        is no longer that of `history`.
         """
         ...
 
@@ -71,10 +77,11 @@ class Subscriber:
     the subscriber's own, which reads the log from the cursor.
     """
 
-    __slots__ = ("_behind", "_sink", "cursor")
+    __slots__ = ("_behind", "_sink", "cursor", "history")
 
-    def __init__(self, sink: Sink, cursor: int = -1) -> None:
+    def __init__(self, sink: Sink, history: int, cursor: int = -1) -> None:
         self._sink = sink
+        self.history = history  # of its log
         self.cursor = cursor
         self._behind: asyncio.Future[None] | None = None  # while live: done when it falls behind
 

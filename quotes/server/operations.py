@@ -12,15 +12,15 @@ from strawberry.http import process_result
 
 from quotes.api.candles import clocks
 from quotes.api.context import Context, require_known
-from quotes.api.errors import Refusal, refusal_of, told
+from quotes.api.errors import Code, Refusal, refusal_of, told
 from quotes.api.payloads import CandleMessages, Envelope, Payloads, QuoteMessages, Shared
-from quotes.api.price_updates import ahead, start
+from quotes.api.price_updates import cursor_lost, start
 from quotes.api.schema import schema
 from quotes.database.errors import DatabaseError, UnavailableError
 from quotes.database.models import Quote
 from quotes.live.candle_log import CandleStreams
 from quotes.live.fan_out import FanOut, Topic
-from quotes.live.feed import CursorAheadError
+from quotes.live.feed import CursorLostError
 from quotes.live.subscriber import Batch, SinkClosedError, Subscriber
 from quotes.server import protocol
 from quotes.server.connection_limits import Crowd
@@ -38,6 +38,12 @@ class FailedError(Exception):
     def __init__(self, errors: list[dict[str, Any]]) -> None:
         super().__init__(errors)
         self.errors = errors
+
+    @property
+    def cursor_is_lost(self) -> bool:
+        return any(
+            error.get("extensions", {}).get("code") == Code.CURSOR_LOST for error in self.errors
+        )
 
 
 @dataclass(frozen=True, slots=True)
@@ -118,7 +124,8 @@ class Streams:
     ) -> None:
         """Write each payload of an operation, until it has ended: a subscription, by an error.
 
-        `resume` is the cursor that a subscription goes on from, in place of its own `after`.
+        `resume` is the cursor that a subscription goes on from, in place of its own `after`; an
+        empty one is none, and begins with the newest quotes.
         Raises FailedError for what ends the operation; UnavailableError, which must end its
         connection, so that the client comes again with its cursor; SinkClosedError.
         """
@@ -135,24 +142,20 @@ class Streams:
     async def _deliver_prices(
         self, shared: Shared, sink: OperationSink, resume: str | None
     ) -> None:
-        subscriber = Subscriber(sink)
-        topic, interval = await self._begin(shared, sink, resume, subscriber)
-        await self.fan_out.deliver(subscriber, topic, interval)
-
-    async def _begin(
-        self, shared: Shared, sink: OperationSink, resume: str | None, subscriber: Subscriber
-    ) -> tuple[Topic[Quote], int | None]:
-        """Write the snapshot, if there is one; the rest begins behind it."""
+        """The snapshot first, if there is one; the rest begins behind it."""
         tickers, after, interval = (
             shared.arguments.get(name) for name in ("tickers", "after", "minInterval")
         )
-        begin = await start(self.context, tickers, resume or after, interval)
+        if resume is not None:
+            after = resume or None
+        begin = await start(self.context, tickers, after, interval)
         encode = QuoteMessages(self.payloads, shared.selection, sink.envelope)
         topic = Topic(encode, begin.tickers)
+        subscriber = Subscriber(sink, begin.history)
         await subscriber.write(Batch(-1, topic.messages(begin.snapshot), begin.cursor))
         if interval is not None and begin.snapshot:
             await asyncio.sleep(interval)
-        return topic, interval
+        await self.fan_out.deliver(subscriber, topic, interval)
 
     async def _deliver_candles(self, shared: Shared, sink: OperationSink) -> None:
         ticker, interval = shared.arguments["ticker"], shared.arguments["interval"]
@@ -160,7 +163,7 @@ class Streams:
         await require_known(self.context, [ticker])
         async with self.candles.joined(ticker, interval, zone) as stream:
             topic = Topic(CandleMessages(shared.selection, sink.envelope), None)
-            subscriber = Subscriber(sink)
+            subscriber = Subscriber(sink, stream.log.history)
             begin, end = await stream.log.snapshot()
             await subscriber.write(Batch(-1, topic.messages(begin), end))
             await stream.fan_out.deliver(subscriber, topic)
@@ -188,8 +191,8 @@ def _errors_of(shared: Shared) -> Iterator[None]:
         yield
     except Refusal as refusal:
         raise FailedError([shared.error(refusal)]) from None
-    except CursorAheadError:
-        raise FailedError([shared.error(ahead())]) from None
+    except CursorLostError:
+        raise FailedError([shared.error(cursor_lost())]) from None
     except UnavailableError:
         raise
     except DatabaseError as error:

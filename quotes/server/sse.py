@@ -28,6 +28,7 @@ from quotes.server.websocket import address_of
 log = structlog.get_logger()
 
 HEARTBEAT = 15.0  # seconds between comments that keep proxies from closing a quiet stream
+NEWEST = ""  # in place of a cursor to resume after
 RETRY = 1_000  # ms that an EventSource waits before it reconnects
 
 _HEADERS = [
@@ -76,13 +77,22 @@ async def _run(
 ) -> None:
     """Write an operation's payloads, and how it ended."""
     await sink.write(f"retry: {RETRY}\n\n".encode())
-    try:
-        await streams.deliver(operation, sink, resume)
-    except FailedError as failed:
-        await sink.write(event(json.dumps({"errors": failed.errors}).encode(), None))
-    except UnavailableError:
-        return  # without `complete`, so that the client comes again
-    await sink.write(b"event: complete\ndata:\n\n")
+    while True:
+        try:
+            await streams.deliver(operation, sink, resume)
+        except FailedError as failed:
+            errors = json.dumps({"errors": failed.errors}).encode()
+            if failed.cursor_is_lost:
+                # An EventSource would come again with that cursor each second: it is sent the
+                # reason, without an id to resume after, and then the newest quotes.
+                await sink.write(event(errors, ""))
+                resume = NEWEST
+                continue
+            await sink.write(event(errors, None))
+        except UnavailableError:
+            return  # without `complete`, so that the client comes again
+        await sink.write(b"event: complete\ndata:\n\n")
+        return
 
 
 def event(payload: bytes, cursor: str | None) -> bytes:

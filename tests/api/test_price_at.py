@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 from client import Client, serving
-from rows import NOON, keep, minute, quote
+from rows import NOON, cursor, keep, minute, quote
 
 from quotes.database import store
 from quotes.database.models import Failure
@@ -159,7 +159,7 @@ async def test_a_price_older_than_allowed_is_refused_with_what_there_is_and_why(
         "observedAt": "2026-01-31T12:00:00.040000Z",
         "source": "demo",
         "origin": "LIVE",
-        "cursor": "s1",
+        "cursor": cursor(1, quote(at=0, price="101.50")),
     }
 
 

@@ -10,7 +10,7 @@ from client import Client, serving
 from hypothesis import HealthCheck, given
 from hypothesis import settings as hypothesis_settings
 from hypothesis import strategies as st
-from rows import NOON, failure, keep, minute, quote
+from rows import NOON, cursor, failure, keep, minute, quote
 
 from quotes.database import store
 from quotes.database.models import Origin, Quote
@@ -55,7 +55,7 @@ async def test_a_quote_tells_everything_that_is_known_of_it(
         "observedAt": "2026-01-31T12:00:00.040000Z",
         "source": "demo",
         "origin": "LIVE",
-        "cursor": "s1",
+        "cursor": cursor(1, quote(at=0, price="81110.428333")),
         "stale": True,
     }
 

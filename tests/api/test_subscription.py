@@ -6,7 +6,7 @@ from collections.abc import AsyncIterator
 import aiohttp
 import pytest
 from client import PROTOCOL, Client, serving
-from rows import keep, quote
+from rows import cursor, keep, quote, restore, seq_of
 
 from quotes.database import store
 from quotes.database.models import Origin
@@ -32,25 +32,30 @@ async def test_a_subscriber_gets_the_newest_of_each_ticker_and_then_each_new_quo
     async with client.subscription(UPDATES) as updates:
         snapshot = [await updates.next(), await updates.next()]
 
-        await keep(sessions, quote(at=3, price="3"))
+        third = quote(at=3, price="3")
+        await keep(sessions, third)
 
-        assert {(each["ticker"], each["cursor"]) for each in snapshot} == {
-            ("eth_usd", "s2"),
-            ("btc_usd", "s3"),
+        assert {(each["ticker"], seq_of(each["cursor"])) for each in snapshot} == {
+            ("eth_usd", 2),
+            ("btc_usd", 3),
         }
-        assert await updates.next() == {"ticker": "btc_usd", "price": "3", "cursor": "s4"}
+        assert await updates.next() == {
+            "ticker": "btc_usd",
+            "price": "3",
+            "cursor": cursor(4, third),
+        }
 
 
 async def test_after_resumes_with_all_that_was_missed_and_goes_on_live(
     client: Client, sessions: store.Sessions
 ) -> None:
     await keep(sessions, *(quote(at=at) for at in range(5)))
-    async with client.subscription(UPDATES, after="s2") as updates:
-        missed = [(await updates.next())["cursor"] for _ in range(3)]
+    async with client.subscription(UPDATES, after=cursor(2, quote(at=1))) as updates:
+        missed = [seq_of((await updates.next())["cursor"]) for _ in range(3)]
 
         await keep(sessions, quote(at=5))
 
-        assert [*missed, (await updates.next())["cursor"]] == ["s3", "s4", "s5", "s6"]
+        assert [*missed, seq_of((await updates.next())["cursor"])] == [3, 4, 5, 6]
 
 
 async def test_a_subscriber_of_one_ticker_gets_only_that(
@@ -63,9 +68,9 @@ async def test_a_subscriber_of_one_ticker_gets_only_that(
 
         got = [await updates.next(), await updates.next()]
 
-    assert [(each["ticker"], each["cursor"]) for each in got] == [
-        ("eth_usd", "s2"),
-        ("eth_usd", "s4"),
+    assert [(each["ticker"], seq_of(each["cursor"])) for each in got] == [
+        ("eth_usd", 2),
+        ("eth_usd", 4),
     ]
 
 
@@ -74,18 +79,20 @@ async def test_the_snapshot_may_be_history_but_the_stream_carries_none(
 ) -> None:
     await keep(sessions, quote(at=1, origin=Origin.BACKFILLED))
     async with client.subscription(UPDATES) as updates:
-        assert (await updates.next())["cursor"] == "s1"
+        assert seq_of((await updates.next())["cursor"]) == 1
 
         await keep(sessions, quote(at=2, origin=Origin.BACKFILLED))
         await keep(sessions, quote(at=3, origin=Origin.REPAIRED))
 
-        assert (await updates.next())["cursor"] == "s3"
+        assert seq_of((await updates.next())["cursor"]) == 3
 
 
 @pytest.mark.parametrize(
     ("variables", "code", "words"),
     [
-        ({"after": "s7"}, "BAD_INPUT", "future"),
+        ({"after": cursor(7, quote())}, "CURSOR_LOST", "without `after`"),
+        ({"after": "s7"}, "BAD_INPUT", "cursor"),
+        ({"after": "s0-00000000"}, "BAD_INPUT", "cursor"),
         ({"after": "p1769860800"}, "BAD_INPUT", "cursor"),
         ({"after": "s-1"}, "BAD_INPUT", "cursor"),
         ({"after": "s99999999999999999999"}, "BAD_INPUT", "cursor"),
@@ -102,6 +109,60 @@ async def test_a_subscription_that_cannot_be_is_refused_with_a_code(
     errors = message["payload"] if message["type"] == "error" else message["payload"]["errors"]
     assert errors[0]["extensions"]["code"] == code
     assert words in errors[0]["message"]
+
+
+@pytest.mark.parametrize("origin", Origin)
+async def test_after_a_restore_that_has_grown_past_a_cursor_the_cursor_is_refused(
+    client: Client, sessions: store.Sessions, origin: Origin
+) -> None:
+    await keep(sessions, *(quote(at=at) for at in range(5)))
+    seen = cursor(4, quote(at=3))
+    await restore(sessions, upto=2)
+    await keep(sessions, *(quote(at=at, price="7", origin=origin) for at in range(2, 9)))
+
+    async with client.subscription(UPDATES, after=seen) as updates:
+        message = await updates.message()
+
+    assert message["payload"][0]["extensions"]["code"] == "CURSOR_LOST"
+
+
+async def test_the_cursor_of_a_quote_that_a_restore_kept_goes_on(
+    client: Client, sessions: store.Sessions
+) -> None:
+    await keep(sessions, *(quote(at=at) for at in range(5)))
+    await restore(sessions, upto=2)
+    await keep(sessions, *(quote(at=at, price="7") for at in range(2, 9)))
+
+    async with client.subscription(UPDATES) as updates:  # this process has read the new log
+        assert (await updates.next())["price"] == "7"
+
+    async with client.subscription(UPDATES, after=cursor(2, quote(at=1))) as updates:
+        assert (await updates.next())["price"] == "7"
+
+
+async def test_the_cursor_of_a_quote_of_history_goes_on(
+    client: Client, sessions: store.Sessions
+) -> None:
+    await keep(sessions, quote(at=1, origin=Origin.BACKFILLED), quote(at=2))
+
+    async with client.subscription(UPDATES, after=cursor(1, quote(at=1))) as updates:
+        assert seq_of((await updates.next())["cursor"]) == 2
+
+
+async def test_a_subscriber_that_stays_connected_over_a_restore_is_sent_cursor_lost(
+    client: Client, sessions: store.Sessions
+) -> None:
+    await keep(sessions, *(quote(at=at) for at in range(5)))
+    async with client.subscription(UPDATES, after=cursor(5, quote(at=4))) as updates:
+        await keep(sessions, quote(at=5))
+        assert seq_of((await updates.next())["cursor"]) == 6
+
+        await restore(sessions, upto=2)
+        await keep(sessions, *(quote(at=at, price="7") for at in range(2, 9)))
+        message = await updates.message()
+
+    assert message["type"] == "error"
+    assert message["payload"][0]["extensions"]["code"] == "CURSOR_LOST"
 
 
 async def test_a_foreign_page_may_not_subscribe(client: Client) -> None:

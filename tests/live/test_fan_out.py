@@ -11,7 +11,7 @@ import pytest
 from rows import until
 
 from quotes.live.fan_out import FanOut, Topic
-from quotes.live.feed import CursorAheadError
+from quotes.live.feed import CursorLostError
 from quotes.live.subscriber import Batch, Subscriber
 
 
@@ -26,6 +26,7 @@ class Log:
 
     def __init__(self) -> None:
         self.events: list[Event] = []
+        self.history = 0
         self.last = 0
         self.grown = asyncio.Event()
 
@@ -42,12 +43,12 @@ class Log:
         return self.last
 
     async def beyond(
-        self, cursor: int, tickers: Collection[str] | None
+        self, cursor: int, tickers: Collection[str] | None, history: int
     ) -> tuple[Sequence[Event], int]:
-        while self.last == cursor:
+        while self.last == cursor and self.history == history:
             await self.grown.wait()
-        if self.last < cursor:
-            raise CursorAheadError
+        if self.last < cursor or self.history != history:
+            raise CursorLostError
         after = [event for event in self.events if event.seq > cursor]
         return [each for each in after if tickers is None or each.ticker in tickers], self.last
 
@@ -109,7 +110,7 @@ class Running:
     def subscribe(
         self, connection: Connection, topic: Topic[Event] = EVERYTHING, cursor: int = 0
     ) -> Subscriber:
-        subscriber = Subscriber(connection, cursor)
+        subscriber = Subscriber(connection, 0, cursor)
         self.tasks.append(asyncio.create_task(self.fan_out.deliver(subscriber, topic)))
         return subscriber
 
@@ -241,7 +242,7 @@ async def test_a_fan_out_waits_for_a_log_that_was_never_read_yet() -> None:
     log.grow("btc_usd")
     connection = Connection()
 
-    delivering = asyncio.create_task(fan_out.deliver(Subscriber(connection, 0), EVERYTHING))
+    delivering = asyncio.create_task(fan_out.deliver(Subscriber(connection, 0, 0), EVERYTHING))
 
     await until(lambda: connection.received == [1])
     for task in (running, delivering):
@@ -266,14 +267,34 @@ async def test_whoever_is_ahead_of_a_log_that_went_back_is_refused_and_does_not_
         await turns(50)
 
         _, *ends = running.tasks
-        assert [type(each.exception()) for each in ends] == [CursorAheadError, CursorAheadError]
+        assert [type(each.exception()) for each in ends] == [CursorLostError, CursorLostError]
+
+
+async def test_whoever_follows_a_log_that_is_replaced_by_a_longer_one_is_refused() -> None:
+    full = Connection(slow=True)
+    async with Running(at_once=1) as running:
+        running.log.grow(*["btc_usd"] * 10)
+        live = running.subscribe(Connection(), cursor=10)
+        running.subscribe(full, cursor=6)
+        await turns()
+        assert live.cursor == 10
+
+        running.log.history += 1
+        running.log.grow(*["btc_usd"] * 10)
+        await turns(50)
+        full.drain()
+        await turns(50)
+
+        _, *ends = running.tasks
+        assert [type(each.exception()) for each in ends] == [CursorLostError, CursorLostError]
+        assert live.cursor == 10
 
 
 async def test_conflation_gives_the_newest_of_each_ticker_and_leaves_out_the_rest() -> None:
     connection = Connection()
     async with Running(at_once=250) as running:
         running.log.grow("btc_usd", "eth_usd", "btc_usd")
-        subscriber = Subscriber(connection, 0)
+        subscriber = Subscriber(connection, 0, 0)
         running.tasks.append(
             asyncio.create_task(running.fan_out.deliver(subscriber, EVERYTHING, 0.001))
         )
@@ -290,7 +311,7 @@ def batch(after: int, *seqs: int, upto: int | None = None) -> Batch:
 
 async def test_a_subscriber_is_never_given_what_would_break_its_order() -> None:
     connection = Connection()
-    subscriber = Subscriber(connection, 5)
+    subscriber = Subscriber(connection, 0, 5)
     live = asyncio.create_task(subscriber.until_behind())
     await asyncio.sleep(0)
 
@@ -311,7 +332,7 @@ async def test_a_subscriber_is_never_given_what_would_break_its_order() -> None:
 
 async def test_what_a_subscriber_reads_itself_is_bounded_by_its_batch() -> None:
     connection = Connection()
-    subscriber = Subscriber(connection)
+    subscriber = Subscriber(connection, 0)
 
     await subscriber.write(batch(-1, 3, 7, 9, upto=8))
     await subscriber.write(batch(8, 9, 10))
@@ -323,7 +344,7 @@ async def test_what_a_subscriber_reads_itself_is_bounded_by_its_batch() -> None:
 
 
 async def test_a_live_subscriber_does_not_write_itself() -> None:
-    subscriber = Subscriber(Connection(), 0)
+    subscriber = Subscriber(Connection(), 0, 0)
     live = asyncio.create_task(subscriber.until_behind())
     await asyncio.sleep(0)
 

@@ -6,11 +6,12 @@ from contextlib import aclosing
 import asyncpg
 import pytest
 from rows import keep, log, names, quote, until
+from sqlalchemy import text
 
 from quotes.database import connections, store
 from quotes.database.models import Origin, Quote
 from quotes.live import feed
-from quotes.live.feed import CursorAheadError, Feed, open_feed
+from quotes.live.feed import CursorLostError, Feed, open_feed
 from quotes.settings import Settings
 
 
@@ -82,7 +83,7 @@ async def test_a_cursor_beyond_the_end_is_refused(running: Feed, sessions: store
     await keep(sessions, quote(at=1))
     await running.reach(1)
 
-    with pytest.raises(CursorAheadError):
+    with pytest.raises(CursorLostError):
         await running.reach(2)
 
 
@@ -96,9 +97,28 @@ async def test_a_follower_is_told_when_the_log_goes_back(
 
     await connection.execute("TRUNCATE quotes; UPDATE high_water SET seq = 0")
 
-    with pytest.raises(CursorAheadError):
+    with pytest.raises(CursorLostError):
         await following
     await connection.close()
+
+
+async def test_a_log_that_is_replaced_by_a_longer_one_is_noticed(
+    running: Feed, sessions: store.Sessions
+) -> None:
+    await keep(sessions, *(quote(at=at) for at in range(5)))
+    await running.reach(5)
+    following = asyncio.create_task(take(running, 1, after=5))
+
+    async with sessions.begin() as session:  # as a swap of servers between two readings
+        connection = await session.connection()
+        await connection.execute(text("DELETE FROM quotes WHERE seq > 3"))
+        await connection.execute(text("UPDATE high_water SET seq = 3"))
+        await store.keep(session, [quote(at=at, price="7") for at in range(3, 20)])
+
+    with pytest.raises(CursorLostError):
+        await following
+    remembered = await take(running, 17, after=3)
+    assert [str(each.price) for each in remembered] == ["7"] * 17
 
 
 async def sever(settings: Settings, *, application: str) -> int:

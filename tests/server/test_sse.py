@@ -9,7 +9,7 @@ from typing import Any
 import aiohttp
 import pytest
 from client import Client, serving
-from rows import keep, quote
+from rows import cursor, keep, quote, seq_of
 
 from quotes.database import store
 from quotes.server import sse
@@ -74,24 +74,40 @@ async def opened(
 async def test_quotes_come_as_events_with_their_cursor_as_id(
     client: Client, sessions: store.Sessions
 ) -> None:
-    await keep(sessions, quote(at=1, price="1"))
+    one, two = quote(at=1, price="1"), quote(at=2, price="2")
+    await keep(sessions, one)
     async with opened(client, UPDATES) as stream:
         first = await stream.next()
-        await keep(sessions, quote(at=2, price="2"))
+        await keep(sessions, two)
         second = await stream.next()
 
-    assert first == ("s1", {"data": {"priceUpdates": {"price": "1", "cursor": "s1"}}})
-    assert second == ("s2", {"data": {"priceUpdates": {"price": "2", "cursor": "s2"}}})
+    for event, price, place in ((first, "1", cursor(1, one)), (second, "2", cursor(2, two))):
+        assert event == (place, {"data": {"priceUpdates": {"price": price, "cursor": place}}})
 
 
 async def test_the_last_event_id_goes_before_after(
     client: Client, sessions: store.Sessions
 ) -> None:
     await keep(sessions, *(quote(at=at) for at in range(5)))
-    async with opened(client, UPDATES, resume="s3", after="s0") as stream:
-        ids = [(await stream.next())[0] for _ in range(2)]
+    async with opened(client, UPDATES, resume=cursor(3, quote(at=2)), after="s0") as stream:
+        ids = [seq_of((await stream.next())[0]) for _ in range(2)]
 
-    assert ids == ["s4", "s5"]
+    assert ids == [4, 5]
+
+
+async def test_a_cursor_of_another_log_is_answered_with_the_reason_and_then_the_newest_quotes(
+    client: Client, sessions: store.Sessions
+) -> None:
+    await keep(sessions, quote(at=1, price="1"))
+    for lost in (cursor(1, quote(at=1, price="2")), cursor(9, quote())):
+        async with opened(client, UPDATES, resume=lost) as stream:
+            reason = await stream.event()
+            newest, _ = await stream.next()
+
+        assert reason["id"] == ""  # so that an EventSource forgets the lost one
+        (error,) = json.loads(reason["data"])["errors"]
+        assert error["extensions"]["code"] == "CURSOR_LOST"
+        assert newest == cursor(1, quote(at=1, price="1"))
 
 
 async def test_a_subscription_by_post_streams_too(client: Client, sessions: store.Sessions) -> None:
@@ -101,7 +117,7 @@ async def test_a_subscription_by_post_streams_too(client: Client, sessions: stor
         json={"query": UPDATES, "variables": {"after": "s0"}},
         headers={"Accept": URQL},
     ) as response:
-        assert (await Stream(response).next())[0] == "s1"
+        assert seq_of((await Stream(response).next())[0]) == 1
 
 
 async def test_a_query_with_urql_s_header_is_answered_with_json(client: Client) -> None:
@@ -195,4 +211,4 @@ async def test_when_the_service_ends_a_stream_ends_without_complete_and_resumes_
 
     await keep(sessions, quote(at=2))
     async with serving(settings) as service, opened(service, UPDATES, resume=last) as stream:
-        assert (await stream.next())[0] == "s2"
+        assert seq_of((await stream.next())[0]) == 2

@@ -8,7 +8,7 @@ from typing import Any
 import aiohttp
 import pytest
 from client import PROTOCOL, Client, serving
-from rows import keep, quote
+from rows import cursor, keep, quote
 
 from quotes.database import store
 from quotes.server import websocket
@@ -121,7 +121,7 @@ async def test_what_is_no_utf_8_or_too_large_closes_its_socket_and_no_other(
 
         await keep(sessions, quote(at=1))
 
-        assert await updates.next() == {"cursor": "s1"}
+        assert await updates.next() == {"cursor": cursor(1, quote(at=1))}
 
 
 async def test_an_initialisation_may_come_with_any_object_or_null_as_payload(
