@@ -10,6 +10,7 @@ from typing import Self
 import pytest
 from rows import until
 
+from quotes.database.errors import UnavailableError
 from quotes.live.fan_out import FanOut, Topic
 from quotes.live.feed import CursorLostError
 from quotes.live.subscriber import Batch, Subscriber
@@ -231,7 +232,7 @@ async def test_a_fan_out_waits_for_a_log_that_was_never_read_yet() -> None:
         async def position(self) -> int:
             if not self.events:
                 await asyncio.sleep(0)
-                raise TimeoutError
+                raise UnavailableError("the log could not be read yet")
             return self.last
 
     log = Unread()
