@@ -6,6 +6,7 @@ import random
 import signal
 from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack, asynccontextmanager, suppress
+from datetime import datetime
 from pathlib import Path
 
 import aiohttp
@@ -25,6 +26,8 @@ SEED = int(os.environ.get("QUOTES_TEST_CHAOS_SEED", "20260131"))
 ROUNDS = int(os.environ.get("QUOTES_TEST_CHAOS_ROUNDS", "6"))  # some 4 seconds each
 WRITERS = 4
 SUBSCRIBERS = 60
+COLLECTED = 3  # seconds that a minute's message has before the next is sent
+WORKERS_TICKERS = ["btc_usd", "eth_usd"]  # those of the messages; others are the writers'
 SLOW, RESTLESS = 7, 5  # every so manieth reads slowly, or leaves now and then by itself
 UPDATES = "subscription ($after: String) { priceUpdates(after: $after) { cursor } }"
 
@@ -82,15 +85,38 @@ async def write(number: int, sessions: store.Sessions, stop: asyncio.Event) -> N
             await asyncio.sleep(dice.uniform(0, 0.05))
 
 
-async def order(settings: Settings, exchange: Exchange, stop: asyncio.Event) -> None:
-    """The scheduler's messages, a minute every tenth of a second, while there is a queue."""
+async def order(
+    settings: Settings, exchange: Exchange, sessions: store.Sessions, stop: asyncio.Event
+) -> None:
+    """The scheduler's messages, while there is a queue.
+
+    The exchange's clock stands in a minute until that is collected, since it would be refused
+    later; for at most COLLECTED seconds, since a calamity may have taken the message.
+    """
     at = 0
     while not stop.is_set():
         exchange.clock = standing(minute(at))
-        with suppress(RedisError):
+        with suppress(RedisError, TimeoutError, *store.LOST):
             await asyncio.to_thread(send, settings, minute(at))
+            async with asyncio.timeout(COLLECTED):
+                await _until_collected(sessions, minute(at), stop)
         at += 1
         await asyncio.sleep(0.1)
+
+
+async def _until_collected(sessions: store.Sessions, minute: datetime, stop: asyncio.Event) -> None:
+    while not stop.is_set():
+        async with sessions() as session:
+            newest = await store.newest(session, WORKERS_TICKERS)
+        if [each.minute for each in newest] == [minute] * len(WORKERS_TICKERS):
+            return
+        await asyncio.sleep(0.05)
+
+
+async def collected(sessions: store.Sessions) -> bool:
+    """Whether the worker has stored a quote of each of its tickers."""
+    async with sessions() as session:
+        return len(await store.newest(session, WORKERS_TICKERS)) == len(WORKERS_TICKERS)
 
 
 @asynccontextmanager
@@ -139,10 +165,11 @@ async def test_whatever_is_killed_every_subscriber_sees_the_whole_table_once_and
         for api in apis:
             await api.start()
         writers = [asyncio.create_task(write(each, sessions, stop)) for each in range(WRITERS)]
-        writers.append(asyncio.create_task(order(ours, exchange, stop)))
+        writers.append(asyncio.create_task(order(ours, exchange, sessions, stop)))
         readers = [asyncio.create_task(each.run()) for each in everyone]
         try:
             async with running(*writers, *readers):
+                await wait(lambda: collected(sessions), bool)  # by then the worker has started
                 for _ in range(ROUNDS):
                     await asyncio.sleep(dice.uniform(0.5, 3))
                     await calamity(dice, postgres, valkey, apis)
@@ -160,7 +187,7 @@ async def test_whatever_is_killed_every_subscriber_sees_the_whole_table_once_and
             for api in apis:
                 await api.end(signal.SIGTERM)
 
-    assert {"btc_usd", "eth_usd"} < {each.ticker for each in table}  # the worker's among them
+    assert set(WORKERS_TICKERS) < {each.ticker for each in table}
     assert written == list(range(1, len(written) + 1))
     assert [each.seen == written for each in everyone] == [True] * SUBSCRIBERS
 
