@@ -9,6 +9,7 @@ import json
 
 import structlog
 from starlette.requests import Request
+from starlette.responses import Response
 from starlette.types import Send
 
 from quotes.api.errors import Code
@@ -29,6 +30,7 @@ log = structlog.get_logger()
 
 HEARTBEAT = 15.0  # seconds between comments that keep proxies from closing a quiet stream
 NEWEST = ""  # in place of a cursor to resume after
+COMPLETE = "complete"  # the id of the last event, which no cursor is
 RETRY = 1_000  # ms that an EventSource waits before it reconnects
 
 _HEADERS = [
@@ -39,7 +41,13 @@ _HEADERS = [
 
 
 async def respond(operation: Operation, request: Request, send: Send) -> None:
-    """Answer the request with the operation's events."""
+    """Answer the request with the operation's events; with none to who has seen them all.
+
+    An EventSource reconnects whenever its stream has ended, for ever: only a 204 makes it stop.
+    """
+    if request.headers.get("last-event-id") == COMPLETE:
+        await Response(status_code=204)(request.scope, request.receive, send)
+        return
     streams: Streams = request.app.state.streams
     try:
         with streams.crowd.joined(address_of(request.scope)):
@@ -91,7 +99,7 @@ async def _run(
             await sink.write(event(errors, None))
         except UnavailableError:
             return  # without `complete`, so that the client comes again
-        await sink.write(b"event: complete\ndata:\n\n")
+        await sink.write(b"event: complete\nid: %b\ndata:\n\n" % COMPLETE.encode())
         return
 
 

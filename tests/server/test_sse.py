@@ -136,7 +136,7 @@ async def test_a_query_whose_client_likes_events_best_is_one_event_and_complete(
     async with opened(client, TICKERS) as stream:
         names = [{"name": "btc_usd"}, {"name": "eth_usd"}]
         assert await stream.next() == ("", {"data": {"tickers": names}})
-        assert await stream.event() == {"event": "complete", "data": ""}
+        assert await stream.event() == {"event": "complete", "id": "complete", "data": ""}
         assert await stream.event() == {}
 
 
@@ -157,7 +157,14 @@ async def test_what_is_wrong_is_told_by_an_event(
     async with opened(client, query, **variables) as stream:
         _, payload = await stream.next()
         assert payload["errors"][0]["extensions"]["code"] == code
-        assert (await stream.event())["event"] == "complete"
+        last = await stream.event()
+        assert last["event"] == "complete"
+    async with client.http.get(
+        f"{client.url}/graphql",
+        params={"query": query},
+        headers={"Accept": "text/event-stream", "Last-Event-ID": last["id"]},
+    ) as again:
+        assert again.status == 204  # without which an EventSource would come again for ever
 
 
 @pytest.mark.parametrize(

@@ -1,0 +1,154 @@
+"""The README's snippets as they are written, on a real service, with a right and a wrong ticker."""
+
+import asyncio
+import re
+import sys
+from asyncio.subprocess import PIPE
+from collections.abc import AsyncIterator, Sequence
+from contextlib import asynccontextmanager
+
+import pytest
+from browser import browsing, needs_browser
+from client import Client, serving
+from node import BENCH, NODE, needs_clients
+from paths import ROOT
+from rows import keep, quote, until
+
+from quotes.database import store
+from quotes.settings import Settings
+
+ADDRESS = "127.0.0.1:8000"
+WRONG = "nosuch_usd"
+UNKNOWN = f"Unknown here: {WRONG}"
+JAVASCRIPT = [NODE or "node", "--input-type=module", "-"]
+# What the snippet for urql takes from the ones before it, which are TypeScript.
+BEFORE_URQL = """
+import { createClient } from "graphql-ws";
+import { WebSocket as webSocketImpl } from "ws";
+const client = createClient({ url: "ws://127.0.0.1:8000/graphql", webSocketImpl });
+const query = `subscription { priceUpdates(tickers: ["BTC"]) { ticker price } }`;
+"""
+
+
+def snippet(language: str, word: str) -> str:
+    """The one snippet in that language that holds the word."""
+    readme = (ROOT / "README.md").read_text()
+    (found,) = (
+        each
+        for each in re.findall(rf"^```{language}\n(.*?)^```", readme, re.MULTILINE | re.DOTALL)
+        if word in each
+    )
+    return str(found)
+
+
+@pytest.fixture
+async def client(settings: Settings, sessions: store.Sessions) -> AsyncIterator[Client]:
+    await keep(sessions, quote(price="91892.59"))
+    async with serving(settings) as client:
+        yield client
+
+
+def addressed(code: str, client: Client, *, wrong: bool = False) -> str:
+    """The snippet for this service, and perhaps for a ticker that it does not know."""
+    code = code.replace(ADDRESS, client.url.removeprefix("http://"))
+    assert "BTC" in code
+    return code.replace("BTC", WRONG) if wrong else code
+
+
+@asynccontextmanager
+async def started(words: Sequence[str], code: str) -> AsyncIterator[asyncio.subprocess.Process]:
+    process = await asyncio.create_subprocess_exec(
+        *words, cwd=BENCH, stdin=PIPE, stdout=PIPE, stderr=PIPE
+    )
+    assert process.stdin is not None
+    process.stdin.write(code.encode())
+    process.stdin.close()
+    try:
+        async with asyncio.timeout(60):
+            yield process
+    finally:
+        if process.returncode is None:
+            process.kill()
+        await process.communicate()
+
+
+async def first_line(words: Sequence[str], code: str) -> str:
+    async with started(words, code) as process:
+        assert process.stdout is not None
+        lines = ""
+        while "}" not in lines:
+            line = await process.stdout.readline()
+            assert line, (lines, await process.communicate())
+            lines += line.decode()
+        return lines
+
+
+async def end_of(words: Sequence[str], code: str) -> tuple[int | None, str]:
+    """The status it ends with, by itself, and what it said of an error."""
+    async with started(words, code) as process:
+        _, said = await process.communicate()
+        return process.returncode, said.decode()
+
+
+async def test_the_python_loop_prints_quotes_and_ends_with_the_service_s_sentence(
+    client: Client,
+) -> None:
+    code = snippet("python", "aiohttp")
+
+    assert "91892.59" in await first_line([sys.executable, "-"], addressed(code, client))
+    status, said = await end_of([sys.executable, "-"], addressed(code, client, wrong=True))
+
+    assert (status, UNKNOWN in said, "Traceback" in said) == (1, True, False)
+
+
+@needs_clients
+async def test_the_graphql_ws_loop_prints_quotes_and_ends_with_the_service_s_sentence(
+    client: Client,
+) -> None:
+    code = snippet("js", "graphql-ws")
+
+    assert "91892.59" in await first_line(JAVASCRIPT, addressed(code, client))
+    status, said = await end_of(JAVASCRIPT, addressed(code, client, wrong=True))
+
+    assert (status, f"Error: {UNKNOWN}" in said) == (1, True)
+
+
+@needs_clients
+async def test_the_urql_client_prints_quotes_and_the_service_s_sentence(client: Client) -> None:
+    code = BEFORE_URQL + snippet("js", "@urql/core")
+
+    assert "91892.59" in await first_line(JAVASCRIPT, addressed(code, client))
+    _, said = await end_of(JAVASCRIPT, addressed(code, client, wrong=True))
+
+    assert UNKNOWN in said
+
+
+async def test_the_curl_command_prints_the_latest_prices(client: Client) -> None:
+    command = snippet("sh", "curl").replace(ADDRESS, client.url)
+
+    assert await first_line(["sh"], command) == (
+        '{"data":{"latestPrices":[{"ticker":"btc_usd","price":"91892.59"}]}}'
+    )
+
+
+@needs_browser
+@pytest.mark.parametrize("wrong", [False, True])
+async def test_the_event_source_logs_quotes_or_the_sentence_and_then_ends(
+    client: Client, *, wrong: bool
+) -> None:
+    code = addressed(snippet("js", "EventSource"), client, wrong=wrong)
+    words = UNKNOWN if wrong else "btc_usd 91892.59"
+    logged: list[str] = []
+
+    async with browsing() as browser:
+        page = await browser.new_page()
+        page.on("console", lambda message: logged.append(message.text))
+        await page.goto(f"{client.url}/healthz")
+        await page.evaluate(f"() => {{ {code}; window.events = events; }}")
+        await until(lambda: any(each.startswith(words) for each in logged))
+        if wrong:
+            async with asyncio.timeout(20):
+                while await page.evaluate("window.events.readyState") != 2:  # noqa: ASYNC110
+                    await asyncio.sleep(0.05)
+
+    assert len([each for each in logged if each.startswith(words)]) == 1
