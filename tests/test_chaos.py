@@ -96,7 +96,7 @@ async def order(
     at = 0
     while not stop.is_set():
         exchange.clock = standing(minute(at))
-        with suppress(RedisError, TimeoutError, *store.LOST):
+        with suppress(RedisError, TimeoutError, DatabaseError):
             await asyncio.to_thread(send, settings, minute(at))
             async with asyncio.timeout(COLLECTED):
                 await _until_collected(sessions, minute(at), stop)

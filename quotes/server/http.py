@@ -139,7 +139,7 @@ def _encoded(
 
 
 # Also for who takes plain JSON, so that proxies and load balancers see it.
-_STATUS = {Code.UNAVAILABLE: 503, Code.TOO_MANY: 503, Code.INTERNAL: 500}
+_STATUS = {Code.UNAVAILABLE: 503, Code.OVERLOADED: 503, Code.TOO_MANY: 503, Code.INTERNAL: 500}
 
 
 def response_of(outcome: Outcome, media: Media) -> Response:

@@ -316,8 +316,9 @@ def test_what_a_client_accepts_is_ordered_by_its_preference(accept: str, media: 
 
 
 @pytest.mark.parametrize("media", [Media.JSON, Media.RESPONSE])
-def test_what_could_not_be_served_is_503_and_says_when_to_retry(media: Media) -> None:
-    outcome = not_executed(Refusal(Code.UNAVAILABLE, "Come again.", retryAfter=1.2))
+@pytest.mark.parametrize("code", [Code.UNAVAILABLE, Code.OVERLOADED, Code.TOO_MANY])
+def test_what_could_not_be_served_is_503_and_says_when_to_retry(code: Code, media: Media) -> None:
+    outcome = not_executed(Refusal(code, "Come again.", retryAfter=1.2))
 
     response = response_of(outcome, media)
 
