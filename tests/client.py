@@ -1,6 +1,7 @@
 """The service on a real socket, and a client of it as a user would write one."""
 
 import asyncio
+import socket
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from typing import Any
@@ -89,10 +90,15 @@ async def connected(url: str) -> AsyncIterator[Client]:
 
 
 @asynccontextmanager
-async def serving(settings: Settings) -> AsyncIterator[Client]:
-    """The web process's own server, in this loop, on a free port."""
+async def serving(settings: Settings, *, send_buffer: int | None = None) -> AsyncIterator[Client]:
+    """The web process's own server, in this loop, on a free port.
+
+    `send_buffer` is in bytes, of each connection in the kernel; the system's own if left out.
+    """
     server = app.server(settings)
     with app.listen("127.0.0.1", 0) as listener:
+        if send_buffer is not None:  # what is accepted inherits it
+            listener.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, send_buffer)
         running = asyncio.create_task(server.serve(sockets=[listener]))
         try:
             async with connected(f"http://127.0.0.1:{listener.getsockname()[1]}") as client:

@@ -326,7 +326,8 @@ async def test_a_subscriber_is_never_given_what_would_break_its_order() -> None:
     subscriber.push(batch(11, 12))  # 11 was never given
     subscriber.push(batch(10, 11))  # no longer live
 
-    await live
+    await turns()
+    assert live.done()
     assert connection.received == [6, 7, 8, 10]
     assert subscriber.cursor == 10
 
