@@ -3,11 +3,16 @@
     (cd bench && npm ci --ignore-scripts)
     python bench/fanout.py [--rounds 3] [--subscribers 1000,5000]
         [--kinds one,spread,different] [--node /path/to/node]
+    python bench/fanout.py --kinds sse
+    python bench/fanout.py --crowd 10000
+    python bench/fanout.py --crowd 25000 --processes 2
 
 PostGraphile 5.1 wants Node 22 or newer. Each round starts a server, opens its subscribers in a
 process of their own, and takes from the kernel's books what the server used. The last column of
-each table tells how many times better this service does. `--crowd` runs 10,000 subscribers of this
-service alone, with an event a second.
+each table tells how many times better this service does. `sse` compares this service's WebSocket
+with its server-sent events, and needs no Node. `--crowd` runs so many subscribers of this service
+alone, spread evenly over its processes, with an event a second: a process needs as many descriptors
+as it has subscribers (`ulimit -n`), on either side.
 """
 
 import argparse
@@ -20,12 +25,12 @@ import sys
 import tempfile
 import time
 from collections.abc import AsyncIterator, Callable, Sequence
-from contextlib import asynccontextmanager
+from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from decimal import Decimal
 from pathlib import Path
-from statistics import mean, median
+from statistics import median
 from typing import Any
 
 import asyncpg
@@ -63,6 +68,7 @@ class Side:
     command: Callable[[int, str], list[str]]
     field: str  # of the quote's number in its answers
     subscription: Callable[[str, str, int], Subscription]  # of a ticker, an extra field, a cursor
+    transport: str = "websocket"  # or sse
 
 
 def ours(ticker: str, extra: str, after: int) -> Subscription:
@@ -83,10 +89,18 @@ def theirs(field: str) -> Callable[[str, str, int], Subscription]:
     return subscription
 
 
-def sides(node: str) -> list[Side]:
-    def own(port: int, url: str) -> list[str]:
-        return [sys.executable, "-m", "quotes", "api"]
+def own(port: int, url: str) -> list[str]:
+    return [sys.executable, "-m", "quotes", "api"]
 
+
+def transports() -> list[Side]:
+    return [
+        Side("WebSocket", own, "cursor", ours),
+        Side("server-sent events", own, "cursor", ours, transport="sse"),
+    ]
+
+
+def sides(node: str) -> list[Side]:
     def peer(port: int, url: str) -> list[str]:
         return [node, str(HERE / "postgraphile.mjs"), str(port), url]
 
@@ -181,9 +195,10 @@ class Listeners:
 
 @asynccontextmanager
 async def listening(
-    port: int, field: str, subscriptions: Sequence[Subscription], count: int
+    port: int, side: Side, subscriptions: Sequence[Subscription], count: int
 ) -> AsyncIterator[Listeners]:
-    command = [sys.executable, str(HERE / "listeners.py"), str(port), str(count), field]
+    words = (str(port), str(count), side.field, side.transport)
+    command = [sys.executable, str(HERE / "listeners.py"), *words]
     pipe = asyncio.subprocess.PIPE
     async with child(command, stdin=pipe, stdout=pipe) as process:
         listeners = Listeners(process)
@@ -229,7 +244,7 @@ async def measure(side: Side, scenario: Scenario, url: str, writer: Writer) -> F
     subscriptions = scenario.subscriptions(side, await writer.last())
     async with served(side, url) as (server, port):
         before = memory_kib(server.pid)
-        async with listening(port, side.field, subscriptions, scenario.count) as listeners:
+        async with listening(port, side, subscriptions, scenario.count) as listeners:
             await wave(writer, listeners, scenario)
             memory = (memory_kib(server.pid) - before) / scenario.count
             used = cpu_seconds(server.pid)
@@ -292,27 +307,44 @@ def table(scenario: Scenario, rounds: dict[str, list[Figures]]) -> str:
     return "\n".join([*lines, ""])
 
 
-async def crowd(side: Side, url: str, writer: Writer, count: int, seconds: int) -> str:
-    scenario = Scenario(count, TICKERS[:1])
-    subscriptions = scenario.subscriptions(side, await writer.last())
-    async with (
-        served(side, url) as (_, port),
-        listening(port, side.field, subscriptions, count) as listeners,
-    ):
+@asynccontextmanager
+async def crowds(
+    url: str, subscriptions: Sequence[Subscription], count: int, processes: int
+) -> AsyncIterator[tuple[list[Listeners], list[int]]]:
+    """The subscribers of each of the service's processes, and the processes' ids."""
+    side = transports()[0]
+    async with AsyncExitStack() as stack:
+        servers = [await stack.enter_async_context(served(side, url)) for _ in range(processes)]
+        listeners = [
+            await stack.enter_async_context(listening(port, side, subscriptions, count))
+            for _, port in servers
+        ]
+        yield listeners, [server.pid for server, _ in servers]
+
+
+async def crowd(url: str, writer: Writer, count: int, processes: int, seconds: int) -> str:
+    subscriptions = [ours(TICKERS[0], "", await writer.last())]
+    each = count // processes
+    async with crowds(url, subscriptions, each, processes) as (listeners, pids):
         began: dict[int, float] = {}
         for _ in range(seconds):
             due = time.monotonic() + 1
             began[await writer.last() + 1] = time.monotonic()
-            await writer.keep(*scenario.tickers)
+            await writer.keep(TICKERS[0])
             await asyncio.sleep(max(0, due - time.monotonic()))
-        told = await listeners.ask(str(count * seconds))
-    delays = [total / many - began[int(seq)] for seq, (many, total, _) in told["at"].items()]
-    slowest = max(last - began[int(seq)] for seq, (_, _, last) in told["at"].items())
+        awaited = (every.ask(str(each * seconds)) for every in listeners)
+        answers = await asyncio.gather(*awaited)
+        memory = sum(memory_kib(pid) for pid in pids) / 1024
+    times = [(int(seq), *at) for answer in answers for seq, at in answer["at"].items()]
+    delay = sum(total - many * began[seq] for seq, many, total, _ in times)
+    arrived = sum(answer["arrived"] for answer in answers)
     return (
-        f"{count:,} subscribers, {seconds} events, one a second: mean delivery "
-        f"{mean(delays) * 1e3:.0f} ms, slowest {slowest * 1e3:.0f} ms, "
-        f"lost {count * seconds - told['arrived']}, doubled {told['wrong']}, "
-        f"closed {told['closed']}"
+        f"{count:,} subscribers over {processes} processes, {seconds} events, one a second: "
+        f"mean delivery {delay / arrived * 1e3:.0f} ms, "
+        f"slowest {max(last - began[seq] for seq, _, _, last in times) * 1e3:.0f} ms, "
+        f"lost {each * processes * seconds - arrived}, "
+        f"doubled {sum(answer['wrong'] for answer in answers)}, "
+        f"closed {sum(answer['closed'] for answer in answers)}, memory {memory:,.0f} MiB in all"
     )
 
 
@@ -340,29 +372,33 @@ def asked() -> argparse.Namespace:
     parser.add_argument("--subscribers", default="1000,5000")
     parser.add_argument("--node", default=shutil.which("node") or "node")
     parser.add_argument("--kinds", default="one,spread,different")
-    parser.add_argument("--crowd", action="store_true")
+    parser.add_argument("--crowd", type=int, help="how many subscribers")
+    parser.add_argument("--processes", type=int, default=1)
     return parser.parse_args()
 
 
 async def main() -> None:
     arguments = asked()
-    both = sides(arguments.node)
+    others = sides(arguments.node)
     counts = [int(each) for each in arguments.subscribers.split(",")]
     scenarios = {
         "one": [Scenario(count, TICKERS[:1]) for count in counts],
         "spread": [Scenario(count, TICKERS) for count in counts],
         "different": [Scenario(counts[0], TICKERS[:1], alike=False)],
+        "sse": [Scenario(count, TICKERS[:1]) for count in counts],
     }
     async with database() as (url, writer):
         if arguments.crowd:
-            print(await crowd(both[0], url, writer, 10_000, 20))
+            print(await crowd(url, writer, arguments.crowd, arguments.processes, 20))
             return
-        for scenario in (each for kind in arguments.kinds.split(",") for each in scenarios[kind]):
-            rounds: dict[str, list[Figures]] = {side.name: [] for side in both}
-            for _ in range(arguments.rounds):
-                for side in both:
-                    rounds[side.name].append(await measure(side, scenario, url, writer))
-            print(table(scenario, rounds), flush=True)
+        for kind in arguments.kinds.split(","):
+            compared = transports() if kind == "sse" else others
+            for scenario in scenarios[kind]:
+                rounds: dict[str, list[Figures]] = {side.name: [] for side in compared}
+                for _ in range(arguments.rounds):
+                    for side in compared:
+                        rounds[side.name].append(await measure(side, scenario, url, writer))
+                print(table(scenario, rounds), flush=True)
 
 
 if __name__ == "__main__":

@@ -1,12 +1,13 @@
 """Many subscribers in one process, which do as little as they can for each message.
 
-    python bench/listeners.py PORT COUNT FIELD
+    python bench/listeners.py PORT COUNT FIELD [sse]
 
 The first line of its input is a JSON list of the payloads of `subscribe`, given to the COUNT
 subscribers in turn; it prints a line when all are open. Then it answers each line, a number N, as
 soon as N quotes more have arrived in all, or none did for IDLE seconds: what arrived and when
 (CLOCK_MONOTONIC, the same for all processes of a machine), and how many came doubled or out of
-order. FIELD is the quote's number in the answers: `cursor` or `seq`.
+order. FIELD is the quote's number in the answers: `cursor` or `seq`. They subscribe by WebSocket,
+or by server-sent events.
 """
 
 import json
@@ -17,6 +18,8 @@ import socket
 import sys
 import time
 from collections import defaultdict
+from collections.abc import Iterable
+from itertools import cycle, islice
 
 IDLE = 20.0  # seconds without a message, after which what has not come is lost
 SETTLE = 0.2  # seconds in which a double would come
@@ -51,6 +54,20 @@ def opened(port: int, subscription: object) -> socket.socket:
     return connection
 
 
+def opened_events(port: int, subscription: object) -> socket.socket:
+    """A connection whose answer is a stream of events."""
+    connection = socket.create_connection(("127.0.0.1", port), timeout=30)
+    body = json.dumps(subscription).encode()
+    head = (
+        "POST /graphql HTTP/1.1\r\nHost: localhost\r\nAccept: text/event-stream\r\n"
+        f"Content-Type: application/json\r\nContent-Length: {len(body)}\r\n\r\n"
+    )
+    connection.sendall(head.encode() + body)
+    _read_until(connection, b"retry:")
+    connection.setblocking(False)  # noqa: FBT003  # its only argument
+    return connection
+
+
 def _read_until(connection: socket.socket, end: bytes) -> None:
     data = b""
     while end not in data:
@@ -63,7 +80,7 @@ def _read_until(connection: socket.socket, end: bytes) -> None:
 class Listeners:
     """All of them. Frames are not parsed: a quote's number is found by its name."""
 
-    def __init__(self, port: int, subscriptions: list[object], count: int, field: str) -> None:
+    def __init__(self, connections: Iterable[socket.socket], field: str) -> None:
         self.number = re.compile(rb'"%s":"?s?(\d+)[^\d]' % field.encode())
         self.poll = select.epoll()
         self.sockets: dict[int, socket.socket] = {}
@@ -71,11 +88,10 @@ class Listeners:
         self.rest: defaultdict[int, bytes] = defaultdict(bytes)
         self.at: dict[int, list[float]] = {}  # of each number: how many, sum of times, last time
         self.arrived = self.wrong = self.closed = 0
-        for each in range(count):
-            connection = opened(port, subscriptions[each % len(subscriptions)])
+        for number, connection in enumerate(connections):
             self.sockets[connection.fileno()] = connection
             self.poll.register(connection.fileno(), select.EPOLLIN)
-            if each % OPENED_AT_ONCE == 0:
+            if number % OPENED_AT_ONCE == 0:
                 for descriptor, _ in self.poll.poll(0):  # pings, which do not wait
                     self.hear(descriptor)
 
@@ -136,10 +152,12 @@ class Listeners:
         return answer
 
 
-def main(port: int, count: int, field: str) -> None:
+def main(port: int, count: int, field: str, transport: str = "websocket") -> None:
     commands = sys.stdin
     subscriptions = json.loads(commands.readline())
-    listeners = Listeners(port, subscriptions, count, field)
+    connect = opened_events if transport == "sse" else opened
+    given = islice(cycle(subscriptions), count)
+    listeners = Listeners((connect(port, each) for each in given), field)
     print(json.dumps({"open": count}), flush=True)
     while True:
         listeners.poll.register(commands.fileno(), select.EPOLLIN)
@@ -153,4 +171,4 @@ def main(port: int, count: int, field: str) -> None:
 
 
 if __name__ == "__main__":
-    main(int(sys.argv[1]), int(sys.argv[2]), sys.argv[3])
+    main(int(sys.argv[1]), int(sys.argv[2]), *sys.argv[3:])
