@@ -11,7 +11,7 @@ from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass
 from typing import Generic, TypeVar
 
-from quotes.database.errors import UnavailableError
+from quotes.database.errors import DatabaseError
 from quotes.live.feed import CursorLostError
 from quotes.live.subscriber import Batch, Event, Log, Message, Subscriber
 
@@ -100,8 +100,8 @@ class FanOut(Generic[E]):
         """Push what comes, for ever; ends only by cancellation, or as the log does."""
         try:
             while True:
-                # A log that was never read yet is waited for; one that was replaced is begun anew.
-                with suppress(CursorLostError, UnavailableError):
+                # Where it could not be read, or was replaced: from its end anew.
+                with suppress(CursorLostError, DatabaseError):
                     self._history = self._log.history
                     self._cursor = await self._log.position()
                     while True:
