@@ -6,11 +6,18 @@ need not wait for.
 
 import os
 import sys
-from collections.abc import Iterator
-from contextlib import contextmanager
-from typing import Annotated
+from dataclasses import asdict
+from typing import TYPE_CHECKING, Annotated, NoReturn
 
 import typer
+
+if TYPE_CHECKING:
+    from quotes.settings import Settings
+
+Wait = Annotated[
+    float,
+    typer.Option("--wait", min=1, metavar="SECONDS", help="How long to wait for the database."),
+]
 
 app = typer.Typer(
     help=(
@@ -25,17 +32,6 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
     rich_markup_mode=None,
 )
-
-
-@contextmanager
-def _settings_faults_told() -> Iterator[None]:
-    from quotes.settings import SettingsError
-
-    try:
-        yield
-    except SettingsError as error:
-        typer.echo(str(error), err=True)
-        raise typer.Exit(2) from None
 
 
 @app.command()
@@ -53,37 +49,36 @@ def up(
     Starts a PostgreSQL and a Valkey of its own where QUOTES_DATABASE_URL and QUOTES_REDIS_URL are
     not set, migrates, then runs the API, a worker and the scheduler.
     """
-    with _settings_faults_told():
-        from quotes.local import up
-        from quotes.settings import Settings
+    settings = _settings("up")
+    from quotes.local import up
 
-        raise typer.Exit(up.run(Settings.load(), demo=demo))
+    raise typer.Exit(up.run(settings, demo=demo))
 
 
 @app.command()
 def api() -> None:
     """Serve GraphQL, subscriptions and the pages. Needs QUOTES_DATABASE_URL."""
-    with _settings_faults_told():
-        from quotes import logs
-        from quotes.settings import Settings
+    settings = _settings("api", database=True)
+    from quotes.server import app as application
+    from quotes.settings import SettingsError
 
-        settings = Settings.load()
-        settings.require_database_url()
-        logs.configure(settings.log_format, process="api")
-        from quotes.server import app as application
-
+    try:
         application.serve(settings)
+    except SettingsError as error:
+        _refuse(error)
 
 
 @app.command()
 def worker() -> None:
-    """Ask the exchange and keep its prices. Needs QUOTES_DATABASE_URL and QUOTES_REDIS_URL."""
+    """Collect prices from the exchange. Needs QUOTES_DATABASE_URL and QUOTES_REDIS_URL."""
+    _settings("worker", database=True, redis=True)
     _become("workers.worker")
 
 
 @app.command()
 def scheduler() -> None:
-    """Tell the workers each minute. A second one waits for the first to end. Needs both URLs."""
+    """Start each minute's work. A second one waits for the first to end. Needs both URLs."""
+    _settings("scheduler", database=True, redis=True)
     _become("workers.scheduler")
 
 
@@ -92,31 +87,28 @@ def migrate(
     revision: Annotated[
         str, typer.Option(help="Where to go, up or down: a revision's number, head or base.")
     ] = "head",
+    wait: Wait = 60,
 ) -> None:
-    """Bring the database's tables to this release's shape. Needs QUOTES_DATABASE_URL."""
+    """Bring the database's tables to this release's schema. Needs QUOTES_DATABASE_URL."""
     from quotes.database import revisions
 
     choices = ["base", *revisions.known(), "head"]
     if revision not in choices:
         raise typer.BadParameter(f"{revision} is none of {', '.join(choices)}.")
-    with _settings_faults_told():
-        from quotes import logs
-        from quotes.settings import Settings
-
-        settings = Settings.load()
-        url = settings.require_database_url()
-    logs.configure(settings.log_format, process="migrate")
+    url = _settings("migrate", database=True).require_database_url()
+    _wait_for_database(url, wait)
     from quotes.database import connections, migrations
     from quotes.database.errors import DatabaseError
+    from quotes.settings import FAILED
 
     try:
         migrations.migrate(url, revision)
     except connections.UnsupportedServerError as error:
         typer.echo(str(error), err=True)
-        raise typer.Exit(1) from None
+        raise typer.Exit(FAILED) from None
     except DatabaseError as error:
         typer.echo(f"Cannot migrate the database of QUOTES_DATABASE_URL: {error}", err=True)
-        raise typer.Exit(1) from None
+        raise typer.Exit(FAILED) from None
 
 
 @app.command()
@@ -132,21 +124,22 @@ def backfill(
         str | None,
         typer.Option("--range", help="One chart alone: 1h, 1d, 2d, 1m (a month), 1y or all."),
     ] = None,
+    wait: Wait = 60,
 ) -> None:
-    """Keep the past that the exchange still tells. Safe to stop and to run again.
+    """Fetch the history that the exchange still has. Safe to stop and to run again.
 
     The workers do the same for each new ticker by themselves. Without QUOTES_DATABASE_URL it is
     done for the `up` that runs on this machine.
     """
-    with _settings_faults_told():
+    settings = _settings("backfill")
+    if settings.database_url is None:
         from quotes.local import running
-        from quotes.settings import Settings
 
-        settings = Settings.load()
-        if settings.database_url is None:
-            os.environ.update(running.environment(settings))
+        running.join(settings)
+        settings = _load(database=True)
+    _wait_for_database(settings.require_database_url(), wait)
     words = [*(tickers or []), *([] if range_ is None else [f"--range={range_}"])]
-    _become("workers.backfill", *words, queue=False)
+    _become("workers.backfill", *words)
 
 
 @app.command()
@@ -157,14 +150,59 @@ def schema() -> None:
     sys.stdout.write(sdl())
 
 
-def _become(module: str, *words: str, queue: bool = True) -> None:
-    """Go on as `module` in this very process: `quotes` does not import `workers`."""
-    with _settings_faults_told():
-        from quotes.settings import Settings
+def _settings(process: str, *, database: bool = False, redis: bool = False) -> "Settings":
+    """As `_load`; logs from here on, and warns of names that are no setting."""
+    import structlog
 
+    from quotes import logs
+    from quotes.settings import unknown_names
+
+    settings = _load(database=database, redis=redis)
+    logs.configure(settings.log_format, process=process)
+    for unknown in unknown_names():
+        structlog.get_logger().warning("setting_unknown", **asdict(unknown))
+    return settings
+
+
+def _load(*, database: bool = False, redis: bool = False) -> "Settings":
+    """Read the settings. Ends with status 2 where one is wrong, or missing and needed."""
+    from quotes.settings import Settings, SettingsError
+
+    try:
         settings = Settings.load()
-        settings.require_database_url()
-        if queue:
+        if database:
+            settings.require_database_url()
+        if redis:
             settings.require_redis_url()
+    except SettingsError as error:
+        _refuse(error)
+    return settings
+
+
+def _wait_for_database(url: str, seconds: float) -> None:
+    """Ends with status 1 where there is none within the time."""
+    import asyncio
+
+    from quotes.database import outages
+    from quotes.settings import FAILED, SettingsError
+
+    try:
+        asyncio.run(outages.wait_until_available(url, seconds=seconds))
+    except SettingsError as error:
+        _refuse(error)
+    except outages.StillUnavailableError as error:
+        typer.echo(str(error), err=True)
+        raise typer.Exit(FAILED) from None
+
+
+def _refuse(error: Exception) -> NoReturn:
+    from quotes.settings import REFUSED
+
+    typer.echo(str(error), err=True)
+    raise typer.Exit(REFUSED) from None
+
+
+def _become(module: str, *words: str) -> None:
+    """Go on as `module` in this very process: `quotes` does not import `workers`."""
     sys.stdout.flush()
     os.execv(sys.executable, [sys.executable, "-P", "-m", module, *words])  # noqa: S606 # the very purpose

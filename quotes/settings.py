@@ -2,37 +2,56 @@
 
 import os
 import sys
+from dataclasses import dataclass
+from difflib import get_close_matches
 from pathlib import Path
-from typing import Annotated, Literal, Self
-from urllib.parse import urlsplit
+from typing import Annotated, Any, Literal, Self
 
 from platformdirs import user_data_path
 from pydantic import AfterValidator, Field, SecretStr, ValidationError, field_validator
+from pydantic.fields import FieldInfo
 from pydantic_core import ErrorDetails
-from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
+from pydantic_settings import (
+    BaseSettings,
+    NoDecode,
+    PydanticBaseSettingsSource,
+    SettingsConfigDict,
+)
 
+from quotes import addresses, env_file
 from quotes.market import tickers
 
 PREFIX = "QUOTES_"
+# Not ours to read, and no mistakes either: docker-compose.yml's and the tests'.
+_OTHERS = {f"{PREFIX}PUBLISH", f"{PREFIX}TEST_DATABASE_URL", f"{PREFIX}TEST_REDIS_URL"}
+# The exit statuses of every command and process: something failed, and another attempt may succeed;
+# something has to be set otherwise first.
+FAILED, REFUSED = 1, 2
+_LIKE = 0.6  # how much of a name has to agree for a suggestion (difflib's ratio)
+_VERY_LIKE = 0.9  # the same for a name that does not even begin with QUOTES_
 
 
 class SettingsError(Exception):
-    """A setting is missing or wrong; the message names the variable and how to mend it."""
+    """A setting is missing or wrong; the message names the variable and how to correct it."""
 
 
-def _url_of(*schemes: str) -> AfterValidator:
-    def check(secret: SecretStr) -> SecretStr:
-        url = secret.get_secret_value()
-        try:
-            parts = urlsplit(url)
-            _ = parts.port  # raises where the port is no number
-        except ValueError as error:
-            raise ValueError("is not a URL; write it as " + schemes[0] + "://...") from error
-        if parts.scheme not in schemes or len(url) <= len(parts.scheme) + len("://"):
-            raise ValueError("must begin with " + " or ".join(f"{name}://" for name in schemes))
-        return secret
+@dataclass(frozen=True, slots=True)
+class UnknownName:
+    """A variable that looks like a setting and is none."""
 
-    return AfterValidator(check)
+    name: str
+    where: str  # "environment" or ".env"
+    nearest: str | None  # the setting that was probably meant
+
+
+def _database_url(secret: SecretStr) -> SecretStr:
+    addresses.check_database(secret.get_secret_value())
+    return secret
+
+
+def _redis_url(secret: SecretStr) -> SecretStr:
+    addresses.check_redis(secret.get_secret_value())
+    return secret
 
 
 def _words(text: object) -> object:
@@ -41,11 +60,13 @@ def _words(text: object) -> object:
     return text
 
 
-def _http_url(url: str) -> str:
-    parts = urlsplit(url)
-    if parts.scheme not in {"http", "https"} or not parts.hostname:
-        raise ValueError("must be an http:// or https:// URL")
-    return url.rstrip("/")
+def _folder(path: Path) -> Path:
+    if any(not character.isprintable() for character in str(path)):
+        raise ValueError("holds a line break or another invisible character")
+    try:
+        return path.expanduser().absolute()
+    except RuntimeError:
+        raise ValueError(f"{path.parts[0]} is nobody's home on this machine") from None
 
 
 def _data_dir() -> Path:
@@ -53,8 +74,20 @@ def _data_dir() -> Path:
     return Path("/var/lib/quotes") if os.getuid() == 0 else user_data_path("quotes")
 
 
-DatabaseUrl = Annotated[SecretStr, _url_of("postgresql", "postgres")]
-RedisUrl = Annotated[SecretStr, _url_of("redis", "rediss", "unix")]
+def _host(name: str) -> str:
+    return name.removeprefix("[").removesuffix("]")  # an IPv6 address as it stands in a URL
+
+
+class _EnvFile(PydanticBaseSettingsSource):
+    """`.env`, whose names are taken in any case, as the environment's are."""
+
+    def get_field_value(self, field: FieldInfo, field_name: str) -> tuple[Any, str, bool]:
+        raise NotImplementedError  # only called by the base class's own __call__
+
+    def __call__(self) -> dict[str, Any]:
+        given = {name.upper(): value for name, value in env_file.read().items()}
+        fields = {name: given.get(PREFIX + name.upper()) for name in self.settings_cls.model_fields}
+        return {name: value for name, value in fields.items() if value}
 
 
 class Settings(BaseSettings):
@@ -62,19 +95,20 @@ class Settings(BaseSettings):
 
     model_config = SettingsConfigDict(
         env_prefix=PREFIX,
-        env_file=".env",
         env_ignore_empty=True,
         extra="ignore",
         frozen=True,
         hide_input_in_errors=True,  # a URL may hold a password
     )
 
-    database_url: DatabaseUrl | None = None
-    redis_url: RedisUrl | None = None
-    data_dir: Path = Field(default_factory=_data_dir)
+    database_url: Annotated[SecretStr, AfterValidator(_database_url)] | None = None
+    redis_url: Annotated[SecretStr, AfterValidator(_redis_url)] | None = None
+    data_dir: Annotated[Path, AfterValidator(_folder)] = Field(default_factory=_data_dir)
     tickers: Annotated[tuple[str, ...], NoDecode] = ("btc_usd", "eth_usd")
-    deribit_url: Annotated[str, AfterValidator(_http_url)] = "https://www.deribit.com/api/v2"
-    host: str = "127.0.0.1"
+    deribit_url: Annotated[str, AfterValidator(addresses.check_http)] = (
+        "https://www.deribit.com/api/v2"
+    )
+    host: Annotated[str, AfterValidator(_host)] = "127.0.0.1"
     port: int = Field(default=8000, ge=1, le=65535)
     allowed_origins: Annotated[tuple[str, ...], NoDecode] = ()
     max_sockets: int = Field(default=10_000, ge=1)
@@ -85,6 +119,17 @@ class Settings(BaseSettings):
     log_format: Literal["console", "json"] = Field(
         default_factory=lambda: "console" if sys.stderr.isatty() else "json"
     )
+
+    @classmethod
+    def settings_customise_sources(
+        cls,
+        settings_cls: type[BaseSettings],
+        init_settings: PydanticBaseSettingsSource,
+        env_settings: PydanticBaseSettingsSource,
+        dotenv_settings: PydanticBaseSettingsSource,
+        file_secret_settings: PydanticBaseSettingsSource,
+    ) -> tuple[PydanticBaseSettingsSource, ...]:
+        return init_settings, env_settings, _EnvFile(settings_cls)
 
     @field_validator("tickers", "allowed_origins", mode="before")
     @classmethod
@@ -101,7 +146,7 @@ class Settings(BaseSettings):
     @field_validator("allowed_origins")
     @classmethod
     def _are_origins(cls, origins: tuple[str, ...]) -> tuple[str, ...]:
-        return tuple(_http_url(origin) for origin in origins)
+        return tuple(dict.fromkeys(map(addresses.origin, origins)))
 
     @classmethod
     def load(cls) -> Self:
@@ -111,12 +156,35 @@ class Settings(BaseSettings):
         except ValidationError as error:
             faults = error.errors(include_input=False, include_url=False)
             raise SettingsError("\n".join(_sentence(fault) for fault in faults)) from None
+        except env_file.EnvFileError as error:
+            raise SettingsError(str(error)) from None
 
     def require_database_url(self) -> str:
         return _required(self.database_url, "DATABASE_URL", "postgresql://user@host/quotes")
 
     def require_redis_url(self) -> str:
         return _required(self.redis_url, "REDIS_URL", "redis://host:6379/0")
+
+
+def unknown_names() -> list[UnknownName]:
+    """What is set and looks like a setting, but is none: a typo would else be silent."""
+    places = {"environment": list(os.environ), env_file.NAME: list(env_file.read())}
+    known = sorted(PREFIX + name.upper() for name in Settings.model_fields)
+    return [
+        UnknownName(name, where, next(iter(nearest), None))
+        for where, names in places.items()
+        for name in names
+        if (nearest := _nearest(name.upper(), known)) is not None
+    ]
+
+
+def _nearest(name: str, known: list[str]) -> list[str] | None:
+    """The setting that was probably meant; None where the name is right, or no name of ours."""
+    if name in known or name in _OTHERS:
+        return None
+    if name.startswith(PREFIX):
+        return get_close_matches(name, known, n=1, cutoff=_LIKE)
+    return get_close_matches(name, known, n=1, cutoff=_VERY_LIKE) or None
 
 
 def _sentence(fault: ErrorDetails) -> str:

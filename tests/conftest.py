@@ -60,6 +60,9 @@ def _nobodys_settings(
     with pytest.MonkeyPatch.context() as patch:
         for name in [name for name in os.environ if name.upper().startswith(PREFIX)]:
             patch.delenv(name)
+        if "DATABASE_URL" not in server_of_the_tests:  # libpq's environment is of another server
+            for name in [name for name in os.environ if name.startswith("PG")]:
+                patch.delenv(name)
         patch.chdir(tmp_path_factory.mktemp("empty"))
         yield
 

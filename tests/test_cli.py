@@ -1,9 +1,11 @@
 """The command line, as its user meets it: exit statuses and sentences."""
 
+import json
 import socket
 import subprocess
 import sys
 from pathlib import Path
+from urllib.parse import unquote, urlsplit
 
 import pytest
 
@@ -61,14 +63,56 @@ def test_a_wrong_setting_is_one_line_that_shows_no_password() -> None:
     assert answer.stderr == ("QUOTES_DATABASE_URL: must begin with postgresql:// or postgres://\n")
 
 
-def test_a_database_that_is_away_ends_a_migration_with_a_sentence(free_tcp_port: int) -> None:
+@pytest.mark.parametrize("command", ["migrate", "backfill"])
+def test_a_command_waits_for_its_database_for_a_bounded_time(
+    command: str, free_tcp_port: int
+) -> None:
+    host = f"127.0.0.1:{free_tcp_port}"
+    url = f"postgresql://quotes:secret@{host}/quotes"
+    answer = quotes(command, "--wait", "2", QUOTES_DATABASE_URL=url)
+
+    waiting, sentence = answer.stderr.splitlines()
+    assert answer.returncode == 1
+    assert json.loads(waiting)["event"] == "database_unavailable"
+    assert sentence.startswith(
+        f"The database of QUOTES_DATABASE_URL ({host}) has not answered within 2 seconds: "
+    )
+    assert "secret" not in answer.stderr
+
+
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [
+        ("PGPORT", "abc"),
+        ("PGSSLMODE", "nonsense"),
+    ],
+)
+def test_libpq_s_environment_that_cannot_work_is_one_sentence(name: str, value: str) -> None:
+    answer = quotes("migrate", QUOTES_DATABASE_URL="postgresql://quotes@127.0.0.1", **{name: value})
+
+    assert answer.returncode == 2
+    assert answer.stderr.startswith("QUOTES_DATABASE_URL cannot be used, or a variable of libpq's")
+    assert len(answer.stderr.splitlines()) == 1
+
+
+def test_libpq_s_environment_fills_in_what_a_url_leaves_out(database_url: str) -> None:
+    parts = urlsplit(database_url)
     answer = quotes(
-        "migrate", QUOTES_DATABASE_URL=f"postgresql://quotes@127.0.0.1:{free_tcp_port}/quotes"
+        "migrate",
+        QUOTES_DATABASE_URL="postgresql://",
+        PGHOST=unquote(parts.hostname or ""),
+        PGPORT=str(parts.port),
+        PGUSER=parts.username or "",
+        PGDATABASE=parts.path.strip("/"),
     )
 
-    assert answer.returncode == 1
-    assert answer.stderr.startswith("Cannot migrate the database of QUOTES_DATABASE_URL: ")
-    assert "Traceback" not in answer.stderr
+    assert (answer.returncode, answer.stderr) == (0, "")
+
+
+def test_of_several_hosts_one_that_answers_is_enough(database_url: str, free_tcp_port: int) -> None:
+    several = database_url.replace("@", f"@127.0.0.1:{free_tcp_port},")
+
+    assert quotes("migrate", QUOTES_DATABASE_URL=several).returncode == 0
 
 
 def test_a_migration_of_a_current_database_changes_nothing(settings: Settings) -> None:

@@ -7,6 +7,7 @@ from typing import Self
 import strawberry
 
 from quotes.api import cursors
+from quotes.api.context import Info
 from quotes.api.enums import Cause, Origin
 from quotes.api.scalars import Ticker, Timestamp
 from quotes.database import models
@@ -41,6 +42,12 @@ class Quote:
     stale: bool = strawberry.field(
         description=f"Whether the price is older than {STALE_AFTER.seconds} seconds."
     )
+
+    @strawberry.field(
+        description="Whether its ticker is configured here; false for one that is only history."
+    )
+    def collected(self, info: Info) -> bool:
+        return self.ticker in info.context.settings.tickers
 
     @classmethod
     def of(cls, quote: models.Quote, now: datetime) -> Self:

@@ -5,10 +5,14 @@ Without SQLAlchemy, whose import takes seconds that not every process needs to s
 
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
-from functools import partial
+from pathlib import Path
 from typing import TypeAlias
+from urllib.parse import parse_qsl, urlencode, urlsplit, urlunsplit
 
 import asyncpg
+
+from quotes import addresses
+from quotes.settings import SettingsError
 
 Connection: TypeAlias = "asyncpg.Connection[asyncpg.Record]"
 Pool: TypeAlias = "asyncpg.Pool[asyncpg.Record]"
@@ -40,30 +44,48 @@ def connector(
 ) -> Connect:
     """What opens one connection: a name in pg_stat_activity, and every wait with a limit.
 
-    asyncpg reads the URL, so all of libpq's words work: `?sslmode=`, `?host=/socket/folder`,
-    several hosts.
+    asyncpg reads the URL, so libpq's parameters work: `?sslmode=`, `?host=/socket/folder`, several
+    hosts. Raises SettingsError where the URL, or libpq's environment, can never work.
     """
+    parts = urlsplit(url)
+    named = dict(parse_qsl(parts.query, keep_blank_values=True))
+    passfile = named.pop("passfile", None)  # as text it is an error of asyncpg 0.32's own
+    query = {name: value for name, value in named.items() if name not in addresses.IGNORED}
+    dsn = urlunsplit(parts._replace(query=urlencode(query)))
     limit = "0" if statement_timeout is None else str(int(statement_timeout * 1000))
-    return partial(
-        asyncpg.connect,
-        url,
-        timeout=CONNECT_TIMEOUT,
-        command_timeout=None if statement_timeout is None else statement_timeout + 1,
-        server_settings={
-            "application_name": f"quotes-{name}",
-            "statement_timeout": limit,
-            # A host that vanished frees the counter's lock, or the leader's, within half a minute.
-            "idle_in_transaction_session_timeout": limit,
-            "tcp_keepalives_idle": "10",
-            "tcp_keepalives_interval": "5",
-            "tcp_keepalives_count": "3",
-            "tcp_user_timeout": "25000",
-            "timezone": "UTC",
-            # A role's or a database's own default would make writers fail instead of wait.
-            "default_transaction_isolation": "read committed",
-            "jit": "off",  # these statements run for milliseconds; compiling them takes longer
-        },
-    )
+    server_settings = {
+        "application_name": f"quotes-{name}",
+        "statement_timeout": limit,
+        # A host that vanished frees the counter's lock, or the leader's, within half a minute.
+        "idle_in_transaction_session_timeout": limit,
+        "tcp_keepalives_idle": "10",
+        "tcp_keepalives_interval": "5",
+        "tcp_keepalives_count": "3",
+        "tcp_user_timeout": "25000",
+        "timezone": "UTC",
+        # A role's or a database's own default would make writers fail instead of wait.
+        "default_transaction_isolation": "read committed",
+        "jit": "off",  # these statements run for milliseconds; compiling them takes longer
+    }
+
+    async def connect() -> Connection:
+        try:
+            return await asyncpg.connect(
+                dsn,
+                passfile=passfile and Path(passfile),
+                timeout=CONNECT_TIMEOUT,
+                command_timeout=None if statement_timeout is None else statement_timeout + 1,
+                server_settings=server_settings,
+            )
+        except OSError:  # a certificate that is not accepted is a ValueError, too
+            raise
+        except ValueError as error:  # also ClientConfigurationError; no later attempt can succeed
+            raise SettingsError(
+                "QUOTES_DATABASE_URL cannot be used, or a variable of libpq's (PGPORT, PGSSLMODE, "
+                f"...) that fills in what it leaves out: {error}."
+            ) from error
+
+    return connect
 
 
 @asynccontextmanager

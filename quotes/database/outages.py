@@ -1,10 +1,22 @@
-"""What a loop that outlives its database logs: each cause when it changes, and the end of it."""
+"""What a loop that outlives its database logs, and the wait for one that is not there yet."""
+
+import asyncio
+import time
 
 import structlog
 
-from quotes.database.errors import DatabaseError, UnavailableError
+from quotes import addresses
+from quotes.database import connections
+from quotes.database.errors import DatabaseError, UnavailableError, translated
 
 log = structlog.get_logger()
+
+REMIND = 60.0  # seconds after which a cause that stays is logged once more
+RETRY = 0.5  # seconds between two attempts to connect
+
+
+class StillUnavailableError(Exception):
+    """The database did not answer within the time it was given; the message is a sentence."""
 
 
 class Outage:
@@ -13,11 +25,13 @@ class Outage:
     def __init__(self, subject: str) -> None:
         self._subject = subject
         self.cause: str | None = None  # None while all is well
+        self._logged_at = 0.0
 
     def met(self, error: DatabaseError | TimeoutError) -> None:
-        """Log the cause unless it is the one of the round before."""
+        """Log the cause when it is another than the round before, else once in REMIND seconds."""
         cause = str(error) or "no answer in time"
-        if cause != self.cause:
+        if cause != self.cause or time.monotonic() - self._logged_at >= REMIND:
+            self._logged_at = time.monotonic()
             if isinstance(error, UnavailableError | TimeoutError):
                 log.warning("database_unavailable", subject=self._subject, reason=cause)
             else:
@@ -28,3 +42,29 @@ class Outage:
         if self.cause is not None:
             log.info("database_found", subject=self._subject)
         self.cause = None
+
+
+async def wait_until_available(url: str, *, seconds: float) -> None:
+    """Return when the database answers. Logs the wait when it begins, now and then, and its end.
+
+    Raises StillUnavailableError when the time is over, SettingsError where no wait can help.
+    """
+    connect = connections.connector(url, name="wait")
+    outage = Outage("start")
+    try:
+        async with asyncio.timeout(seconds):
+            while True:
+                try:
+                    with translated():
+                        connection = await connect()
+                    break
+                except DatabaseError as error:
+                    outage.met(error)
+                await asyncio.sleep(RETRY)
+    except TimeoutError:
+        raise StillUnavailableError(
+            f"The database of QUOTES_DATABASE_URL ({addresses.shown(url)}) has not answered within "
+            f"{seconds:.0f} seconds: {outage.cause or 'no connection'}."
+        ) from None
+    outage.over()
+    await connection.close(timeout=connections.CONNECT_TIMEOUT)

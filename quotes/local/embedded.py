@@ -9,7 +9,7 @@ import shutil
 import signal
 import tempfile
 from pathlib import Path
-from urllib.parse import quote
+from urllib.parse import quote, urlencode
 
 from quotes.local import binaries
 from quotes.local.server import EmbeddedError, Server
@@ -17,6 +17,15 @@ from quotes.local.server import EmbeddedError, Server
 __all__ = ["EmbeddedError", "Postgres", "Valkey"]
 
 _NAME = "quotes"  # of the database and of its owner
+_PORT = 5432  # in a socket's name
+_SHELL_READS = {'"', "$", "`"}  # inside of double quotes
+# All that asyncpg would otherwise take from libpq's environment, which speaks of another server.
+_EXPLICIT = {
+    "sslmode": "disable",
+    "sslnegotiation": "postgres",
+    "target_session_attrs": "any",
+    "gsslib": "gssapi",
+}
 
 
 class Postgres(Server):
@@ -27,9 +36,10 @@ class Postgres(Server):
 
     @property
     def url(self) -> str:
-        if self.port:
-            return f"postgresql://{_NAME}@127.0.0.1:{self.port}/{_NAME}"
-        return f"postgresql://{_NAME}@/{_NAME}?host={quote(str(self.sockets))}"
+        # A socket's folder stands as the host: in `?host=` a comma would make it two.
+        host = "127.0.0.1" if self.port else quote(str(self.sockets), safe="")
+        words = urlencode(_EXPLICIT)
+        return f"postgresql://{_NAME}@{host}:{self.port or _PORT}/{_NAME}?{words}"
 
     @property
     def _data(self) -> Path:
@@ -44,8 +54,8 @@ class Postgres(Server):
         (self._data / "postmaster.pid").unlink(missing_ok=True)
         settings = {
             "listen_addresses": "127.0.0.1" if self.port else "",
-            "port": str(self.port or 5432),
-            "unix_socket_directories": f'"{self.sockets}"',
+            "port": str(self.port or _PORT),
+            "unix_socket_directories": _listed(self.sockets),
             "log_checkpoints": "off",  # else a line every few minutes, for ever
             **self.options,
         }
@@ -84,6 +94,12 @@ class Postgres(Server):
 
     async def _make_data(self, programs: binaries.PostgresPrograms) -> None:
         """A data folder is there whole or not at all, even if this is interrupted."""
+        if _SHELL_READS & set(str(programs.folder)):
+            raise EmbeddedError(
+                f"PostgreSQL cannot be set up by the programs in {programs.folder}: initdb passes "
+                f"that path to a shell, which would read {' '.join(sorted(_SHELL_READS))} in it. "
+                "Set QUOTES_DATA_DIR to a folder without them, or install this elsewhere."
+            )
         unfinished = self.folder / "data.new"
         shutil.rmtree(unfinished, ignore_errors=True)
         locale = ["--locale-provider=builtin", "--locale=C.UTF-8"]
@@ -150,3 +166,8 @@ class Valkey(Server):
         if self.user and not binaries.reachable_by_others(program):
             return binaries.copy_valkey(program, self.folder / "programs")
         return program
+
+
+def _listed(folder: Path) -> str:
+    """The folder as the only item of a list in PostgreSQL's settings."""
+    return '"' + str(folder).replace('"', '""') + '"'

@@ -7,11 +7,12 @@ import asyncio
 import sys
 from collections.abc import Awaitable, Callable
 from typing import Any
-from urllib.parse import urlsplit
 
+from quotes import addresses
 from quotes.database import connections, revisions
 from quotes.local.preflight import PreflightError
 from quotes.market.sources import MixedError, refuse_mixing
+from quotes.settings import SettingsError
 
 Errors = tuple[type[Exception], ...]
 
@@ -24,8 +25,10 @@ async def check_database(url: str, *, made_up: bool) -> None:
     """Wait a while for a database; it must be new enough, and hold no prices of the other kind."""
     import asyncpg
 
+    connect = connections.connector(url, name="up")
+
     async def look() -> None:
-        connection = await asyncpg.connect(url, timeout=_CONNECT_SECONDS)
+        connection = await connect()
         try:
             connections.require_supported(connection.get_server_version().major)
             refuse_mixing(await _sources(connection), made_up=made_up)
@@ -34,13 +37,18 @@ async def check_database(url: str, *, made_up: bool) -> None:
         finally:
             await connection.close(timeout=_CONNECT_SECONDS)
 
-    lost = (OSError, asyncpg.PostgresError, asyncpg.InterfaceError, asyncpg.InternalClientError)
+    unavailable = (
+        OSError,
+        asyncpg.PostgresError,
+        asyncpg.InterfaceError,
+        asyncpg.InternalClientError,
+    )
     final = (
-        asyncpg.exceptions.ClientConfigurationError,
+        SettingsError,
         asyncpg.InvalidAuthorizationSpecificationError,
         asyncpg.InvalidCatalogNameError,
     )
-    await _until_answered("DATABASE_URL", url, look, lost=lost, final=final)
+    await _until_answered("DATABASE_URL", url, look, unavailable=unavailable, final=final)
 
 
 async def is_current(url: str) -> bool:
@@ -58,7 +66,7 @@ async def _value(url: str, statement: str) -> object:
     import asyncpg
 
     try:
-        connection = await asyncpg.connect(url, timeout=_CONNECT_SECONDS)
+        connection = await connections.connector(url, name="up")()
         try:
             return await connection.fetchval(statement)
         finally:
@@ -78,9 +86,9 @@ async def check_redis(url: str) -> None:
         async with client:
             await client.ping()
 
-    final = (exceptions.AuthenticationError, exceptions.ResponseError)
-    lost = (OSError, exceptions.RedisError)
-    await _until_answered("REDIS_URL", url, look, lost=lost, final=final)
+    final = (exceptions.AuthenticationError, exceptions.ResponseError, ValueError, TypeError)
+    unavailable = (OSError, exceptions.RedisError)
+    await _until_answered("REDIS_URL", url, look, unavailable=unavailable, final=final)
 
 
 async def _until_answered(
@@ -88,10 +96,10 @@ async def _until_answered(
     url: str,
     look: Callable[[], Awaitable[None]],
     *,
-    lost: Errors,
+    unavailable: Errors,
     final: Errors,
 ) -> None:
-    where = f"The server of QUOTES_{variable} ({_address(url)})"  # a URL may hold a password
+    where = f"The server of QUOTES_{variable} ({addresses.shown(url)})"  # a URL may hold a password
     reason = ""
     try:
         async with asyncio.timeout(_ANSWER_SECONDS):
@@ -100,7 +108,7 @@ async def _until_answered(
                     return await look()
                 except final as error:
                     raise PreflightError(f"{where} refuses: {error}") from None
-                except lost as error:
+                except unavailable as error:
                     if not reason:
                         print(f"{where} does not answer yet; waiting.", file=sys.stderr)
                     reason = str(error) or type(error).__name__
@@ -120,8 +128,3 @@ async def _sources(connection: Any) -> set[str]:
     if await connection.fetchval("SELECT to_regclass('quotes')") is None:
         return set()
     return {row["source"] for row in await connection.fetch("SELECT source FROM quotes LIMIT 1")}
-
-
-def _address(url: str) -> str:
-    parts = urlsplit(url)
-    return parts.netloc.rpartition("@")[2] or parts.path or parts.query

@@ -1,9 +1,19 @@
-"""The processes that `up` runs: watched together, and stopped in order."""
+"""The processes that `up` runs: started again when they die, and stopped in order."""
 
 import asyncio
+import sys
+from collections.abc import Awaitable, Callable, Sequence
+from dataclasses import dataclass
 from enum import IntEnum
 
 from quotes.local.processes import Process
+from quotes.local.server import EmbeddedError
+from quotes.settings import REFUSED
+
+Start = Callable[[], Awaitable[Process]]
+
+DELAYS = (1.0, 2.0, 4.0, 8.0, 16.0)  # seconds before each start after a death
+FORGIVEN_SECONDS = 300.0  # who has run for so long begins with the first delay again
 
 
 class Stage(IntEnum):
@@ -15,33 +25,85 @@ class Stage(IntEnum):
     CLOCK = 3
 
 
+class BrokenError(Exception):
+    """A part is not started again; the message is a sentence with the reason of its last end."""
+
+
+@dataclass(slots=True)
+class _Part:
+    stage: Stage
+    start: Start
+    process: Process
+
+
 class Fleet:
-    """Processes that live and die together."""
+    """Processes that live together; `delays` are the seconds before each of one's restarts."""
 
-    def __init__(self) -> None:
-        self._processes: list[tuple[Stage, Process]] = []
+    def __init__(self, delays: Sequence[float] = DELAYS) -> None:
+        self._delays = delays
+        self._parts: list[_Part] = []
         self._watches: list[asyncio.Task[None]] = []
-        self._died: asyncio.Queue[Process] = asyncio.Queue()
+        self._broken: asyncio.Queue[BrokenError] = asyncio.Queue()
 
-    def add(self, stage: Stage, process: Process) -> None:
-        self._processes.append((stage, process))
-        self._watches.append(asyncio.create_task(self._watch(process)))
+    async def run(self, stage: Stage, start: Start) -> None:
+        """Start a process, and start it again whenever it dies."""
+        part = _Part(stage, start, await start())
+        self._parts.append(part)
+        self._watches.append(asyncio.create_task(self._watch(part)))
 
-    async def first_death(self) -> Process:
-        """Wait until one ends that nobody asked to."""
-        return await self._died.get()
+    async def broken(self) -> BrokenError:
+        """Wait until a part has died too often."""
+        return await self._broken.get()
 
     async def stop(self) -> None:
         for watch in self._watches:
             watch.cancel()
         await asyncio.gather(*self._watches, return_exceptions=True)
         for stage in sorted(Stage, reverse=True):
-            await asyncio.gather(*(each.stop() for at, each in self._processes if at is stage))
+            await asyncio.gather(
+                *(part.process.stop() for part in self._parts if part.stage is stage)
+            )
 
     def kill(self) -> None:
-        for _, process in self._processes:
-            process.kill()
+        for part in self._parts:
+            part.process.kill()
 
-    async def _watch(self, process: Process) -> None:
-        await process.wait()
-        self._died.put_nowait(process)
+    async def _watch(self, part: _Part) -> None:
+        try:
+            await self._keep_running(part)
+        except BrokenError as error:
+            self._broken.put_nowait(error)
+
+    async def _keep_running(self, part: _Part) -> None:
+        """Raises BrokenError; returns never."""
+        restarts = 0
+        while True:
+            restarts = 0 if await _lifetime(part.process) > FORGIVEN_SECONDS else restarts
+            reason = f"{part.process.name} {part.process.ending()}"
+            if part.process.log is None and part.process.child.returncode == REFUSED:
+                raise BrokenError(f"{reason}. Everything else was stopped.")
+            part.process, restarts = await self._restarted(part, reason, restarts)
+
+    async def _restarted(self, part: _Part, reason: str, restarts: int) -> tuple[Process, int]:
+        """The next process that starts, and how many restarts in a row that took."""
+        for number, delay in enumerate(self._delays[restarts:], restarts + 1):
+            print(
+                f"{reason}; starting it again in {delay:g} s ({number} of {len(self._delays)}).",
+                file=sys.stderr,
+            )
+            await asyncio.sleep(delay)
+            try:
+                return await part.start(), number
+            except (EmbeddedError, OSError) as error:
+                reason = f"{part.process.name} could not be started again: {error}"
+        raise BrokenError(
+            f"{reason}, after {len(self._delays)} restarts. Everything else was stopped."
+        )
+
+
+async def _lifetime(process: Process) -> float:
+    """The seconds until its end from now on."""
+    loop = asyncio.get_running_loop()
+    began = loop.time()
+    await process.wait()
+    return loop.time() - began

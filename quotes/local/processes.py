@@ -3,14 +3,16 @@
 import asyncio
 import contextlib
 import os
+import re
 import signal
 import sys
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping, MutableMapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import IO
 
 _DIE_WITH_PARENT = Path(__file__).with_name("die_with_parent.py")
+_LIBPQ = re.compile(r"PG[A-Z]+")
 _STOP_SECONDS = 10.0  # an API has 5 for its open requests, a worker 10 for a running message
 
 
@@ -58,9 +60,14 @@ class Process:
         status = self.child.returncode
         if status is None:
             return "is running"
-        reason = f"was ended by {signal.Signals(-status).name}" if status < 0 else ""
-        reason = reason or f"ended with status {status}"
-        return f"{reason} (see {self.log})" if self.log else f"{reason} (see its lines above)"
+        if status < 0:  # whoever sent the signal knows why; the process had no time to write
+            reason, lines = f"was ended by {signal.Signals(-status).name}", ""
+        else:
+            reason, lines = (
+                f"ended with status {status}",
+                " (see its lines above)" if status else "",
+            )
+        return f"{reason} (see {self.log})" if self.log else reason + lines
 
 
 async def start(  # noqa: PLR0913  # keywords, each with a default
@@ -91,3 +98,12 @@ async def start(  # noqa: PLR0913  # keywords, each with a default
             start_new_session=True,
         )
     return Process(name, child, log, ask)
+
+
+def clear_libpq(environment: MutableMapping[str, str]) -> None:
+    """Remove what libpq, asyncpg and PostgreSQL's own programs read.
+
+    It describes a server of the user's; the URL of one of ours holds all that is needed.
+    """
+    for name in [name for name in environment if _LIBPQ.fullmatch(name)]:
+        del environment[name]

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import IO, Any
 
 from quotes.local.preflight import PreflightError
+from quotes.local.processes import clear_libpq
 from quotes.local.server import make_folder, take_lock
 from quotes.settings import Settings
 
@@ -16,8 +17,7 @@ _FILE = "up.lock"
 
 def folder(settings: Settings, *, made_up: bool) -> Path:
     """Where the data is; made-up prices have a place of their own."""
-    data = settings.data_dir.expanduser().absolute()
-    return data / "demo" if made_up else data
+    return settings.data_dir / "demo" if made_up else settings.data_dir
 
 
 @contextmanager
@@ -46,11 +46,17 @@ def hold(folder: Path, environment: Mapping[str, str]) -> Iterator[None]:
         yield
 
 
-def environment(settings: Settings) -> dict[str, str]:
-    """What joins a command to the `up` that runs here, real prices' before made-up ones'.
+def join(settings: Settings) -> None:
+    """Point this process at the `up` that runs here, if one does with a database of its own.
 
-    Empty where none runs, or none with a database of its own.
+    Real prices' `up` goes before made-up ones'.
     """
+    if found := _environment(settings):
+        clear_libpq(os.environ)
+        os.environ.update(found)
+
+
+def _environment(settings: Settings) -> dict[str, str]:
     for made_up in (False, True):
         with suppress(OSError), (folder(settings, made_up=made_up) / _FILE).open() as file:
             if not take_lock(file):

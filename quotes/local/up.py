@@ -9,36 +9,33 @@ from contextlib import ExitStack, suppress
 
 from quotes.local import external, preflight, probe, processes, running
 from quotes.local.embedded import EmbeddedError, Postgres, Valkey
-from quotes.local.fleet import Fleet, Stage
+from quotes.local.fleet import BrokenError, Fleet, Stage
 from quotes.local.server import Server
 from quotes.market.sources import DEMO, name_of
-from quotes.settings import PREFIX, Settings
+from quotes.settings import FAILED, PREFIX, REFUSED, Settings, unknown_names
 
 _READY_SECONDS = 60.0  # on a slow machine a first start also compiles every library
 _FIRST_QUOTE_SECONDS = 15.0  # then "ready" is said all the same
 _PAUSE_SECONDS = 0.05
 _SAME_SIGNAL_SECONDS = 1.0  # what a group was sent comes twice: uv passes it on besides
 _API_PATH = "/api/v2"  # where the exchange, and so its stand-in, answers
-_REFUSED, _BROKEN = 2, 1  # exit statuses: mend something of yours; something of ours broke
-
-
-class BrokenError(Exception):
-    """One of our own processes died, or did not do its part of the start."""
 
 
 def run(settings: Settings, *, demo: bool) -> int:
     """Run until SIGINT, SIGTERM or SIGHUP: 0. Else a sentence on stderr, and its exit status."""
     try:
         preflight.check_port(settings.host, settings.port)
+        if settings.database_url is None:
+            processes.clear_libpq(os.environ)
         up = Up(settings, demo=demo)
         with ExitStack() as stack:
             if settings.database_url is None or settings.redis_url is None:
                 stack.enter_context(running.hold(up.folder, up.joining()))
             asyncio.run(up.run())
     except (preflight.PreflightError, EmbeddedError) as error:
-        return _say(error, _REFUSED)
+        return _say(error, REFUSED)
     except BrokenError as error:
-        return _say(error, _BROKEN)
+        return _say(error, FAILED)
     return 0
 
 
@@ -60,6 +57,8 @@ class Up:
             self.exchange = f"http://127.0.0.1:{self.demo_port}{_API_PATH}"
         # The children's; what we start is added to it.
         self.env = {**os.environ, f"{PREFIX}DERIBIT_URL": self.exchange}
+        for unknown in unknown_names():  # of which this process has warned
+            self.env.pop(unknown.name, None)
         self.fleet = Fleet()
         self._asked_at = 0.0
 
@@ -95,17 +94,16 @@ class Up:
 
     async def _work(self) -> None:
         start = asyncio.create_task(self._start())
-        death = asyncio.create_task(self.fleet.first_death())
+        broken = asyncio.create_task(self.fleet.broken())
         try:
-            await asyncio.wait({start, death}, return_when=asyncio.FIRST_COMPLETED)
-            if not death.done():
+            await asyncio.wait({start, broken}, return_when=asyncio.FIRST_COMPLETED)
+            if not broken.done():
                 await start
-            dead = await death
-            raise BrokenError(f"{dead.name} {dead.ending()}. Everything else was stopped.")
+            raise await broken
         finally:
             start.cancel()
-            death.cancel()
-            await asyncio.gather(start, death, return_exceptions=True)
+            broken.cancel()
+            await asyncio.gather(start, broken, return_exceptions=True)
 
     async def _start(self) -> None:
         if self.demo_port:
@@ -145,7 +143,7 @@ class Up:
             await self._serve("REDIS_URL", Valkey(self.folder / "valkey"))
 
     async def _serve(self, variable: str, server: Server) -> None:
-        self.fleet.add(Stage.SERVERS, await server.start())
+        await self.fleet.run(Stage.SERVERS, server.start)
         self.env[PREFIX + variable] = server.url
 
     async def _migrate(self) -> None:
@@ -159,7 +157,10 @@ class Up:
             await migrate.stop()
 
     async def _spawn(self, stage: Stage, name: str, *words: str) -> None:
-        self.fleet.add(stage, await processes.start(name, _python(*words), env=self.env))
+        async def start() -> processes.Process:
+            return await processes.start(name, _python(*words), env=self.env)
+
+        await self.fleet.run(stage, start)
 
     async def _until(self, name: str, host: str, port: int, path: str) -> None:
         try:

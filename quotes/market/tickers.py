@@ -9,6 +9,7 @@ import re
 
 MAX_LENGTH = 32
 _NAME = re.compile(r"[a-z0-9]+(-[a-z0-9]+)?_[a-z0-9]+")
+_ALL = {"all", "*"}  # no currency has such a name, and who writes it means something else
 _CURRENCY = re.compile(r"[a-z0-9]+")
 
 
@@ -18,6 +19,8 @@ def parse(text: str) -> str:
     Raises ValueError, with a sentence for the person who wrote it, where this can be no ticker.
     """
     name = text.strip().lower()
+    if name in _ALL:
+        raise ValueError(f"{name} is not a ticker: name each, as btc_usd,eth_usd")
     if len(name) <= MAX_LENGTH:
         if _NAME.fullmatch(name):
             return name

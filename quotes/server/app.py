@@ -7,6 +7,7 @@ import socket
 import sys
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
+from functools import partial
 from typing import Any
 
 import structlog
@@ -34,7 +35,7 @@ from quotes.server.lanes import open_lanes
 from quotes.server.operations import Streams
 from quotes.server.pages import NOT_BUILT, Explored, Site
 from quotes.server.websocket import Sockets
-from quotes.settings import Settings, SettingsError
+from quotes.settings import FAILED, REFUSED, Settings, SettingsError
 
 log = structlog.get_logger()
 
@@ -103,11 +104,12 @@ def _lifespan(settings: Settings) -> Callable[[Starlette], Any]:
             open_lanes(settings) as lanes,
             open_feed(lanes.live, lanes.listen, lanes.replays) as (feed, task),
         ):
-            task.add_done_callback(_loop_ended)
+            ended = partial(_loop_ended, app)
+            task.add_done_callback(ended)
             context = Context(
                 settings, lanes.sessions, lanes.queries, lanes.replays, feed, Readings(feed)
             )
-            async with open_streams(context) as streams:
+            async with open_streams(context, ended) as streams:
                 app.state.context = context
                 app.state.streams = streams
                 app.state.health = Health(settings, lanes.engine, streams, task)
@@ -118,20 +120,31 @@ def _lifespan(settings: Settings) -> Callable[[Starlette], Any]:
 
 
 @asynccontextmanager
-async def open_streams(context: Context) -> AsyncIterator[Streams]:
+async def open_streams(
+    context: Context, ended: Callable[[asyncio.Task[None]], None]
+) -> AsyncIterator[Streams]:
+    """`ended` is called with the fan-out's task when that ends."""
     settings = context.settings
     crowd = Crowd(most=settings.max_sockets, most_of_an_address=settings.max_sockets_per_address)
     candles = CandleStreams(context.replays, context.feed, context.readings)
     async with open_fan_out(context.feed) as (fan_out, task):
-        task.add_done_callback(_loop_ended)
+        task.add_done_callback(ended)
         yield Streams(context, Payloads(), fan_out, candles, crowd, asyncio.Event())
 
 
-def _loop_ended(task: asyncio.Task[None]) -> None:
-    """Without its loops a web process would be silent for ever: better that it is started anew."""
-    if not task.cancelled():
-        log.critical("loop_ended", loop=task.get_name(), exc_info=task.exception())
-        signal.raise_signal(signal.SIGTERM)
+def _loop_ended(app: Starlette, task: asyncio.Task[None]) -> None:
+    """Without its loops a web process would be silent for ever: it ends, to be started again."""
+    if task.cancelled():
+        return
+    error = task.exception()
+    while isinstance(error, ExceptionGroup):
+        error = error.exceptions[0]
+    known = isinstance(error, SettingsError)  # a sentence that says what to correct
+    log.critical(
+        "loop_ended", loop=task.get_name(), reason=str(error), exc_info=not known and error
+    )
+    app.state.exit_status = REFUSED if known else FAILED
+    signal.raise_signal(signal.SIGTERM)
 
 
 async def _now(report: dict[str, Any]) -> dict[str, Any]:
@@ -158,6 +171,11 @@ class Server(uvicorn.Server):
     def __init__(self, config: uvicorn.Config, app: Starlette) -> None:
         super().__init__(config)
         self._app = app
+
+    @property
+    def exit_status(self) -> int:
+        """0 unless one of its loops has died."""
+        return int(getattr(self._app.state, "exit_status", 0))
 
     async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
         self._app.state.streams.ending.set()
@@ -186,16 +204,18 @@ def server(settings: Settings) -> Server:
 
 
 def serve(settings: Settings) -> None:
-    """Run until SIGINT or SIGTERM; open sockets are then told 1012, which means come again.
+    """Run until SIGINT or SIGTERM, then exit with 0; with another status where a loop has died.
 
-    Raises SettingsError where the address cannot be listened on.
+    Open sockets are closed with 1012, service restart. Raises SettingsError where the address
+    cannot be listened on.
     """
+    running = server(settings)
     # uvicorn raises the signal that ended it once more when it is done; for us that is the end.
     for number in (signal.SIGINT, signal.SIGTERM):
-        signal.signal(number, lambda *_: sys.exit(0))
+        signal.signal(number, lambda *_: sys.exit(running.exit_status))
     allow_many_files()
     with listen(settings.host, settings.port) as listener:
-        server(settings).run(sockets=[listener])
+        running.run(sockets=[listener])
 
 
 def listen(host: str, port: int) -> socket.socket:
@@ -203,9 +223,10 @@ def listen(host: str, port: int) -> socket.socket:
     family = socket.AF_INET6 if ":" in host else socket.AF_INET
     try:
         listener = socket.create_server((host, port), family=family, backlog=2048)
-    except OSError as error:
+    except (OSError, UnicodeError) as error:
+        reason = getattr(error, "strerror", None) or error
         raise SettingsError(
-            f"Cannot listen on {host}:{port} ({error.strerror}). Set QUOTES_PORT to a free port, "
+            f"Cannot listen on {host}:{port} ({reason}). Set QUOTES_PORT to a free port, "
             "or QUOTES_HOST to an address of this machine."
         ) from None
     if sys.platform == "linux":  # what is accepted here inherits it

@@ -29,7 +29,7 @@ async def streams(settings: Settings, sessions: store.Sessions) -> AsyncIterator
     ):
         await feed.position()
         context = Context(settings, sessions, queries, sessions, feed, Readings(feed))
-        async with open_streams(context) as streams:
+        async with open_streams(context, lambda _: None) as streams:
             yield streams
 
 

@@ -17,7 +17,7 @@ from quotes.database.models import Origin, Quote
 from quotes.settings import Settings
 
 ALL_FIELDS = """
-    ticker price at timestamp observedAt source origin cursor ageSeconds stale
+    ticker price at timestamp observedAt source origin cursor ageSeconds stale collected
 """
 
 
@@ -57,6 +57,7 @@ async def test_a_quote_tells_everything_that_is_known_of_it(
         "origin": "LIVE",
         "cursor": cursor(1, quote(at=0, price="81110.428333")),
         "stale": True,
+        "collected": True,
     }
 
 
@@ -216,6 +217,29 @@ async def test_the_last_day_of_the_calendar_is_a_day(client: Client) -> None:
     page = await client.data('{ prices(ticker: "BTC", date: "9999-12-31") { nodes { at } } }')
 
     assert page == {"nodes": []}
+
+
+async def test_a_ticker_that_was_removed_can_be_told_from_a_collected_one(
+    settings: Settings, sessions: store.Sessions
+) -> None:
+    await keep(sessions, quote(), quote("eth_usd"), quote("sol_usd"))
+    without = settings.model_copy(update={"tickers": ("btc_usd", "eth_usd")})
+    async with serving(without) as client:
+        newest = await client.data("{ latestPrices { ticker collected } }")
+        (day,) = (await client.data("""{ prices(ticker: "SOL") { nodes { collected } } }"""))[
+            "nodes"
+        ]
+        subscription = "subscription { priceUpdates(tickers: [SOL]) { ticker collected } }"
+        async with client.subscription(subscription.replace("SOL", '"SOL"')) as updates:
+            streamed = await updates.next()
+
+    assert {each["ticker"]: each["collected"] for each in newest} == {
+        "btc_usd": True,
+        "eth_usd": True,
+        "sol_usd": False,
+    }
+    assert day == {"collected": False}
+    assert streamed == {"ticker": "sol_usd", "collected": False}
 
 
 async def test_tickers_tell_what_is_collected_and_why_it_failed(

@@ -1,4 +1,5 @@
 import asyncio
+from pathlib import Path
 
 import pytest
 from versions import on_each_postgres
@@ -28,6 +29,18 @@ async def test_a_connection_has_a_name_and_each_of_its_waits_a_limit(
     await connection.close()
 
 
+async def test_parameters_that_only_libpq_knows_do_no_harm(
+    settings: Settings, tmp_path: Path
+) -> None:
+    url = settings.require_database_url()
+    more = f"connect_timeout=10&keepalives=1&gssencmode=disable&passfile={tmp_path}/none"
+
+    connection = await connections.connector(f"{url}&{more}", name="test")()
+
+    assert await connection.fetchval("SELECT current_setting('application_name')") == "quotes-test"
+    await connection.close()
+
+
 async def test_a_pool_opens_its_connections_when_they_are_needed_and_no_more_than_its_size(
     settings: Settings,
 ) -> None:
@@ -40,7 +53,7 @@ async def test_a_pool_opens_its_connections_when_they_are_needed_and_no_more_tha
         assert pool.get_size() <= 2
 
 
-async def test_a_pool_is_opened_while_its_database_is_away() -> None:
+async def test_a_pool_is_opened_while_its_database_is_away(database_url: str) -> None:
     away = "postgresql://nobody@127.0.0.1:1/none"
 
     async with connections.open_pool(away, name="test", size=2) as pool:

@@ -76,7 +76,7 @@ async def test_a_port_makes_a_server_of_tcp_on_this_machine(
     await postgres.start()
 
     try:
-        assert postgres.url == f"postgresql://quotes@127.0.0.1:{free_tcp_port}/quotes"
+        assert f"@127.0.0.1:{free_tcp_port}/quotes" in postgres.url
         assert await run(postgres.url, "SELECT 1") == 1
     finally:
         await postgres.stop()
@@ -196,3 +196,64 @@ async def test_programs_that_the_servers_user_cannot_reach_are_copied_once(folde
         "initdb", [first.folder / "initdb", "--version"], log=folder / "log"
     )
     assert await initdb.wait() == 0
+
+
+@pytest.mark.parametrize("name", ["a,b", "d\"q 'r' $HOME`ls`", "100%25 grüße\\ a=b&c@d:1?#"])
+async def test_a_folder_of_any_name_will_do(name: str, folder: Path) -> None:
+    postgres = Postgres(folder / name / "postgres", options=FAST)
+    valkey = Valkey(folder / name / "valkey")
+    await postgres.start()
+    await valkey.start()
+
+    try:
+        assert await run(postgres.url, "SELECT 1") == 1
+        with redis.Redis.from_url(valkey.url) as client:
+            assert client.ping()
+    finally:
+        await valkey.stop()
+        await postgres.stop()
+
+
+async def test_programs_that_initdb_could_not_run_are_refused_in_a_sentence(
+    folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (folder / "a$b").symlink_to(binaries.postgres()[0].folder)
+    programs = binaries.PostgresPrograms("18.4", folder / "a$b")
+    monkeypatch.setattr(binaries, "postgres", lambda: [programs])
+
+    with pytest.raises(EmbeddedError, match=r"cannot be set up by .*a\$b: .* QUOTES_DATA_DIR"):
+        await Postgres(folder / "postgres").start()
+
+
+async def test_libpq_s_environment_does_not_reach_a_server_of_ours(
+    folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    environment = {
+        "PGHOST": "nowhere.invalid",
+        "PGHOSTADDR": "192.0.2.1",
+        "PGPORT": "5999",
+        "PGUSER": "nobody",
+        "PGDATABASE": "nothing",
+        "PGPASSFILE": "/dev/null/none",
+        "PGSERVICE": "none",
+        "PGSSLMODE": "verify-full",
+        "PGSSLNEGOTIATION": "direct",
+        "PGTARGETSESSIONATTRS": "standby",
+        "PGGSSLIB": "none",
+        "PGOPTIONS": "-c nonsense=1",
+        "PGDATA": "/nowhere",
+        "PGDATESTYLE": "nonsense",
+        "PGCLIENTENCODING": "nonsense",
+        "PGTZ": "nonsense",
+    }
+    for name, value in environment.items():
+        monkeypatch.setenv(name, value)
+    postgres = Postgres(folder / "postgres", options=FAST)
+    await postgres.start()
+
+    try:
+        assert await run(postgres.url, "SELECT current_user || '@' || current_database()") == (
+            "quotes@quotes"
+        )
+    finally:
+        await postgres.stop()

@@ -211,33 +211,71 @@ async def test_a_killed_supervisor_takes_everything_with_it(up: Start) -> None:
     await again.ready()
 
 
-async def test_a_child_that_dies_is_named_and_ends_the_rest_with_status_1(
+async def test_parts_that_die_are_named_and_started_again(up: Start, folder: Path) -> None:
+    run = await up("--demo", PGPORT="5999", PGSSLMODE="verify-full", PGTARGETSESSIONATTRS="standby")
+    await run.ready()
+    before = await latest(run)
+    everything = run.descendants()
+
+    for part in ("workers.worker", "quotes api", "bin/postgres -D", "valkey-server"):
+        os.kill(_only(part, everything), signal.SIGKILL)
+
+    await until(lambda: run.troubles.count("; starting it again in 1 s (1 of 5).") == 4)
+    assert "The worker was ended by SIGKILL; starting" in run.troubles
+    log = folder / "data" / "demo" / "postgres" / "log"
+    assert f"PostgreSQL was ended by SIGKILL (see {log}); starting" in run.troubles
+    port = int(run.url.rpartition(":")[2])
+    await until(lambda: not _can_listen(port), seconds=60)
+    assert (await latest(run))["at"] >= before["at"]
+    everything |= run.descendants()
+    run.process.send_signal(signal.SIGINT)
+    assert await run.status() == 0
+    assert _living(everything) == {}
+
+
+def _only(part: str, processes: dict[int, str]) -> int:
+    (pid,) = (pid for pid, command in processes.items() if part in command)
+    return pid
+
+
+async def test_ctrl_c_while_a_part_waits_for_its_restart_leaves_nothing(
     up: Start, settings: Settings
 ) -> None:
     run = await up("--demo", **servers(settings))
     await run.ready()
     everything = run.descendants()
-    (worker,) = (pid for pid, command in everything.items() if "workers.worker" in command)
 
-    os.kill(worker, signal.SIGKILL)
+    os.kill(_only("workers.worker", everything), signal.SIGKILL)
+    await until(lambda: "starting it again" in run.troubles)
+    run.process.send_signal(signal.SIGINT)
 
-    assert await run.status() == 1
-    assert "The worker was ended by SIGKILL" in run.troubles
+    assert await run.status() == 0
+    assert _living(everything | run.descendants()) == {}
+
+
+async def test_a_part_whose_settings_are_refused_ends_everything_with_its_sentence(
+    up: Start, settings: Settings
+) -> None:
+    run = await up("--demo", **servers(settings), QUOTES_HOST="127.0.0.1")
+    await run.ready()
+    everything = run.descendants()
+    os.kill(_only("quotes api", everything), signal.SIGKILL)
+    port = int(run.url.rpartition(":")[2])
+    await until(lambda: _can_listen(port))
+    with socket.create_server(("127.0.0.1", port)):
+        assert await run.status() == 1
+
+    assert f"Cannot listen on 127.0.0.1:{port}" in run.troubles
+    assert "The API ended with status 2 (see its lines above). Everything else was" in run.troubles
     assert _living(everything) == {}
 
 
-async def test_a_dead_server_is_named_with_its_log(up: Start, folder: Path) -> None:
-    run = await up("--demo")
-    await run.ready()
-    (postgres,) = (
-        pid for pid, command in run.descendants().items() if re.search(r"bin/postgres -D", command)
-    )
-
-    os.kill(postgres, signal.SIGKILL)
-
-    assert await run.status() == 1
-    log = folder / "data" / "demo" / "postgres" / "log"
-    assert f"PostgreSQL was ended by SIGKILL (see {log})" in run.troubles
+def _can_listen(port: int) -> bool:
+    try:
+        socket.create_server(("127.0.0.1", port)).close()
+    except OSError:
+        return False
+    return True
 
 
 async def test_an_exchange_out_of_reach_is_told_and_the_service_goes_on(
