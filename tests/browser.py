@@ -9,7 +9,7 @@ from urllib.parse import urlsplit
 
 import pytest
 from paths import ROOT
-from playwright.async_api import Browser, Page, async_playwright, expect
+from playwright.async_api import Browser, Locator, Page, async_playwright, expect
 
 from quotes.server.pages import Site
 
@@ -64,6 +64,12 @@ async def browsing() -> AsyncIterator[Browser]:
             await browser.close()
 
 
+@pytest.fixture
+async def browser() -> AsyncIterator[Browser]:
+    async with browsing() as browser:
+        yield browser
+
+
 @asynccontextmanager
 async def looking(
     browser: Browser, url: str, **options: object
@@ -93,3 +99,21 @@ async def faults_of(page: Page) -> list[str]:
         for each in found["violations"]
         if each["impact"] in {"serious", "critical"}
     ]
+
+
+def card(page: Page, ticker: str) -> Locator:
+    return page.locator(f'#cards a[href="/{ticker}"]')
+
+
+async def rows_of(page: Page) -> list[list[str]]:
+    """The candles' table, newest first: time, open, high, low, close, minutes, note."""
+    rows: list[list[str]] = await page.eval_on_selector_all(
+        "#rows tr", "rows => rows.map(row => [...row.cells].map(cell => cell.textContent))"
+    )
+    return rows
+
+
+async def is_too_wide(page: Page) -> bool:
+    """Whether something of the page lies beyond the window's edge."""
+    wide = "Math.max(document.body.scrollWidth, document.documentElement.scrollWidth) > innerWidth"
+    return bool(await page.evaluate(wide))

@@ -14,6 +14,8 @@ from urllib.parse import urlsplit, urlunsplit
 import asyncpg
 import pytest
 import redis
+from browser import browser  # noqa: F401  # a fixture
+from collected import market  # noqa: F401  # a fixture
 from versions import OldestPostgres, require_oldest_postgres
 
 from quotes.database import migrations, store

@@ -83,7 +83,7 @@ for (const name of ["operations", "examples"]) {
   const texts = definitions.map(({ loc }, index) => source.slice(starts[index], loc.end).trim());
   const lines = [
     `// Made by types.js from ${name}.graphql and schema.graphql.`,
-    'import type { Operation } from "../src/ask";',
+    'import type { Operation } from "../src/query";',
     ...definitions.map((operation, index) => typed(operation, texts[index])),
   ];
   writeFileSync(here(`generated/${name}.ts`), `${lines.join("\n")}\n`);

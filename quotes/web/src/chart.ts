@@ -4,7 +4,7 @@ import {
   CandlestickSeries,
   ColorType,
   CrosshairMode,
-  type IChartApi,
+  type IChartApiBase,
   type IPriceLine,
   type ISeriesApi,
   type LineData,
@@ -13,26 +13,34 @@ import {
   type Time,
   type UTCTimestamp,
   type WhitespaceData,
-  createChart,
+  createChartEx,
 } from "lightweight-charts";
 import type { Candle } from "./candles";
+import { byId } from "./element";
+import { money } from "./format";
+import { ZonedScale, markOf } from "./scale";
+import { clockWithOffset } from "./zones";
 
-const THEME = matchMedia("(prefers-color-scheme: dark)");
+const DARK = matchMedia("(prefers-color-scheme: dark)");
+const PRINT = matchMedia("print");
+const MOST_DECIMALS = 15; // of the axis: more are not in a float
 
 export class Chart {
-  readonly #chart: IChartApi;
+  readonly #chart: IChartApiBase<Time>;
   readonly #series: ISeriesApi<"Candlestick">;
   readonly #thread: ISeriesApi<"Line">; // through the closes: candles of one price are mere dots
   readonly #line: IPriceLine;
+  readonly #ended = new AbortController();
   #candles: Candle[] = [];
 
-  /** `pointed` is told the candle under the pointer, and undefined where there is none. */
-  constructor(place: HTMLElement, pointed: (candle: Candle | undefined) => void) {
-    this.#chart = createChart(place, {
+  /** `pointed` gets the candle under the pointer, and undefined where there is none. */
+  constructor(zone: string, pointed: (candle: Candle | undefined) => void) {
+    this.#chart = createChartEx<Time, ZonedScale>(byId("chart"), new ZonedScale(zone), {
       autoSize: true,
       crosshair: { mode: CrosshairMode.Magnet },
       layout: { attributionLogo: false }, // it would load an inline style; the footer names it
-      timeScale: { timeVisible: true, rightOffset: 3 },
+      localization: { timeFormatter: (time: Time) => clockWithOffset(Number(time) * 1_000, zone) },
+      timeScale: { timeVisible: true, rightOffset: 3, tickMarkFormatter: markOf(zone) },
     });
     this.#thread = this.#chart.addSeries(LineSeries, {
       lineWidth: 1,
@@ -48,21 +56,34 @@ export class Chart {
     this.#chart.subscribeCrosshairMove(({ time }) =>
       pointed(this.#candles.find((candle) => seconds(candle) === time)),
     );
-    THEME.addEventListener("change", this.#paint);
+    const { signal } = this.#ended;
+    DARK.addEventListener("change", () => this.#paint(), { signal });
+    for (const [event, printing] of [
+      ["beforeprint", true],
+      ["afterprint", false],
+    ] as const) {
+      addEventListener(event, () => this.#print(printing), { signal });
+    }
+    PRINT.addEventListener("change", ({ matches }) => this.#print(matches), { signal });
     this.#paint();
   }
 
-  /** Draws all anew; the view stays where it is unless all is to `fit`. */
-  begin(candles: Candle[], fit: boolean): void {
+  /** Draws all anew; what is in view stays so unless all is to `fit`. */
+  begin(candles: Candle[], decimals: number, fit: boolean): void {
     this.#candles = candles;
-    const precision = decimals(candles.findLast(({ close }) => close !== null)?.close);
-    const priceFormat = { type: "price" as const, precision, minMove: 10 ** -precision };
-    this.#series.applyOptions({ priceFormat });
+    const precision = Math.min(decimals, MOST_DECIMALS);
+    const priceFormat = {
+      type: "custom" as const,
+      formatter: (price: number) => money(price.toFixed(precision), precision),
+      minMove: 10 ** -precision,
+    };
+    // The first series gives the axis its format, the candles their price line.
+    for (const series of [this.#thread, this.#series]) series.applyOptions({ priceFormat });
     this.#draw();
     if (fit) this.#chart.timeScale().fitContent();
   }
 
-  /** Draws what has changed from that candle on, and leaves the view where it is. */
+  /** Draws the candles that are new or different from that index on, and leaves the view alone. */
   goOn(candles: Candle[], from: number): void {
     const newest = this.#candles.length - 1;
     this.#candles = candles;
@@ -71,7 +92,7 @@ export class Chart {
       if (index < from - 1) continue; // whether the line goes on from a candle is the next one's matter
       this.#thread.update(threaded(candle, candles[index + 1]), index < newest);
     }
-    this.#tellNewest();
+    this.#markNewest();
   }
 
   /** The place of the crosshair moves to that candle. */
@@ -80,23 +101,31 @@ export class Chart {
   }
 
   close(): void {
-    THEME.removeEventListener("change", this.#paint);
+    this.#ended.abort();
     this.#chart.remove();
+    byId("printed").replaceChildren();
+  }
+
+  /** For paper: a picture in light colours, which takes any width as the chart itself cannot. */
+  #print(printing: boolean): void {
+    document.documentElement.toggleAttribute("data-printing", printing);
+    this.#paint();
+    byId("printed").replaceChildren(...(printing ? [this.#chart.takeScreenshot()] : []));
   }
 
   #draw(): void {
     this.#series.setData(this.#candles.map(drawn));
     this.#thread.setData(this.#candles.map((candle, at, all) => threaded(candle, all[at + 1])));
-    this.#tellNewest();
+    this.#markNewest();
   }
 
-  #tellNewest(): void {
+  #markNewest(): void {
     const newest = this.#candles.findLast(({ close }) => close !== null);
     if (newest)
       this.#line.applyOptions({ price: Number(newest.close), color: colour(inkOf(newest)) });
   }
 
-  readonly #paint = (): void => {
+  #paint(): void {
     const [up, down, line] = [colour("--up"), colour("--down"), colour("--line")];
     this.#chart.applyOptions({
       layout: {
@@ -111,7 +140,7 @@ export class Chart {
     this.#series.applyOptions({ upColor: up, downColor: down });
     this.#thread.applyOptions({ color: colour("--thread") });
     this.#draw();
-  };
+  }
 }
 
 function drawn(candle: Candle): CandlestickData<Time> | WhitespaceData<Time> {
@@ -142,12 +171,6 @@ function threaded(candle: Candle, next: Candle | undefined): LineData<Time> | Wh
 
 function seconds({ openTime }: Candle): UTCTimestamp {
   return (Date.parse(openTime) / 1000) as UTCTimestamp;
-}
-
-/** Of the scale alone: six digits of the price, and two after the point at least. */
-function decimals(price: string | null | undefined): number {
-  const value = Number(price ?? 1);
-  return Math.min(12, Math.max(2, 5 - Math.floor(Math.log10(value))));
 }
 
 function inkOf({ open, close }: Candle): string {

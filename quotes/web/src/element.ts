@@ -19,7 +19,8 @@ export function byId(id: string): HTMLElement {
   return found;
 }
 
-/** Touches the document only where the words are new. */
-export function tell(place: Element, words: string): void {
-  if (place.textContent !== words) place.textContent = words;
+/** Touches the document only where the text is new; `title` is what a pointer over it shows. */
+export function setText(place: HTMLElement, text: string, title = ""): void {
+  if (place.textContent !== text) place.textContent = text;
+  if (place.title !== title) place.title = title;
 }

@@ -4,7 +4,7 @@ import { GraphiQL } from "graphiql";
 import { createElement } from "react";
 import { createRoot } from "react-dom/client";
 import "./explorer.css";
-import { ask } from "./ask";
+import { query } from "./query";
 import { connect } from "./client";
 import { Begin } from "../generated/examples";
 import { type Tab, tabs } from "./tabs";
@@ -31,9 +31,10 @@ const storage = {
 };
 
 function fromAddress(): Tab[] {
-  const asked = new URLSearchParams(location.search);
-  const query = asked.get("query");
-  return query === null ? [] : [{ query, variables: asked.get("variables") ?? "" }];
+  const parameters = new URLSearchParams(location.search);
+  const document = parameters.get("query");
+  if (document === null) return [];
+  return [{ query: document, variables: parameters.get("variables") ?? "" }];
 }
 
 function toAddress({
@@ -49,7 +50,7 @@ function toAddress({
 }
 
 async function show(place: Element): Promise<void> {
-  const begin = await ask(Begin, {}).catch(() => null); // the examples need no service to be read
+  const begin = await query(Begin, {}).catch(() => null); // the examples need no service to be read
   const given = fromAddress();
   const ready = tabs(begin).filter(({ query }) => query !== given[0]?.query);
   const shown = [...given, ...ready];

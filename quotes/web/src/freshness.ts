@@ -1,34 +1,33 @@
-// How old a price is by now, and what to say of it.
+// How old a price is by now, and why there is no newer one.
 import type { TickersAnswer } from "../generated/operations";
+import { reasonOf } from "./causes";
 
 export type Ticker = TickersAnswer["tickers"][number];
 export type State = "live" | "late" | "stale" | "none";
 
 const LATE = 75; // seconds: a minute's quote is a quarter of a minute overdue
-const STALE = 120; // seconds: as the schema's `stale` says
+const STALE = 120; // seconds, as for the schema's `stale`
 
-/** A price as it was told; the age grows by this machine's clock, whatever that clock shows. */
-export interface Told {
+/** A ticker's newest price; its age grows by this machine's clock, whatever that clock shows. */
+export interface Latest {
   price: string;
   at: string;
-  ageSeconds: number;
-  heard: number; // milliseconds of this machine's clock
+  ageSeconds: number; // when it was received
+  received: number; // milliseconds of this machine's clock
 }
 
-export function age(told: Told): number {
-  return told.ageSeconds + Math.max(0, Date.now() - told.heard) / 1000;
+export function age(latest: Latest): number {
+  return latest.ageSeconds + Math.max(0, Date.now() - latest.received) / 1000;
 }
 
-export function stateOf(told: Told | undefined): State {
-  if (!told) return "none";
-  const seconds = age(told);
+export function stateOf(latest: Latest | undefined): State {
+  if (!latest) return "none";
+  const seconds = age(latest);
   return seconds > STALE ? "stale" : seconds > LATE ? "late" : "live";
 }
 
-export function wordsOf(told: Told | undefined): string {
-  if (!told) return "no price yet";
-  const state = stateOf(told);
-  return state === "live" ? `live, ${ago(age(told))} old` : `${state}, ${ago(age(told))} old`;
+export function freshnessOf(latest: Latest | undefined): string {
+  return latest ? `${stateOf(latest)}, ${duration(age(latest))} old` : "no price yet";
 }
 
 /** A warning where prices are not the real exchange's. */
@@ -38,17 +37,20 @@ export function warningOf(tickers: Ticker[]): string {
   return sources.has("deribit-testnet") ? "Prices of the test exchange" : "";
 }
 
-/** Why there is no newer price. */
-export function causeOf(ticker: Ticker, told: Told | undefined, connected: boolean): string {
+/** Why there is no newer price, as a sentence. */
+export function causeOf(ticker: Ticker, latest: Latest | undefined, connected: boolean): string {
   if (!connected) return "This page has no connection to the service.";
-  const failed = ticker.lastFailure;
-  if (failed && (!told || Date.parse(failed.minute) > Date.parse(told.at))) return failed.message;
+  const failure = ticker.lastFailure;
+  if (failure && (!latest || Date.parse(failure.minute) > Date.parse(latest.at))) {
+    const reason = reasonOf(failure.cause);
+    return `${reason.charAt(0).toUpperCase()}${reason.slice(1)}.`;
+  }
   return ticker.collected
-    ? "Nothing was asked since: is a worker and a scheduler running?"
+    ? "Nothing is collected at present: is a worker and a scheduler running?"
     : "It is no longer collected here.";
 }
 
-export function ago(seconds: number): string {
+function duration(seconds: number): string {
   if (seconds < 100) return `${Math.floor(seconds)} s`;
   if (seconds < 100 * 60) return `${Math.floor(seconds / 60)} min`;
   if (seconds < 48 * 3600) return `${Math.floor(seconds / 3600)} h`;

@@ -1,66 +1,101 @@
 // One ticker opened: its price, its candles as a chart and as a table.
-import { Refused, explorer } from "./ask";
-import { Bell } from "./bell";
-import { type Asked, type Candle, read, renewed } from "./candles";
+import {
+  type Candle,
+  type Changed,
+  type Selection,
+  type Update,
+  read,
+  reread,
+  updated,
+} from "./candles";
 import { Chart } from "./chart";
-import { byId, tell } from "./element";
+import { byId, setText } from "./element";
+import { decimalsFor, exact, pair } from "./format";
+import { Refused, explorer } from "./query";
+import { Refresh } from "./refresh";
 import { Candles } from "../generated/operations";
-import { fillTable, sentenceOf } from "./table";
+import type { Quote, Stream } from "./stream";
+import { type Writing, fillTable, sentenceOf, writing } from "./table";
 import { type View, beginning } from "./view";
-import { pair } from "./words";
 
-/** From its making until `close`, the candles of `view` follow what is heard. */
+/** From its making until `close`, the candles of `view` follow the stream. */
 export class Opened {
-  readonly asked: Asked;
+  readonly #selection: Selection;
+  readonly #from: string;
   #candles: Candle[] = [];
-  #earliest: string | undefined; // minute of the quotes heard since the service was last asked
-  #all = true; // whether it is asked for everything rather than from that minute on
+  #earliest: string | undefined; // minute from which the candles are to be read anew
+  #all = true; // whether all of them are
   #pointed = -1;
   readonly #chart: Chart;
-  readonly #bell: Bell;
+  readonly #refresh: Refresh;
   readonly #ended = new AbortController();
 
-  constructor(readonly view: View) {
-    this.asked = { ticker: view.ticker, interval: view.interval, from: beginning(view) };
-    byId("query").setAttribute("href", explorer(Candles, this.asked));
-    this.#chart = new Chart(byId("chart"), (candle) => this.#tell(candle));
-    this.#bell = new Bell(
-      () => this.#renew(),
+  /** `exactDecimals`: as many as the ticker's live prices are known to have. */
+  constructor(
+    readonly view: View,
+    stream: Stream,
+    readonly exactDecimals: () => number,
+  ) {
+    const { ticker, interval, zone } = view;
+    this.#selection = { ticker, interval, timeZone: zone };
+    this.#from = beginning(view);
+    byId("query").setAttribute("href", explorer(Candles, { ...this.#selection, from: this.#from }));
+    this.#chart = new Chart(zone, (candle) => this.#describe(candle));
+    this.#refresh = new Refresh(
+      () => this.#read(),
       (error) => this.#failed(error),
     );
     const { signal } = this.#ended;
+    const unsubscribe = stream.candles(this.#selection, (update) => this.#update(update));
+    signal.addEventListener("abort", unsubscribe);
     byId("chart").addEventListener("keydown", (event) => this.#key(event), { signal });
-    byId("table").addEventListener("toggle", () => this.#table(), { signal });
+    byId("table").addEventListener("toggle", () => this.#fillTable(), { signal });
     this.#state("loading", "Loading candles…");
-    this.#bell.ring();
+    this.#refresh.now();
   }
 
-  /** Its candles are read anew from that minute on. */
-  hear(minute: string): void {
-    const at = Date.parse(minute);
-    if (this.#earliest === undefined || at < Date.parse(this.#earliest)) this.#earliest = minute;
-    this.#bell.ring();
+  /** What a candle's own stream does not carry: repaired minutes, and quotes that come late. */
+  quote({ at, origin }: Quote): void {
+    const last = this.#candles.at(-1);
+    if (origin !== "LIVE" || (last && Date.parse(at) < Date.parse(last.openTime))) this.#lacks(at);
   }
 
-  /** All of it is read anew, as nobody knows what was missed. */
-  anew(): void {
+  /** All of it is read anew, as the service may know something else by now. */
+  restart(): void {
     this.#all = true;
-    this.#bell.ring();
+    this.#refresh.soon();
   }
 
   close(): void {
     this.#ended.abort();
-    this.#bell.silence();
+    this.#refresh.stop();
     this.#chart.close();
   }
 
-  async #renew(): Promise<void> {
+  #lacks(minute: string): void {
+    const at = Date.parse(minute);
+    if (this.#earliest === undefined || at < Date.parse(this.#earliest)) this.#earliest = minute;
+    this.#refresh.soon();
+  }
+
+  #update(update: Update): void {
+    if (this.#candles.length === 0) {
+      // A first price: unless the candles are just being read, they are read again with it.
+      if (byId("opened").dataset["state"] === "empty") this.#refresh.now();
+      return;
+    }
+    const { unknown, ...changed } = updated(this.#candles, update);
+    if (changed.from < changed.candles.length) this.#goOn(changed);
+    if (unknown !== undefined) this.#lacks(unknown);
+  }
+
+  async #read(): Promise<void> {
     const [all, minute] = [this.#all || this.#candles.length === 0, this.#earliest];
     this.#all = false;
     this.#earliest = undefined;
     try {
-      if (all) this.#begin(await read(this.asked));
-      else if (minute) this.#goOn(await renewed(this.asked, this.#candles, minute));
+      if (all) this.#begin(await read(this.#selection, this.#from));
+      else if (minute) this.#goOn(await reread(this.#selection, this.#candles, minute));
     } catch (error) {
       this.#all = true;
       throw error;
@@ -76,16 +111,28 @@ export class Opened {
     } else {
       this.#state("shown", "");
     }
-    this.#chart.begin(candles, !again);
+    this.#chart.begin(candles, this.#axisDecimals, !again);
     this.#changed();
   }
 
-  #goOn({ candles, from }: { candles: Candle[]; from: number }): void {
+  #goOn({ candles, from }: Changed): void {
     if (this.#ended.signal.aborted) return;
     this.#candles = candles;
     this.#chart.goOn(candles, from);
     this.#state("shown", "");
     this.#changed();
+  }
+
+  get #axisDecimals(): number {
+    return decimalsFor(this.#newest?.close ?? "1");
+  }
+
+  get #newest(): Candle | undefined {
+    return this.#candles.findLast(({ count }) => count > 0);
+  }
+
+  get #writing(): Writing {
+    return writing(this.view.zone, Math.max(this.#axisDecimals, this.exactDecimals()));
   }
 
   #changed(): void {
@@ -96,17 +143,23 @@ export class Opened {
       "aria-label",
       `Chart of ${pair(ticker)}: ${words}. Arrow keys read it.`,
     );
-    this.#tell(undefined);
-    this.#table();
+    this.#describe(this.#candles[this.#pointed]);
+    this.#fillTable();
   }
 
-  #table(): void {
-    if ((byId("table") as HTMLDetailsElement).open) fillTable(byId("rows"), this.#candles);
+  #fillTable(): void {
+    if (!(byId("table") as HTMLDetailsElement).open) return;
+    fillTable(byId("rows"), this.#candles, this.#writing);
   }
 
-  #tell(candle: Candle | undefined): void {
-    const shown = candle ?? this.#candles.findLast(({ count }) => count > 0);
-    tell(byId("legend"), shown ? sentenceOf(shown) : "");
+  #describe(candle: Candle | undefined): void {
+    const shown = candle ?? this.#newest;
+    const digits = { price: exact, time: this.#writing.time };
+    setText(
+      byId("legend"),
+      shown ? sentenceOf(shown, this.#writing) : "",
+      shown ? sentenceOf(shown, digits) : "",
+    );
   }
 
   #key(event: KeyboardEvent): void {
@@ -125,8 +178,8 @@ export class Opened {
     const candle = this.#candles[this.#pointed];
     if (!candle) return;
     this.#chart.point(candle);
-    this.#tell(candle);
-    tell(byId("spoken"), sentenceOf(candle));
+    this.#describe(candle);
+    setText(byId("spoken"), sentenceOf(candle, this.#writing));
   }
 
   #failed(error: unknown): void {
@@ -142,14 +195,15 @@ export class Opened {
   }
 
   #refused(words: string): void {
-    this.#bell.silence();
+    this.#ended.abort();
+    this.#refresh.stop();
     this.#state("refused", words);
   }
 
-  /** Where candles are on the screen already, a failure leaves them: the stream's state is told. */
+  /** Candles that are on the screen stay there when a later read fails; the header says so. */
   #state(state: "loading" | "shown" | "empty" | "failed" | "refused", words: string): void {
     if (state === "failed" && this.#candles.length > 0) return;
     byId("opened").dataset["state"] = state;
-    tell(byId("told"), words);
+    setText(byId("message"), words);
   }
 }

@@ -1,110 +1,82 @@
 // The live page of / and /{ticker}.
-import { Refused, ask, explorer } from "./ask";
-import { Bell } from "./bell";
-import { byId, element, tell } from "./element";
+import { chosenView, showChoices } from "./choices";
+import { byId, setText } from "./element";
+import { exact, money, pair, tickerOf } from "./format";
 import { stateOf, warningOf } from "./freshness";
 import { List } from "./list";
 import { Opened } from "./opened";
+import { Refused, explorer, query } from "./query";
+import { Refresh } from "./refresh";
 import { Prices, Tickers } from "../generated/operations";
-import { type Connection, follow } from "./stream";
-import { INTERVALS, RANGES, type View, fits, fromAddress, rangeFor, toAddress } from "./view";
-import { money, pair, tickerOf } from "./words";
+import { type Connection, Stream } from "./stream";
+import { fromAddress, toAddress } from "./view";
 
-const CAUSES = 15; // seconds between two looks at why a price is late
+const CAUSES = 60_000; // milliseconds, and up to half as many more, between two reads of the causes
 
 const list = new List();
+const stream = new Stream();
 let opened: Opened | undefined;
 let connection: Connection = "connecting";
+let causesDue = 0; // milliseconds: not before then is it read again why prices are late
 
-const tickers = new Bell(
+const tickers = new Refresh(
   async () => {
-    const known = (await ask(Tickers, {})).tickers;
+    const known = (await query(Tickers, {})).tickers;
     list.show(known);
-    tell(byId("source"), warningOf(known));
-    tell(byId("list-told"), known.length > 0 ? "" : "There are no tickers yet.");
-    if (opened) list.cards.get(opened.view.ticker)?.select(true);
-    grow();
+    setText(byId("source"), warningOf(known));
+    setText(byId("list-message"), known.length > 0 ? "" : "There are no tickers yet.");
+    if (opened) list.select(opened.view.ticker);
+    tick();
   },
   (error) => {
     if (list.cards.size > 0) return;
     const why = error instanceof Refused ? error.message : "The service cannot be reached.";
-    tell(byId("list-told"), `${why} Trying again…`);
+    setText(byId("list-message"), `${why} Trying again…`);
   },
 );
 
-/** Ages grow, and the words that tell them. */
-function grow(): void {
-  for (const card of list.cards.values()) card.grow(connection === "live");
+/** Ages grow, and what is said of them. */
+function tick(): void {
+  for (const card of list.cards.values()) card.tick(connection === "live");
   const card = opened && list.cards.get(opened.view.ticker);
   if (!card) return;
-  byId("headline").dataset["state"] = stateOf(card.told);
-  tell(byId("price"), card.told ? money(card.told.price) : "–");
-  tell(byId("age"), card.row.querySelector(".freshness")?.textContent ?? "");
-  const change = card.row.querySelector<HTMLElement>(".change");
-  tell(byId("change"), change?.textContent ?? "");
+  const { latest, decimals, row } = card;
+  const price = latest ? money(latest.price, decimals) : "–";
+  byId("headline").dataset["state"] = stateOf(latest);
+  setText(byId("price"), price, latest ? exact(latest.price) : "");
+  setText(byId("age"), row.querySelector(".freshness")?.textContent ?? "");
+  const change = row.querySelector<HTMLElement>(".change");
+  setText(byId("change"), change?.textContent ?? "");
   byId("change").dataset["moved"] = change?.dataset["moved"] ?? "";
-  document.title = `${card.told ? money(card.told.price) : "–"} ${pair(card.ticker.name)} · quotes`;
+  document.title = `${price} ${pair(card.name)} · quotes`;
 }
 
+/** Shows what the address names. */
 function look(): void {
   opened?.close();
   opened = undefined;
   const ticker = tickerOf(decodeURIComponent(location.pathname.slice(1)));
-  for (const card of list.cards.values()) card.select(card.ticker.name === ticker);
+  list.select(ticker);
   document.body.dataset["page"] = ticker === "" ? "list" : "opened";
   if (ticker === "") {
     document.title = "quotes";
     return;
   }
-  const view = fromAddress(ticker, location.search);
+  const { view, notices } = fromAddress(ticker, location.search);
   history.replaceState(null, "", toAddress(view));
-  tell(byId("name"), pair(ticker));
-  for (const id of ["price", "change", "age"]) tell(byId(id), "");
+  setText(byId("name"), pair(ticker));
+  setText(byId("notice"), notices.join(" "));
+  for (const id of ["price", "change", "age"]) setText(byId(id), "");
   document.title = `${pair(ticker)} · quotes`;
-  choices(view);
-  opened = new Opened(view);
-  grow();
+  showChoices(view);
+  opened = new Opened(view, stream, () => list.cards.get(ticker)?.decimals ?? 0);
+  tick();
 }
 
-function go(address: string): void {
-  history.pushState(null, "", address);
-  look();
-}
-
-function choices(view: View): void {
-  const intervals = INTERVALS.includes(view.interval) ? INTERVALS : [view.interval, ...INTERVALS];
-  fill("intervals", "interval", intervals, view.interval, {});
-  fill("ranges", "range", Object.keys(RANGES), view.range, {
-    disabled: (range) => !fits(view.interval, range),
-    words: (range) => RANGES[range]?.words ?? range,
-  });
-}
-
-interface Shown {
-  disabled?: (value: string) => boolean;
-  words?: (value: string) => string;
-}
-
-function fill(id: string, name: string, values: string[], chosen: string, shown: Shown): void {
-  byId(id).replaceChildren(
-    ...values.map((value) => {
-      const input = element("input", { type: "radio", name, value });
-      input.checked = value === chosen;
-      input.disabled = shown.disabled?.(value) ?? false;
-      return element("label", {}, input, element("span", {}, shown.words?.(value) ?? value));
-    }),
-  );
-}
-
-byId("choices").addEventListener("change", (event) => {
-  if (!opened || !(event.target instanceof HTMLInputElement)) return;
-  const { name, value } = event.target;
-  const { view } = opened;
-  const chosen =
-    name === "interval"
-      ? { ...view, interval: value, range: rangeFor(value, null) }
-      : { ...view, range: value };
-  history.replaceState(null, "", toAddress(chosen));
+byId("choices").addEventListener("change", ({ target }) => {
+  if (!opened || !(target instanceof HTMLInputElement)) return;
+  const { name, value } = target;
+  history.replaceState(null, "", toAddress(chosenView(opened.view, target)));
   look();
   document.querySelector<HTMLInputElement>(`input[name="${name}"][value="${value}"]`)?.focus();
 });
@@ -114,7 +86,8 @@ document.addEventListener("click", (event) => {
   const plain = !(event.metaKey || event.ctrlKey || event.shiftKey || event.altKey);
   if (!link || !plain || link.origin !== location.origin || link.dataset["leaves"] === "") return;
   event.preventDefault();
-  go(link.href);
+  history.pushState(null, "", link.href);
+  look();
   if (document.body.dataset["page"] === "opened") byId("name").focus();
 });
 
@@ -126,34 +99,40 @@ const WORDS: Record<Connection, string> = {
   lost: "Connection lost. Trying again…",
 };
 
-follow({
-  began() {
-    tickers.ring();
-    for (const card of list.cards.values()) card.refresh();
-    opened?.anew();
+stream.follow({
+  restarted() {
+    tickers.soon();
+    list.restart();
+    opened?.restart();
   },
   quote(quote) {
-    const card = list.cards.get(quote.ticker);
-    if (card) card.quote(quote);
-    else tickers.ring(); // a ticker that is new here
-    if (opened?.view.ticker === quote.ticker) opened.hear(quote.at);
-    grow();
+    if (!list.quote(quote) && list.cards.size > 0) tickers.soon(); // a ticker that is new here
+    if (opened?.view.ticker === quote.ticker) opened.quote(quote);
+    tick();
   },
   connection(state) {
     connection = state;
     document.body.dataset["connection"] = state;
-    tell(byId("connection"), WORDS[state]);
-    grow();
+    setText(byId("connection"), WORDS[state]);
+    tick();
   },
 });
 
-setInterval(grow, 1_000);
-setInterval(() => {
+/** Why prices are late is read now and then, as long as there is a price that should come. */
+function readCauses(): void {
   const cards = [...list.cards.values()];
-  if (cards.some(({ told }) => stateOf(told) !== "live")) tickers.ring();
-}, CAUSES * 1_000);
+  const late = cards.some(({ ticker, latest }) => ticker.collected && stateOf(latest) !== "live");
+  if (!late || connection !== "live" || document.hidden || Date.now() < causesDue) return;
+  causesDue = Date.now() + CAUSES * (1 + Math.random() / 2);
+  tickers.soon();
+}
+
+setInterval(() => {
+  tick();
+  readCauses();
+}, 1_000);
 
 byId("list-query").setAttribute("href", explorer(Tickers, {}));
 byId("stream-query").setAttribute("href", explorer(Prices, {}));
-tickers.ring();
+tickers.now();
 look();

@@ -1,5 +1,5 @@
 // A tab of the explorer for each use, with a ticker, a day and a cursor that are there now.
-import type { Operation } from "./ask";
+import type { Operation } from "./query";
 import * as examples from "../generated/examples";
 
 export interface Tab {

@@ -1,6 +1,6 @@
 // A query with its variables, sent to the service that this page came from.
 
-/** A document's text, which knows what it answers and what it must be given. */
+/** A document's text, typed by its answer and its variables. */
 export type Operation<Answer, Variables> = string & { readonly of?: (given: Variables) => Answer };
 
 /** The service refused, in its own words; `code` is one of its codes. */
@@ -13,36 +13,46 @@ export class Refused extends Error {
   }
 }
 
-type Whole<Answer> = {
+type Response<Answer> = {
   data?: Answer | null;
   errors?: Array<{ message: string; extensions?: { code?: string } }>;
 };
 
 /** Throws Refused for an answer with errors, and TypeError where no answer comes. */
-export async function ask<Answer, Variables>(
-  query: Operation<Answer, Variables>,
+export async function query<Answer, Variables>(
+  document: Operation<Answer, Variables>,
   variables: Variables,
 ): Promise<Answer> {
   const response = await fetch("/graphql", {
     method: "POST",
     headers: { "content-type": "application/json" },
-    body: JSON.stringify({ query, variables }),
+    body: JSON.stringify({ query: document, variables }),
   });
-  const { data, errors }: Whole<Answer> = await response.json();
+  const { data, errors } = await bodyOf<Answer>(response);
   const [error] = errors ?? [];
   if (error) throw new Refused(error.message, error.extensions?.code ?? "");
   if (!data) throw new Refused(`The service answered with status ${response.status}.`, "");
   return data;
 }
 
-/** The explorer's address for the very query and variables. */
+/** Nothing where it is no JSON, as when a proxy answers for the service. */
+async function bodyOf<Answer>(response: globalThis.Response): Promise<Response<Answer>> {
+  try {
+    return await response.json();
+  } catch (error) {
+    if (error instanceof SyntaxError) return {};
+    throw error;
+  }
+}
+
+/** The explorer's address with this query and these variables. */
 export function explorer<Variables>(
-  query: Operation<unknown, Variables>,
+  document: Operation<unknown, Variables>,
   variables: Variables,
 ): string {
-  const asked = new URLSearchParams({ query });
+  const parameters = new URLSearchParams({ query: document });
   if (Object.keys(variables ?? {}).length > 0) {
-    asked.set("variables", JSON.stringify(variables, null, 2));
+    parameters.set("variables", JSON.stringify(variables, null, 2));
   }
-  return `/graphql?${asked}`;
+  return `/graphql?${parameters}`;
 }
