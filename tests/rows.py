@@ -9,7 +9,7 @@ from typing import TypeVar
 from sqlalchemy import text
 
 from quotes.api import cursors
-from quotes.database import store
+from quotes.database import store, stream
 from quotes.database.models import Failure, Origin, Quote
 
 Found = TypeVar("Found")
@@ -78,7 +78,8 @@ async def log(sessions: store.Sessions, after: int = 0) -> list[Quote]:
     """Everything streamed, in order."""
     async with sessions() as session:
         upto = await store.high_water(session)
-        return list(await store.stream(session, after=after, upto=upto, limit=1_000_000))
+        quotes, _ = await stream.page(session, after=after, upto=upto, limit=1_000_000)
+        return list(quotes)
 
 
 def names(quotes: Iterable[Quote]) -> list[tuple[str, int]]:

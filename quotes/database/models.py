@@ -48,6 +48,12 @@ class Quote(SQLModel, table=True):
         Index("quotes_stream", "seq", unique=True, postgresql_where=text("origin <> 'BACKFILLED'")),
         # For the cursor of a quote that is not streamed.
         Index("quotes_history", "seq", unique=True, postgresql_where=text("origin = 'BACKFILLED'")),
+        Index(
+            "quotes_stream_of_ticker",
+            "ticker",
+            "seq",
+            postgresql_where=text("origin <> 'BACKFILLED'"),
+        ),
     )
 
     ticker: str = Field(sa_type=Text)

@@ -29,7 +29,7 @@ from sqlmodel.ext.asyncio.session import AsyncSession
 from sqlmodel.sql.expression import SelectOfScalar
 
 from quotes.database import rollup, sessions
-from quotes.database.models import Failure, HighWater, Origin, Quote
+from quotes.database.models import Failure, HighWater, Quote
 from quotes.market.coverage import hour_of
 from quotes.market.sources import DEMO, refuse_mixing
 
@@ -129,38 +129,6 @@ async def record_failure(session: AsyncSession, failure: Failure) -> None:
 async def high_water(session: AsyncSession) -> int:
     """The seq last given; every quote up to it is visible to whoever reads after this."""
     return (await session.exec(select(HighWater.seq))).one()
-
-
-async def stream(
-    session: AsyncSession,
-    *,
-    after: int,
-    upto: int,
-    limit: int,
-    tickers: Iterable[str] | None = None,
-) -> Sequence[Quote]:
-    """The streamed quotes with after < seq <= upto, in order, at most `limit`."""
-    query = (
-        select(Quote)
-        .where(col(Quote.seq) > after, col(Quote.seq) <= upto)
-        .where(col(Quote.origin) != Origin.BACKFILLED)
-        .order_by(col(Quote.seq))
-        .limit(limit)
-    )
-    if tickers is not None:
-        query = query.where(col(Quote.ticker).in_(list(tickers)))
-    return (await session.exec(query)).all()
-
-
-async def stream_end(session: AsyncSession, *, upto: int, limit: int) -> Sequence[Quote]:
-    """The last `limit` streamed quotes with seq <= upto, in order."""
-    query = (
-        select(Quote)
-        .where(col(Quote.seq) <= upto, col(Quote.origin) != Origin.BACKFILLED)
-        .order_by(col(Quote.seq).desc())
-        .limit(limit)
-    )
-    return (await session.exec(query)).all()[::-1]
 
 
 async def with_seq(session: AsyncSession, seq: int) -> Quote | None:

@@ -15,11 +15,14 @@ from itertools import takewhile
 import structlog
 from sqlmodel.ext.asyncio.session import AsyncSession
 
-from quotes.database import connections, store
+from quotes.database import connections, store, stream
 from quotes.database.errors import DatabaseError, UnavailableError, translated
 from quotes.database.fingerprints import fingerprint
 from quotes.database.models import Quote
 from quotes.database.outages import Outage
+from quotes.live import replay
+from quotes.live.replay import Replay
+from quotes.live.turns import client
 
 log = structlog.get_logger()
 
@@ -28,7 +31,7 @@ READ_TIMEOUT = 10.0  # seconds for one read of what is new
 PROBE_EVERY = 2.0  # seconds between two signs of life asked of the LISTEN connection
 PROBE_TIMEOUT = 3.0  # seconds; with the line above, a silent death is noticed within five
 RETRY = 0.5  # seconds before a lost database is tried again
-PAGE = 1_000  # quotes a read, of the table or of a process that was away for long
+LARGEST_READ = 1_000  # quotes, for a process that was away for long
 TAIL = 10_000  # quotes in memory, some 10 MB: 250 tickers for 40 minutes
 
 
@@ -46,11 +49,11 @@ class Feed:
         self,
         sessions: store.Sessions,
         connect: connections.Connect,
-        replays: store.Sessions,
+        replays: Replay,
     ) -> None:
         self._sessions = sessions
         self._connect = connect
-        self._replays = replays
+        self._replay = replays
         self._bell = asyncio.Event()
         # Replaced when they are set, so that all who wait wake at once. Followers of one ticker
         # have one of their own, and sleep through the others' quotes.
@@ -121,12 +124,21 @@ class Feed:
             await self._growth_of(tickers).wait()
         if last < cursor or self.history != history:
             raise CursorLostError
-        if cursor >= self._floor:
-            return self._recent(cursor, tickers), last
-        older = await self._older(cursor, last, tickers)
+        page = await self._page(cursor, last, tickers)
         if self.history != history:
             raise CursorLostError
-        return older
+        return page
+
+    async def _page(
+        self, cursor: int, last: int, tickers: Collection[str] | None
+    ) -> tuple[Sequence[Quote], int]:
+        if cursor < self._floor:
+            return await self._replay.page(cursor, last, tickers)
+        quotes = self._recent(cursor, tickers)
+        if client.get() is None or len(quotes) <= replay.PAGE:  # the live lane waits for no replay
+            return quotes, last
+        async with self._replay.turn():
+            return quotes[: replay.PAGE], quotes[replay.PAGE - 1].seq
 
     def _growth_of(self, tickers: Collection[str] | None) -> asyncio.Event:
         if tickers is not None and len(tickers) == 1:
@@ -136,26 +148,6 @@ class Feed:
     def _recent(self, after: int, tickers: Collection[str] | None) -> list[Quote]:
         newest_first = takewhile(lambda quote: quote.seq > after, reversed(self._tail))
         return [quote for quote in newest_first if tickers is None or quote.ticker in tickers][::-1]
-
-    async def _older(
-        self, after: int, upto: int, tickers: Collection[str] | None
-    ) -> tuple[Sequence[Quote], int]:
-        """One page of the table, and the seq that it reaches to.
-
-        A database that is away is waited for. Raises of DatabaseError for any other cause.
-        """
-        outage = Outage("replay")
-        while True:
-            try:
-                async with self._replays() as session:
-                    quotes = await store.stream(
-                        session, after=after, upto=upto, limit=PAGE, tickers=tickers
-                    )
-            except UnavailableError as error:
-                outage.met(error)
-                await asyncio.sleep(RETRY)
-            else:
-                return quotes, upto if len(quotes) < PAGE else quotes[-1].seq
 
     async def run(self) -> None:
         """Read the log for ever; ends only by cancellation."""
@@ -184,11 +176,11 @@ class Feed:
                 log.error("feed_log_replaced", last=self.last, found=high)
                 self.last = None
                 self.history += 1
+                self._replay.forget()
             if self.last is None or high - self.last > TAIL:
                 await self._begin(session, high)
             while (last := self.last or 0) < high:
-                quotes = await store.stream(session, after=last, upto=high, limit=PAGE)
-                self._grow(quotes, high if len(quotes) < PAGE else quotes[-1].seq)
+                self._grow(*await stream.page(session, after=last, upto=high, limit=LARGEST_READ))
         self.read_at = datetime.now(UTC)
 
     async def _is_another_log(self, session: AsyncSession, high: int) -> bool:
@@ -206,7 +198,7 @@ class Feed:
 
         At the start, after so long an absence that no more is known, and where the log is another.
         """
-        newest = await store.stream_end(session, upto=high, limit=TAIL)
+        newest = await stream.end(session, upto=high, limit=TAIL)
         self._floor = newest[0].seq - 1 if len(newest) == TAIL else 0
         self._tail = deque(newest)
         self.last = high
@@ -253,14 +245,17 @@ class Feed:
 
 @asynccontextmanager
 async def open_feed(
-    sessions: store.Sessions, connect: connections.Connect, replays: store.Sessions
+    sessions: store.Sessions,
+    connect: connections.Connect,
+    replays: store.Sessions,
+    replay_turns: int = 2,
 ) -> AsyncIterator[tuple[Feed, asyncio.Task[None]]]:
     """A running feed and the task that runs it, whose end other than by this block is a fault.
 
     It reads the log by `sessions` and is notified on what `connect` opens: both are its own.
-    `replays` serve those who are behind its tail.
+    `replays` serve those who are behind its tail, so many of them at once.
     """
-    feed = Feed(sessions, connect, replays)
+    feed = Feed(sessions, connect, Replay(replays, replay_turns))
     task = asyncio.create_task(feed.run(), name="feed")
     try:
         yield feed, task

@@ -27,6 +27,7 @@ from quotes.live.fan_out import open_fan_out
 from quotes.live.feed import open_feed
 from quotes.live.single_flight import Readings
 from quotes.server import protocol
+from quotes.server.admission import Admission
 from quotes.server.connection_limits import Crowd
 from quotes.server.health import Health
 from quotes.server.host_check import Gate
@@ -102,7 +103,10 @@ def _lifespan(settings: Settings) -> Callable[[Starlette], Any]:
     async def lifespan(app: Starlette) -> AsyncIterator[None]:
         async with (
             open_lanes(settings) as lanes,
-            open_feed(lanes.live, lanes.listen, lanes.replays) as (feed, task),
+            open_feed(lanes.live, lanes.listen, lanes.replays, settings.replay_connections) as (
+                feed,
+                task,
+            ),
         ):
             ended = partial(_loop_ended, app)
             task.add_done_callback(ended)
@@ -129,7 +133,8 @@ async def open_streams(
     candles = CandleStreams(context.replays, context.feed, context.readings)
     async with open_fan_out(context.feed) as (fan_out, task):
         task.add_done_callback(ended)
-        yield Streams(context, Payloads(), fan_out, candles, crowd, asyncio.Event())
+        admission = Admission(settings.query_connections, settings.query_wait)
+        yield Streams(context, Payloads(), fan_out, candles, crowd, admission, asyncio.Event())
 
 
 def _loop_ended(app: Starlette, task: asyncio.Task[None]) -> None:

@@ -19,13 +19,15 @@ from strawberry.schema.exceptions import CannotGetOperationTypeError, InvalidOpe
 from strawberry.types.graphql import OperationType
 
 from quotes.api.context import Context
-from quotes.api.errors import Code, bad_input, told
+from quotes.api.errors import Code, Refusal, bad_input, told
 from quotes.api.payloads import subscribes, valid
 from quotes.api.schema import schema
+from quotes.live.turns import client
 from quotes.server import sse
 from quotes.server.error_response import RequestError
 from quotes.server.http_request import ALLOW, METHODS, Media, accepted, operation_of
-from quotes.server.operations import Operation
+from quotes.server.operations import Operation, Streams
+from quotes.server.websocket import address_of
 
 HOW_TO_SUBSCRIBE = (
     "A subscription is no single answer. Ask for server-sent events with `Accept: "
@@ -49,6 +51,7 @@ class Endpoint:
     """The ASGI application."""
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        client.set((address_of(scope), object()))
         request = Request(scope, receive)
         if request.method == "OPTIONS":
             await Response(status_code=204, headers=ALLOW)(scope, receive, send)
@@ -68,8 +71,12 @@ class Endpoint:
         if Media.EVENTS in media and (media[0] is Media.EVENTS or _subscribes(operation)):
             await sse.respond(operation, request, send)
             return
-        context: Context = request.app.state.context
-        outcome = await execute(operation, context, method=request.method)
+        streams: Streams = request.app.state.streams
+        try:
+            async with streams.admission.admitted():
+                outcome = await execute(operation, streams.context, method=request.method)
+        except Refusal as refusal:
+            outcome = not_executed(refusal)
         best = next(each for each in media if each is not Media.EVENTS)
         await response_of(outcome, best)(request.scope, request.receive, send)
 

@@ -2,7 +2,7 @@
 
 import asyncio
 import json
-from collections.abc import Iterator
+from collections.abc import AsyncGenerator, Iterator
 from contextlib import aclosing, contextmanager
 from dataclasses import dataclass
 from typing import Any
@@ -13,7 +13,15 @@ from strawberry.http import process_result
 from quotes.api.candles import clocks
 from quotes.api.context import Context, require_known
 from quotes.api.errors import Code, Refusal, refusal_of, told
-from quotes.api.payloads import CandleMessages, Envelope, Payloads, QuoteMessages, Shared
+from quotes.api.payloads import (
+    CandleMessages,
+    Envelope,
+    Payloads,
+    QuoteMessages,
+    Shared,
+    subscribes,
+    valid,
+)
 from quotes.api.price_updates import cursor_lost, start
 from quotes.api.schema import schema
 from quotes.database.errors import DatabaseError, UnavailableError
@@ -23,6 +31,7 @@ from quotes.live.fan_out import FanOut, Topic
 from quotes.live.feed import CursorLostError
 from quotes.live.subscriber import Batch, SinkClosedError, Subscriber
 from quotes.server import protocol
+from quotes.server.admission import Admission
 from quotes.server.connection_limits import Crowd
 
 log = structlog.get_logger()
@@ -117,6 +126,7 @@ class Streams:
     fan_out: FanOut[Quote]
     candles: CandleStreams
     crowd: Crowd
+    admission: Admission
     ending: asyncio.Event  # set when the server is told to stop
 
     async def deliver(
@@ -170,6 +180,24 @@ class Streams:
 
     async def _execute(self, operation: Operation, sink: OperationSink) -> None:
         """By Strawberry's own execution: queries, what is not shared, and what is wrong."""
+        document = valid(operation.query)
+        if document is not None and subscribes(document, operation.name):
+            await self._stream(operation, sink)  # which lasts, and takes no query's place
+            return
+        try:
+            async with self.admission.admitted():
+                payloads = [payload async for payload in self._payloads(operation)]
+        except Refusal as refusal:
+            raise FailedError([{**refusal.formatted}]) from None
+        for payload in payloads:
+            await sink.write(sink.envelope(payload, None))
+
+    async def _stream(self, operation: Operation, sink: OperationSink) -> None:
+        async with aclosing(self._payloads(operation)) as payloads:
+            async for payload in payloads:
+                await sink.write(sink.envelope(payload, None))
+
+    async def _payloads(self, operation: Operation) -> AsyncGenerator[bytes, None]:
         results: Any = await schema.stream(
             operation.query,
             variable_values=operation.variables,
@@ -180,8 +208,7 @@ class Streams:
             async for result in results:
                 if result.data is None and result.errors and result.errors[0].path is None:
                     raise FailedError([{**told(error).formatted} for error in result.errors])
-                payload = json.dumps(process_result(result), separators=(",", ":"))
-                await sink.write(sink.envelope(payload.encode(), None))
+                yield json.dumps(process_result(result), separators=(",", ":")).encode()
 
 
 @contextmanager

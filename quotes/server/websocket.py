@@ -16,6 +16,7 @@ from strawberry.http.websocket_origin import is_same_origin
 from quotes.api.errors import Code
 from quotes.database.errors import UnavailableError
 from quotes.live.subscriber import SinkClosedError
+from quotes.live.turns import client
 from quotes.server import protocol
 from quotes.server.connection_limits import CrowdedError
 from quotes.server.operations import (
@@ -59,6 +60,7 @@ class Sockets:
             return
         offered = SUBPROTOCOL in scope["subprotocols"]
         await send({"type": "websocket.accept", "subprotocol": SUBPROTOCOL if offered else None})
+        client.set((address_of(scope), object()))
         streams: Streams = scope["app"].state.streams
         connection: protocol.Direct = scope["extensions"][protocol.DIRECT]
         scope["headers"] = []  # the server keeps the scope as long as the socket

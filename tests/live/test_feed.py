@@ -10,7 +10,7 @@ from sqlalchemy import text
 
 from quotes.database import connections, store
 from quotes.database.models import Origin, Quote
-from quotes.live import feed
+from quotes.live import feed, replay
 from quotes.live.feed import CursorLostError, Feed, open_feed
 from quotes.settings import Settings
 
@@ -68,7 +68,7 @@ async def test_a_follower_from_before_the_tail_reads_the_table_and_joins_without
     running: Feed, sessions: store.Sessions, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(feed, "TAIL", 10)
-    monkeypatch.setattr(feed, "PAGE", 7)
+    monkeypatch.setattr(replay, "PAGE", 7)
     await keep(sessions, *(quote(at=at) for at in range(100)))
     await running.reach(100)
 
@@ -225,7 +225,7 @@ async def test_followers_find_no_seam_wherever_they_begin_beside_the_tail_s_edge
     running: Feed, sessions: store.Sessions, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(feed, "TAIL", 10)
-    monkeypatch.setattr(feed, "PAGE", 4)
+    monkeypatch.setattr(replay, "PAGE", 4)
     await keep(sessions, *(quote(at=at) for at in range(30)))
     await running.reach(30)
     followers = [asyncio.create_task(take(running, 50 - after, after=after)) for after in range(31)]

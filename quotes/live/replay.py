@@ -1,0 +1,81 @@
+"""Pages of the log behind the feed's tail, for subscribers that catch up."""
+
+import asyncio
+from collections.abc import AsyncIterator, Collection, Sequence
+from contextlib import asynccontextmanager
+
+from quotes.database import store, stream
+from quotes.database.errors import UnavailableError
+from quotes.database.models import Quote
+from quotes.database.outages import Outage
+from quotes.live.turns import Turns
+
+PAGE = 250  # quotes a turn: written within some 3 ms
+MAX_PAGES = 64  # in memory, some 500 KB each at the most
+RETRY = 0.5  # seconds before a lost database is tried again
+
+Page = tuple[Sequence[Quote], int]  # and the seq up to which it is complete
+
+
+class Replay:
+    """Reads pages for one subscriber after the other, each page once for all who want it.
+
+    What is read stays true, since the log only grows: so equal pages are shared. At most `turns`
+    pages are read, or handed out, at once.
+    """
+
+    def __init__(self, sessions: store.Sessions, turns: int) -> None:
+        self._sessions = sessions
+        self._turns = Turns(turns)
+        self._outage = Outage("replay")
+        self._pages: dict[tuple[int, frozenset[str] | None], asyncio.Task[Page]] = {}
+
+    async def page(self, after: int, upto: int, tickers: Collection[str] | None) -> Page:
+        """The streamed quotes from there on, at most PAGE of them, and how far they reach.
+
+        A lost database is waited for. Raises of errors.DatabaseError for any other cause.
+        """
+        async with self.turn():
+            return await asyncio.shield(self._shared(after, upto, tickers))
+
+    @asynccontextmanager
+    async def turn(self) -> AsyncIterator[None]:
+        """A turn as for a page, for what is in memory already."""
+        async with self._turns.turn():
+            await asyncio.sleep(0)  # who has its turn at once lets others have the next round
+            yield
+
+    def forget(self) -> None:
+        """Of a log that is no longer the one that was read."""
+        self._pages.clear()
+
+    def _shared(
+        self, after: int, upto: int, tickers: Collection[str] | None
+    ) -> "asyncio.Task[Page]":
+        key = (after, None if tickers is None else frozenset(tickers))
+        task = self._pages.pop(key, None)
+        if task is None or _failed(task):
+            task = asyncio.create_task(self._read(after, upto, key[1]), name="replay-page")
+            task.add_done_callback(_failed)  # so that one whose readers all left warns of nothing
+        self._pages[key] = task
+        if len(self._pages) > MAX_PAGES:
+            del self._pages[next(iter(self._pages))]
+        return task
+
+    async def _read(self, after: int, upto: int, tickers: frozenset[str] | None) -> Page:
+        while True:
+            try:
+                async with self._sessions() as session:
+                    page = await stream.page(
+                        session, after=after, upto=upto, limit=PAGE, tickers=tickers
+                    )
+            except UnavailableError as error:
+                self._outage.met(error)
+                await asyncio.sleep(RETRY)
+            else:
+                self._outage.over()
+                return page
+
+
+def _failed(task: "asyncio.Task[Page]") -> bool:
+    return task.done() and (task.cancelled() or task.exception() is not None)

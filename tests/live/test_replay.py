@@ -1,0 +1,107 @@
+import asyncio
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+
+import pytest
+from rows import keep, quote
+from sqlmodel.ext.asyncio.session import AsyncSession
+
+from quotes.database import store
+from quotes.database.errors import RejectedError, UnavailableError
+from quotes.live import replay
+from quotes.live.replay import Replay
+
+
+class Counting(store.Sessions):
+    """Sessions that are counted, and that fail as they are told."""
+
+    def __init__(self, sessions: store.Sessions, *failures: Exception) -> None:
+        self._sessions = sessions
+        self.failures = list(failures)
+        self.opened = 0
+
+    @asynccontextmanager
+    async def __call__(self) -> AsyncIterator[AsyncSession]:
+        self.opened += 1
+        if self.failures:
+            raise self.failures.pop(0)
+        async with self._sessions() as session:
+            yield session
+
+
+@pytest.fixture
+async def counting(sessions: store.Sessions) -> Counting:
+    await keep(sessions, *(quote(name, at) for at in range(5) for name in ("a_usd", "b_usd")))
+    return Counting(sessions)
+
+
+async def test_a_page_that_many_want_is_read_once(counting: Counting) -> None:
+    lane = Replay(counting, 2)
+
+    pages = await asyncio.gather(*(lane.page(0, 10, None) for _ in range(100)))
+
+    assert counting.opened == 1
+    assert {(len(quotes), upto) for quotes, upto in pages} == {(10, 10)}
+
+
+async def test_a_bounded_number_of_pages_is_in_memory(
+    counting: Counting, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(replay, "MAX_PAGES", 3)
+    lane = Replay(counting, 2)
+
+    for after in range(10):
+        await lane.page(after, 10, None)
+    assert len(lane._pages) == 3
+
+
+async def test_a_lost_database_is_waited_for(
+    counting: Counting, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(replay, "RETRY", 0)
+    counting.failures = [UnavailableError("away"), UnavailableError("away")]
+
+    quotes, _ = await Replay(counting, 2).page(0, 10, None)
+
+    assert len(quotes) == 10
+    assert counting.opened == 3
+
+
+async def test_a_refused_statement_is_not_tried_again(counting: Counting) -> None:
+    counting.failures = [RejectedError("wrong")]
+    lane = Replay(counting, 2)
+
+    with pytest.raises(RejectedError):
+        await lane.page(0, 10, None)
+    assert counting.opened == 1
+    assert len((await lane.page(0, 10, None))[0]) == 10  # who comes later is no worse off
+
+
+async def test_whoever_leaves_takes_the_page_from_nobody(counting: Counting) -> None:
+    lane = Replay(counting, 2)
+    leaving, staying = (asyncio.create_task(lane.page(0, 10, None)) for _ in range(2))
+    await asyncio.sleep(0)
+
+    leaving.cancel()
+
+    assert len((await staying)[0]) == 10
+
+
+async def test_a_page_gives_way_to_all_that_is_ready(counting: Counting) -> None:
+    """However quickly it is had: else one replay from memory would hold the event loop."""
+    lane = Replay(counting, 2)
+    await lane.page(0, 10, None)
+    rounds = 0
+
+    async def count() -> None:
+        nonlocal rounds
+        while True:
+            rounds += 1
+            await asyncio.sleep(0)
+
+    counter = asyncio.create_task(count())
+    for _ in range(100):
+        await lane.page(0, 10, None)
+    counter.cancel()
+
+    assert rounds >= 100

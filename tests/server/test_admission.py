@@ -1,0 +1,93 @@
+"""What cannot begin soon is refused at once and truly, and takes nothing from anyone else."""
+
+import asyncio
+from collections.abc import AsyncIterator
+from contextlib import AsyncExitStack
+
+import pytest
+from client import Client, serving
+from rows import keep, quote
+
+from quotes.api.errors import Code, Refusal
+from quotes.database import store
+from quotes.server import admission
+from quotes.server.admission import Admission
+from quotes.settings import Settings
+
+QUICK = '{ latestPrice(ticker: "BTC") { price } }'
+
+
+@pytest.fixture
+async def full(settings: Settings) -> AsyncIterator[Client]:
+    """A service, all of whose places for queries are taken."""
+    two = settings.model_copy(update={"query_connections": 2, "query_wait": 0.01})
+    async with serving(two) as client, AsyncExitStack() as places:
+        await client.data("{ tickers { name } }")
+        for _ in range(2):
+            await places.enter_async_context(client.state.streams.admission.admitted())
+        yield client
+
+
+async def test_a_query_that_cannot_begin_is_refused_as_overloaded(full: Client) -> None:
+    async with full.http.post(f"{full.url}/graphql", json={"query": QUICK}) as response:
+        (error,) = (await response.json())["errors"]
+
+    assert response.status == 503
+    assert response.headers["Retry-After"] == "1"
+    assert error["extensions"]["code"] == "OVERLOADED"
+
+
+async def test_on_a_socket_it_is_an_error_of_that_operation(
+    full: Client, sessions: store.Sessions
+) -> None:
+    async with full.subscription("subscription { priceUpdates { ticker } }") as updates:
+        query = {"id": "q", "type": "subscribe", "payload": {"query": QUICK}}
+        await updates.socket.send_json(query)
+        message = await updates.message()
+
+        assert (message["id"], message["type"]) == ("q", "error")
+        assert message["payload"][0]["extensions"]["code"] == "OVERLOADED"
+
+        await keep(sessions, quote(at=1))  # and the subscription goes on
+        assert await updates.next() == {"ticker": "btc_usd"}
+
+
+async def test_who_waits_gets_its_turn_when_one_ends() -> None:
+    one = Admission(1, wait=20)
+    order: list[int] = []
+
+    async def ask(number: int) -> None:
+        async with one.admitted():
+            order.append(number)
+
+    await asyncio.gather(*map(ask, range(5)))
+
+    assert order == [*range(5)]
+
+
+async def test_a_place_is_free_again_after_a_failure() -> None:
+    one = Admission(1, wait=20)
+    with pytest.raises(ValueError, match="no"):
+        async with one.admitted():
+            raise ValueError("no")
+
+    async with one.admitted():
+        pass
+
+
+async def test_a_full_queue_refuses_at_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(admission, "MAX_WAITING", 2)
+    one = Admission(1, wait=20)
+    async with one.admitted():
+        waiting = [asyncio.create_task(_visit(one)) for _ in range(2)]
+        await asyncio.sleep(0)
+
+        with pytest.raises(Refusal) as refused:
+            await _visit(one)
+    assert refused.value.code is Code.OVERLOADED
+    await asyncio.gather(*waiting)
+
+
+async def _visit(one: Admission) -> None:
+    async with one.admitted():
+        pass
