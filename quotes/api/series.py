@@ -15,7 +15,7 @@ from quotes.api.context import Info, TickerArgument, require_known
 from quotes.api.errors import bad_input
 from quotes.api.pagination import span
 from quotes.api.scalars import Timestamp
-from quotes.database import history, store
+from quotes.database import history, store, stream
 from quotes.market.coverage import HOUR, MINUTE, hour_of
 
 FEWEST, MOST = 4, 10_000  # points of one answer
@@ -121,7 +121,7 @@ class SeriesQuery:
         async with info.context.sessions() as session:
             await history.freeze(session)
             end = await store.high_water(session)
-            newest = await store.stream_end(session, upto=end, limit=1)
+            newest = await stream.end(session, upto=end, limit=1)
             points, count = await read(session, asked, max_points)
         if not points:
             await require_known(info.context, [ticker])

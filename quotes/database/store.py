@@ -29,7 +29,7 @@ from sqlmodel.ext.asyncio.session import AsyncSession
 from sqlmodel.sql.expression import SelectOfScalar
 
 from quotes.database import rollup, sessions
-from quotes.database.models import Failure, HighWater, Quote
+from quotes.database.models import Failure, HighWater, Origin, Quote
 from quotes.market.coverage import hour_of
 from quotes.market.sources import DEMO, refuse_mixing
 
