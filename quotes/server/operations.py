@@ -152,7 +152,16 @@ class Streams:
     async def _deliver_prices(
         self, shared: Shared, sink: OperationSink, resume: str | None
     ) -> None:
-        """The snapshot first, if there is one; the rest begins behind it."""
+        subscriber, topic = await self._begun(shared, sink, resume)
+        await self.fan_out.deliver(subscriber, topic, shared.arguments.get("minInterval"))
+
+    async def _begun(
+        self, shared: Shared, sink: OperationSink, resume: str | None
+    ) -> tuple[Subscriber, Topic[Quote]]:
+        """A subscriber that was given the snapshot, if it has one.
+
+        Apart from what lasts as long as the subscription: a snapshot may hold hundreds of quotes.
+        """
         tickers, after, interval = (
             shared.arguments.get(name) for name in ("tickers", "after", "minInterval")
         )
@@ -165,7 +174,7 @@ class Streams:
         await subscriber.write(Batch(-1, topic.messages(begin.snapshot), begin.cursor))
         if interval is not None and begin.snapshot:
             await asyncio.sleep(interval)
-        await self.fan_out.deliver(subscriber, topic, interval)
+        return subscriber, topic
 
     async def _deliver_candles(self, shared: Shared, sink: OperationSink) -> None:
         ticker, interval = shared.arguments["ticker"], shared.arguments["interval"]

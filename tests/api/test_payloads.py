@@ -1,10 +1,12 @@
 """What is executed once for many is what each would have had alone."""
 
 import asyncio
+import gc
 import json
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Sequence
 from contextlib import AsyncExitStack
 from typing import Any
+from weakref import ReferenceType, ref
 
 import pytest
 from client import Client, Subscription, serving
@@ -13,8 +15,10 @@ from rows import keep, log, quote, seq_of
 from quotes.api.context import Context
 from quotes.api.schema import schema
 from quotes.database import connections, store
+from quotes.database.models import Quote
 from quotes.live.feed import open_feed
 from quotes.live.single_flight import Readings
+from quotes.live.snapshots import Snapshot
 from quotes.server.app import open_streams
 from quotes.server.operations import Operation, OperationSink, Streams
 from quotes.settings import Settings
@@ -153,6 +157,33 @@ async def test_a_payload_is_made_anew_after_a_second_so_that_its_age_is_true(
 
     assert again is first
     assert later is not first
+
+
+async def test_a_subscription_does_not_hold_the_snapshot_that_it_began_with(
+    streams: Streams, sessions: store.Sessions, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    begun: list[ReferenceType[Quote]] = []
+    read = Snapshot.read
+
+    async def remembered(snapshot: Snapshot) -> tuple[int, Sequence[Quote]]:
+        end, quotes = await read(snapshot)
+        begun.extend(ref(each) for each in quotes)
+        return end, quotes
+
+    monkeypatch.setattr(Snapshot, "read", remembered)
+    await keep(sessions, quote())
+    connection = Connection()
+    sink = OperationSink(connection, lambda payload, cursor: payload)
+    operation = Operation("subscription { priceUpdates { price } }", None, None)
+    delivering = asyncio.create_task(streams.deliver(operation, sink))
+    await connection.messages.get()
+    streams.context.readings._kept.clear()  # which shares it with whoever comes next
+
+    gc.collect()
+
+    assert [each() for each in begun] == [None]
+    delivering.cancel()
+    await asyncio.gather(delivering, return_exceptions=True)
 
 
 async def test_many_who_come_at_once_all_begin_with_the_newest_and_go_on(

@@ -1,0 +1,81 @@
+"""The log of one ticker's candles, and that all who follow them share it."""
+
+import asyncio
+from collections.abc import AsyncIterator
+from datetime import UTC, datetime
+
+import pytest
+from rows import NOON, keep, quote, until
+
+from quotes.database import connections, store
+from quotes.live.candle_log import Candle, CandleStream, CandleStreams
+from quotes.live.feed import open_feed
+from quotes.live.single_flight import Readings
+from quotes.market import intervals
+from quotes.market.coverage import MINUTE
+from quotes.settings import Settings
+
+FIVE_MINUTES = intervals.parse("5m")
+
+
+@pytest.fixture
+async def streams(settings: Settings, sessions: store.Sessions) -> AsyncIterator[CandleStreams]:
+    connect = connections.connector(settings.require_database_url(), name="feed")
+    async with open_feed(sessions, connect, sessions) as (feed, _):
+        await feed.position()
+        yield CandleStreams(sessions, feed, Readings(feed))
+
+
+def hour_to_come() -> int:
+    """A whole hour that has not begun yet, in minutes after noon; so no clock ends its candles."""
+    now = datetime.now(UTC)
+    return (now.replace(minute=0, second=0, microsecond=0) - NOON) // MINUTE + 120
+
+
+async def closes(stream: CandleStream, cursor: int) -> list[tuple[str, bool]]:
+    events, _ = await stream.log.beyond(cursor, None, stream.log.history)
+    return [(format(each.candle.rolled.close, "f"), each.candle.complete) for each in events]
+
+
+async def test_all_who_follow_the_same_candles_share_a_stream_that_ends_with_the_last(
+    streams: CandleStreams,
+) -> None:
+    before = len(asyncio.all_tasks())
+    async with (
+        streams.joined("btc_usd", FIVE_MINUTES, UTC) as first,
+        streams.joined("btc_usd", FIVE_MINUTES, UTC) as second,
+        streams.joined("eth_usd", FIVE_MINUTES, UTC) as other,
+    ):
+        assert first is second
+        assert first is not other
+    assert len(asyncio.all_tasks()) == before
+    async with streams.joined("btc_usd", FIVE_MINUTES, UTC) as again:
+        assert again is not first
+
+
+async def test_whoever_reads_late_skips_what_is_outdated_and_sees_each_candle_complete(
+    streams: CandleStreams, sessions: store.Sessions
+) -> None:
+    begin = hour_to_come()
+    async with streams.joined("btc_usd", FIVE_MINUTES, UTC) as stream:
+        for count, at in enumerate((0, 1, 2, 5, 6, 10), 1):
+            await keep(sessions, quote(at=begin + at, price=str(count)))
+            await until(lambda: stream.log.last >= count)  # noqa: B023  # awaited at once
+        await until(lambda: stream.log.last == 8)
+
+        assert await closes(stream, 0) == [("3", True), ("5", True), ("6", False)]
+        assert await closes(stream, 7) == [("6", False)]
+
+
+async def test_a_fault_of_the_log_reaches_whoever_follows_it(
+    streams: CandleStreams, sessions: store.Sessions, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def broken(*_: object) -> Candle:
+        raise ZeroDivisionError
+
+    async with streams.joined("btc_usd", FIVE_MINUTES, UTC) as stream:
+        monkeypatch.setattr("quotes.live.candle_log.Candle", broken)
+        await keep(sessions, quote(at=hour_to_come()))
+
+        with pytest.raises(ZeroDivisionError):
+            await asyncio.wait_for(stream.log.beyond(0, None, 0), 20)
