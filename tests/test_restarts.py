@@ -196,7 +196,8 @@ async def ticks(settings: Settings, count: int) -> None:
     async def length() -> int:
         async with redis.asyncio.Redis.from_url(settings.require_redis_url()) as queue:
             try:
-                return int(await queue.llen(f"{namespace(settings)}:default"))
+                names = [f"{namespace(settings)}:{name}" for name in ("default", "ticks")]
+                return sum([int(await queue.llen(name)) for name in names])
             except redis.asyncio.RedisError:
                 return 0
 

@@ -7,20 +7,28 @@ import dramatiq
 from dramatiq.middleware import CurrentMessage
 from periodiq import cron
 
-from quotes.database.errors import DatabaseError
+from quotes.database import store
 from quotes.market import tickers as names
 from quotes.market.sources import MixedError
 from workers import collecting, mending
-from workers.broker import process, settings
+from workers.broker import TICK_AGE, process, settings
 
 # Ages, limits and backoffs are in milliseconds.
 
 
+# A queue and a consumer of its own, and the first place among what waits for a thread: whatever
+# else there is to do, the next minute begins on time.
 @dramatiq.actor(
-    periodic=cron("* * * * *"), max_age=60_000, time_limit=15_000, max_retries=3, min_backoff=2_000
+    queue_name="ticks",
+    priority=0,
+    periodic=cron("* * * * *"),
+    max_age=TICK_AGE * 1_000,
+    time_limit=15_000,
+    max_retries=3,
+    min_backoff=2_000,
 )
 def tick() -> None:
-    """The clock's message: turns into one that carries its minute."""
+    """The scheduler's message: turns into one that carries its minute."""
     message = CurrentMessage.get_current_message()
     assert message is not None
     scheduled = message.options.get("scheduled_at") or datetime.now(UTC).isoformat()
@@ -28,35 +36,35 @@ def tick() -> None:
 
 
 @dramatiq.actor(
+    priority=1,
     max_age=180_000,
-    time_limit=150_000,
+    time_limit=180_000,
     max_retries=3,
     min_backoff=2_000,
     throws=(ValueError, DatabaseError),  # the second was waited for, and logged
 )
-async def collect(minute: str, tickers: list[str], attempt: int = 1) -> None:
-    """Collect a minute, given as ISO 8601; whatever fails comes back in a message of its own.
+async def collect(minute: str, tickers: list[str]) -> None:
+    """Collect a minute, given as ISO 8601; a worker that is stopped passes on what is missing.
 
     Raises ValueError, and is not retried, where the message makes no sense.
     """
-    at = collecting.minute_of(minute)
-    asked = [names.parse(ticker) for ticker in tickers]
-    for missed in await collecting.collect(at, asked, process.source, process.sessions):
-        delay = collecting.retry_delay(missed, at, attempt, datetime.now(UTC))
-        if delay is not None:
-            await asyncio.to_thread(  # a broker that is away must not hold up the others' loop
-                collect.send_with_options,
-                args=(minute, [missed.ticker], attempt + 1),
-                delay=round(delay * 1000),
-            )
+    begin = collecting.minute_of(minute)
+    wanted = [names.parse(ticker) for ticker in tickers]
+    if missing := await process.collector.collect(begin, wanted):
+        await asyncio.to_thread(  # a broker that does not answer must not hold up the others' loop
+            collect.send_with_options,
+            args=(minute, missing),
+            delay=1_000,  # else a thread of this worker, not stopped yet, would take it again
+        )
 
 
 @dramatiq.actor(
+    priority=2,
     periodic=cron("* * * * *"),
     max_age=60_000,
     time_limit=600_000,
     max_retries=0,
-    throws=(DatabaseError, MixedError),  # `collect` meets the same, and says so
+    throws=(*store.LOST, MixedError),  # `collect` meets the same, and says so
 )
 async def mend() -> None:
     """Fill what is missing. The next minute's message tries again; a long one is not run twice."""

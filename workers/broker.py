@@ -21,7 +21,9 @@ from quotes.market.sources import name_of
 from quotes.settings import Settings
 from workers.process import Process
 
-TICK_AGE = 30  # seconds; an older tick is dropped: its minute is over or nearly so
+# Seconds; an older tick is dropped. Its minute is over even where the clocks of the scheduler's and
+# the worker's hosts differ by as much as is ridden out.
+TICK_AGE = 90
 
 settings = Settings.load()
 process = Process(settings)

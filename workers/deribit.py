@@ -2,9 +2,12 @@
 
 import asyncio
 import os
-from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
+from collections.abc import AsyncIterator, Callable
+from contextlib import AsyncExitStack, asynccontextmanager
+from dataclasses import replace
+from datetime import UTC, datetime
 from importlib.metadata import version
+from math import inf
 from urllib.parse import urlsplit
 
 import aiohttp
@@ -32,6 +35,10 @@ TIMEOUT = aiohttp.ClientTimeout(total=LONGEST, sock_connect=3, sock_read=5)
 KEEP_ALIVE_SECONDS = 75
 
 
+def utc_now() -> datetime:
+    return datetime.now(UTC)
+
+
 def open_http(
     base_url: str | None = None, *, timeout: aiohttp.ClientTimeout = TIMEOUT
 ) -> aiohttp.ClientSession:
@@ -55,9 +62,14 @@ class Deribit:
     """
 
     def __init__(
-        self, http: aiohttp.ClientSession, base_url: str, pace: Pace | None = None
+        self,
+        http: aiohttp.ClientSession,
+        base_url: str,
+        pace: Pace | None = None,
+        now: Callable[[], datetime] = utc_now,
     ) -> None:
         self._http = http
+        self._now = now
         self._pace = pace or Pace()
         self._base_url = base_url.rstrip("/")
         self._authority = urlsplit(base_url).netloc.rpartition("@")[2]  # without a password
@@ -68,16 +80,21 @@ class Deribit:
     def name(self) -> str:
         return self._name
 
-    async def tick(self, ticker: str, *, priority: Priority = Priority.LIVE) -> Tick:
-        async with self._turn(ticker, priority):
+    async def tick(
+        self, ticker: str, *, priority: Priority = Priority.LIVE, within: float = inf
+    ) -> Tick:
+        async with self._turn(ticker, priority, within):
+            sent_at = self._now()
             status, body = await self._request("get_index_price", MAX_BODY, index_name=ticker)
-            return read_tick(ticker, status, body, testnet=self._testnet)
+            between = sent_at + (self._now() - sent_at) / 2
+            tick = read_tick(ticker, status, body, testnet=self._testnet)
+            return replace(tick, clock_ahead=tick.observed_at - between)
 
     async def index_chart(
         self, ticker: str, span: Range, *, priority: Priority = Priority.BACKFILL
     ) -> list[Point]:
         chart = {"index_name": ticker, "range": span.value}
-        async with self._turn(ticker, priority):
+        async with self._turn(ticker, priority, inf):
             status, body = await self._request("get_index_chart_data", MAX_CHART, **chart)
             return read_chart(ticker, status, body, testnet=self._testnet)
 
@@ -87,13 +104,21 @@ class Deribit:
             return response.status, await _bounded(response.content, most)
 
     @asynccontextmanager
-    async def _turn(self, ticker: str, priority: Priority) -> AsyncIterator[None]:
+    async def _turn(self, ticker: str, priority: Priority, within: float) -> AsyncIterator[None]:
         """Its place among all requests of the process. Whatever fails is a SourceError."""
         loop = asyncio.get_running_loop()
-        async with self._pace.turn(priority):
-            began = loop.time()
+        until = loop.time() + within
+        async with AsyncExitStack() as place:
             try:
-                async with asyncio.timeout(self._pace.patience(priority)):
+                async with asyncio.timeout(None if within == inf else within):
+                    await place.enter_async_context(self._pace.turn(priority))
+            except TimeoutError as error:
+                message = "its turn to be requested did not come before the minute was over"
+                raise self._error(Cause.NOT_ASKED, ticker, message) from error
+            began = loop.time()
+            patience = min(self._pace.patience(priority), until - began)
+            try:
+                async with asyncio.timeout(patience):
                     yield
             except TimeoutError as error:
                 message = f"the exchange did not answer within {loop.time() - began:.1f} seconds"

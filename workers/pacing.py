@@ -6,11 +6,9 @@ flight follow the latency: about 1 at 50 ms, 12 at 600 ms.
 """
 
 import asyncio
-from collections import Counter
+from collections import Counter, deque
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
-from heapq import heappop, heappush
-from itertools import count
 
 from quotes.market.sources import Priority
 
@@ -43,8 +41,9 @@ class Pace:
         self._full_rate = rate
         self._limit = 1.0  # the share of both limits that the exchange has put up with
         self._tokens, self._filled_at = float(BURST), 0.0
-        self._waiting: list[tuple[Priority, int, asyncio.Future[None]]] = []
-        self._numbers = count()
+        self._waiting: dict[Priority, deque[asyncio.Future[None]]] = {
+            priority: deque() for priority in Priority
+        }
         self._in_flight: Counter[Priority] = Counter()
         self._timer: asyncio.TimerHandle | None = None
         self._limited_at = float("-inf")
@@ -54,7 +53,7 @@ class Pace:
     async def turn(self, priority: Priority) -> AsyncIterator[None]:
         """Hold a place among the requests in flight; waits for it without a limit of its own."""
         granted = asyncio.get_running_loop().create_future()
-        heappush(self._waiting, (priority, next(self._numbers), granted))
+        self._waiting[priority].append(granted)
         self._grant()
         try:
             await granted
@@ -105,24 +104,22 @@ class Pace:
             self._timer.cancel()
             self._timer = None
         self._refill(loop.time())
-        held_back = []
-        while self._waiting and self._in_flight.total() < self.most:
-            priority, _, granted = self._waiting[0]
+        for priority, waiting in self._waiting.items():
             cost = COSTS.get(priority, 1)
-            if granted.done():
-                heappop(self._waiting)  # it was cancelled
-            elif self._in_flight[priority] >= SHARES[priority]:
-                held_back.append(heappop(self._waiting))
-            elif self._tokens + ROUNDING < cost:
-                self._timer = loop.call_later((cost - self._tokens) / self.rate, self._grant)
-                break
-            else:
-                heappop(self._waiting)
-                self._tokens -= cost
-                self._in_flight[priority] += 1
-                granted.set_result(None)
-        for waiter in held_back:
-            heappush(self._waiting, waiter)
+            while waiting and self._has_room(priority):
+                if waiting[0].done():
+                    waiting.popleft()  # it was cancelled
+                elif self._tokens + ROUNDING < cost:
+                    after = (cost - self._tokens) / self.rate
+                    self._timer = loop.call_later(after, self._grant)
+                    return
+                else:
+                    self._tokens -= cost
+                    self._in_flight[priority] += 1
+                    waiting.popleft().set_result(None)
+
+    def _has_room(self, priority: Priority) -> bool:
+        return self._in_flight[priority] < SHARES[priority] and self._in_flight.total() < self.most
 
     def _refill(self, now: float) -> None:
         self._tokens = min(BURST, self._tokens + (now - self._filled_at) * self.rate)

@@ -10,6 +10,7 @@ from dramatiq.asyncio import get_event_loop_thread
 from quotes.database import store
 from quotes.market.sources import Source
 from quotes.settings import Settings
+from workers.collecting import Collector
 from workers.deribit import Deribit, open_http
 from workers.pacing import Pace
 
@@ -19,6 +20,7 @@ class Process(Middleware):
 
     source: Source
     sessions: store.Sessions
+    collector: Collector
 
     def __init__(self, settings: Settings) -> None:
         self.settings = settings
@@ -29,6 +31,11 @@ class Process(Middleware):
         loop = get_event_loop_thread()
         assert loop is not None
         loop.run_coroutine(self._open.enter_async_context(self._lifespan()))
+
+    def before_worker_shutdown(self, broker: Broker, worker: Worker) -> None:
+        loop = get_event_loop_thread()
+        assert loop is not None
+        loop.loop.call_soon_threadsafe(self.collector.stop)
 
     def after_worker_shutdown(self, broker: Broker, worker: Worker) -> None:
         loop = get_event_loop_thread()
@@ -44,4 +51,5 @@ class Process(Middleware):
         ):
             self.sessions = store.sessions_of(engine)
             self.source = Deribit(http, self.settings.deribit_url, Pace())
+            self.collector = Collector(self.source, self.sessions)
             yield

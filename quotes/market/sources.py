@@ -2,10 +2,11 @@
 
 import ipaddress
 from collections.abc import Collection
-from dataclasses import dataclass
-from datetime import datetime
+from dataclasses import dataclass, field
+from datetime import datetime, timedelta
 from decimal import Decimal
 from enum import IntEnum, StrEnum
+from math import inf
 from typing import Protocol
 from urllib.parse import urlsplit
 
@@ -21,6 +22,8 @@ class Tick:
     ticker: str
     price: Decimal  # finite, above zero, the exchange's own digits
     observed_at: datetime  # aware UTC, by the exchange's own clock
+    # How far that clock was ahead of this host's, give or take half the time of the answer.
+    clock_ahead: timedelta = field(default=timedelta(), compare=False)
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,7 +60,7 @@ class Cause(StrEnum):
     BAD_ANSWER = "BAD_ANSWER"
     WRONG_ENVIRONMENT = "WRONG_ENVIRONMENT"
     OUTSIDE_MINUTE = "OUTSIDE_MINUTE"
-    NOT_ASKED = "NOT_ASKED"  # told of gaps, never recorded: nobody was there to record it
+    NOT_ASKED = "NOT_ASKED"  # also of gaps for which nothing is recorded
 
 
 class Priority(IntEnum):
@@ -101,10 +104,13 @@ class Source(Protocol):
         """What `Quote.source` says; never the name of the real exchange for made-up prices."""
         ...
 
-    async def tick(self, ticker: str, *, priority: Priority = Priority.LIVE) -> Tick:
-        """The price now. Raises SourceError where none can be had.
+    async def tick(
+        self, ticker: str, *, priority: Priority = Priority.LIVE, within: float = inf
+    ) -> Tick:
+        """The price now, at most `within` seconds later. Raises SourceError where none can be had.
 
-        Requests wait for their turn as long as it takes: more urgent ones come first.
+        Requests wait for their turn, the more urgent ones in front. NOT_ASKED is the cause where
+        the turn did not come in time, TIMEOUT where the answer did not.
         """
         ...
 

@@ -2,18 +2,18 @@
 
 import asyncio
 from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
 from datetime import UTC, datetime, timedelta
 from decimal import Decimal
 
 import pytest
 import structlog
-from rows import keep, log, minute, names, quote
+from rows import failure, keep, kept, log, minute, names, quote, until, wait
 
-from quotes.database import store
+from quotes.database import minutes, store
 from quotes.database.models import Failure
-from quotes.market.sources import Cause, Retry, SourceError
-from workers import collecting
-from workers.collecting import Missed, minute_of
+from quotes.market.sources import Cause
+from workers.collecting import Collector, minute_of
 from workers.demo import Exchange, Fault, serve
 from workers.deribit import Deribit, open_http
 from workers.pacing import Pace
@@ -33,10 +33,23 @@ async def source(exchange: Exchange) -> AsyncIterator[Deribit]:
         yield Deribit(http, url, Pace(rate=1_000))
 
 
-async def failure_of(sessions: store.Sessions, ticker: str) -> Failure:
+@asynccontextmanager
+async def collecting(collector: Collector, *tickers: str) -> AsyncIterator[None]:
+    """Meanwhile the first minute is collected, until it is stopped."""
+    collection = asyncio.create_task(collector.collect(minute(0), tickers))
+    yield
+    collector.stop()
+    await collection
+
+
+async def failures(sessions: store.Sessions, ticker: str) -> list[Failure]:
     async with sessions() as session:
-        (failure,) = await store.last_failures(session, [ticker])
-    return failure
+        return list(await store.last_failures(session, [ticker]))
+
+
+async def failure_of(sessions: store.Sessions, ticker: str) -> Failure:
+    (found,) = await wait(lambda: failures(sessions, ticker), bool)
+    return found
 
 
 async def test_a_minute_is_collected_with_the_exchange_s_own_digits_and_clock(
@@ -44,16 +57,15 @@ async def test_a_minute_is_collected_with_the_exchange_s_own_digits_and_clock(
 ) -> None:
     exchange.prices |= {"btc_usd": "81110.428333", "eth_usd": "3000"}
 
-    missed = await collecting.collect(minute(0), BOTH, source, sessions)
+    await Collector(source, sessions).collect(minute(0), BOTH)
 
-    kept = await log(sessions)
-    assert missed == []
-    assert {each.ticker: each.price for each in kept} == {
+    stored = await log(sessions)
+    assert {each.ticker: each.price for each in stored} == {
         "btc_usd": Decimal("81110.428333"),
         "eth_usd": Decimal(3000),
     }
-    assert {each.observed_at for each in kept} == {minute(0) + timedelta(seconds=2)}
-    assert {each.source for each in kept} == {"demo"}
+    assert {each.observed_at for each in stored} == {minute(0) + timedelta(seconds=2)}
+    assert {each.source for each in stored} == {"demo"}
 
 
 async def test_made_up_prices_are_not_collected_among_real_ones(
@@ -62,24 +74,53 @@ async def test_made_up_prices_are_not_collected_among_real_ones(
     await keep(sessions, quote(at=-1, source="deribit"))
 
     with structlog.testing.capture_logs() as said:
-        missed = await collecting.collect(minute(0), BOTH, source, sessions)
+        await Collector(source, sessions).collect(minute(0), BOTH)
 
-    assert missed == []  # asking again would not help
     assert names(await log(sessions)) == [("btc_usd", -1)]
-    (line,) = [each for each in said if each["log_level"] == "error"]
+    (line,) = [each for each in said if each["event"] == "quotes_refused"]
     assert "would mix" in line["reason"]
 
 
 async def test_the_same_minute_collected_twice_changes_nothing(
     exchange: Exchange, source: Deribit, sessions: store.Sessions
 ) -> None:
-    await collecting.collect(minute(0), BOTH, source, sessions)
+    await Collector(source, sessions).collect(minute(0), BOTH)
     before = await log(sessions)
     exchange.prices["btc_usd"] = "1"
 
-    await collecting.collect(minute(0), BOTH, source, sessions)
+    await Collector(source, sessions).collect(minute(0), BOTH)
 
     assert await log(sessions) == before
+    assert exchange.asked == {"btc_usd": 1, "eth_usd": 1}
+
+
+async def test_only_what_a_minute_lacks_is_requested_however_late_its_message_comes(
+    exchange: Exchange, source: Deribit, sessions: store.Sessions
+) -> None:
+    await keep(sessions, quote("btc_usd"))
+    exchange.clock = lambda: minute(2)
+
+    await Collector(source, sessions).collect(minute(0), BOTH)
+
+    assert exchange.asked["btc_usd"] == 0
+    assert await failures(sessions, "btc_usd") == []
+    assert {each.cause for each in await failures(sessions, "eth_usd")} == {Cause.OUTSIDE_MINUTE}
+
+
+async def test_a_failure_is_not_recorded_for_a_minute_that_has_its_quote(
+    sessions: store.Sessions,
+) -> None:
+    await keep(sessions, quote("btc_usd"))
+
+    for name in BOTH:
+        async with sessions.begin() as session:
+            late = failure("OUTSIDE_MINUTE").model_copy(
+                update={"ticker": name, "minute": minute(0)}
+            )
+            await minutes.record_failures(session, [late])
+
+    assert await failures(sessions, "btc_usd") == []
+    assert len(await failures(sessions, "eth_usd")) == 1
 
 
 @pytest.mark.parametrize(
@@ -107,13 +148,14 @@ async def test_one_ticker_s_failure_is_its_own_and_is_recorded_with_its_cause(
 ) -> None:
     exchange.faults["btc_usd"] = fault
 
-    (missed,) = await collecting.collect(minute(0), [*BOTH, "sol_usd"], source, sessions)
+    async with collecting(Collector(source, sessions), *BOTH, "sol_usd"):
+        recorded = await failure_of(sessions, "btc_usd")
+        quotes = await kept(sessions, 2)
 
-    assert (missed.ticker, missed.error.cause) == ("btc_usd", cause)
-    assert {each.ticker for each in await log(sessions)} == {"eth_usd", "sol_usd"}
-    failure = await failure_of(sessions, "btc_usd")
-    assert (failure.cause, failure.minute) == (cause, minute(0))
-    assert "btc_usd" in failure.message
+    assert {each.ticker for each in quotes} == {"eth_usd", "sol_usd"}
+    assert (recorded.cause, recorded.minute) == (cause, minute(0))
+    assert "btc_usd" in recorded.message
+    assert "127.0.0.1" not in recorded.message
 
 
 @pytest.mark.parametrize("fault", [Fault.SCIENTIFIC, Fault.INT])
@@ -122,67 +164,63 @@ async def test_a_number_written_unusually_is_a_price_like_any_other(
 ) -> None:
     exchange.faults["btc_usd"] = fault
 
-    assert await collecting.collect(minute(0), BOTH, source, sessions) == []
+    await Collector(source, sessions).collect(minute(0), BOTH)
+
+    assert len(await log(sessions)) == 2
 
 
 async def test_a_ticker_that_hangs_does_not_hold_back_the_others(
     exchange: Exchange, source: Deribit, sessions: store.Sessions
 ) -> None:
     exchange.faults["btc_usd"] = Fault.TIMEOUT
-    collection = asyncio.create_task(collecting.collect(minute(0), BOTH, source, sessions))
 
-    async with asyncio.timeout(20):
-        while names(await log(sessions)) != [("eth_usd", 0)]:
-            assert not collection.done()
-
-    exchange.faults.clear()
-    await collection
+    async with collecting(Collector(source, sessions), *BOTH):
+        assert names(await kept(sessions, 1)) == [("eth_usd", 0)]
+        assert await failures(sessions, "btc_usd") == []  # that comes later
 
 
-@pytest.mark.parametrize("seconds", [-6, 60, 3600])
+async def test_a_collection_that_is_stopped_returns_what_is_still_missing(
+    exchange: Exchange, source: Deribit, sessions: store.Sessions
+) -> None:
+    exchange.faults["btc_usd"] = Fault.HTTP_502
+    collector = Collector(source, sessions)
+    collection = asyncio.create_task(collector.collect(minute(0), BOTH))
+    await failure_of(sessions, "btc_usd")
+
+    collector.stop()
+
+    assert await collection == ["btc_usd"]
+
+
+@pytest.mark.parametrize("seconds", [-60, 60, 3600])
 async def test_a_price_from_outside_the_minute_is_not_that_minute_s(
     exchange: Exchange, source: Deribit, sessions: store.Sessions, seconds: int
 ) -> None:
     exchange.clock = lambda: minute(0) + timedelta(seconds=seconds)
 
-    missed = await collecting.collect(minute(0), BOTH, source, sessions)
+    await Collector(source, sessions).collect(minute(0), BOTH)
 
-    assert {each.error.cause for each in missed} == {Cause.OUTSIDE_MINUTE}
     assert await log(sessions) == []
-    assert "clock" in (await failure_of(sessions, "btc_usd")).message
+    recorded = await failure_of(sessions, "btc_usd")
+    assert recorded.cause == Cause.OUTSIDE_MINUTE
+    assert "clock" in recorded.message
 
 
-@pytest.mark.parametrize(
-    ("retry", "attempt", "second", "least", "most"),
-    [
-        (Retry.SOON, 1, 0, 0.75, 1.25),
-        (Retry.SOON, 3, 10, 3, 5),
-        (Retry.SOON, 9, 0, 22.5, 37.5),
-        (Retry.SLOWLY, 1, 0, 30, 30),
-    ],
-)
-def test_a_failed_ticker_is_asked_again_later_and_later(
-    retry: Retry, attempt: int, second: int, least: float, most: float
+async def test_a_database_that_is_away_is_logged_once_and_when_it_is_back(
+    exchange: Exchange, source: Deribit, sessions: store.Sessions
 ) -> None:
-    missed = Missed("btc_usd", SourceError(Cause.UNAVAILABLE, "away", retry=retry))
-    now = minute(0) + timedelta(seconds=second)
+    away = "postgresql://quotes@127.0.0.1:1/quotes"
+    async with store.open_engine(away, name="test") as engine:
+        collector = Collector(source, store.sessions_of(engine))
+        with structlog.testing.capture_logs() as logged:
+            collection = asyncio.create_task(collector.collect(minute(0), BOTH))
+            await until(lambda: exchange.asked.total() == 2)
+            collector._sessions = sessions
+            await collection
 
-    delay = collecting.retry_delay(missed, minute(0), attempt, now)
-
-    assert delay is not None
-    assert least <= delay <= most
-
-
-@pytest.mark.parametrize(
-    ("retry", "second"), [(Retry.NEVER, 0), (Retry.SLOWLY, 30), (Retry.SOON, 60)]
-)
-def test_a_failed_ticker_is_not_asked_in_vain_nor_beyond_its_minute(
-    retry: Retry, second: int
-) -> None:
-    missed = Missed("btc_usd", SourceError(Cause.UNAVAILABLE, "away", retry=retry))
-    now = minute(0) + timedelta(seconds=second)
-
-    assert collecting.retry_delay(missed, minute(0), 1, now) is None
+    events = [each["event"] for each in logged if each["event"].startswith("database")]
+    assert events == ["database_unavailable", "database_unavailable_ended"]
+    assert len(await log(sessions)) == 2
 
 
 def test_a_message_s_minute_is_whole_and_in_utc() -> None:

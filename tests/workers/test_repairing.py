@@ -16,7 +16,8 @@ from quotes.database.models import Backfill, Origin
 from quotes.market.coverage import MINUTE
 from quotes.market.sources import Range
 from quotes.settings import Settings
-from workers import collecting
+from workers import collecting, polling
+from workers.collecting import Collector
 from workers.demo import Exchange, Fault, serve
 from workers.deribit import Deribit, open_http
 from workers.mending import mend
@@ -52,6 +53,13 @@ async def source(exchange: Exchange) -> AsyncIterator[Deribit]:
         yield Deribit(http, url, Pace(rate=1_000))
 
 
+@pytest.fixture(autouse=True)
+def _one_attempt(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A failed ticker's minute is not waited for."""
+    monkeypatch.setattr(polling, "FIRST_DELAY", 120)
+    monkeypatch.setattr(polling, "LONGEST_DELAY", 120)
+
+
 async def finish(sessions: store.Sessions, at: datetime) -> None:
     """As after a first start at that time, without its history."""
     for span in Range:
@@ -75,7 +83,7 @@ async def test_half_an_hour_s_outage_leaves_no_gap_an_hour_later(  # noqa: PLR09
     part: str,
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    monkeypatch.setattr(collecting, "KEEP_RETRY", 0)
+    monkeypatch.setattr(collecting, "STORE_RETRY", 0)
     await finish(sessions, minute(3))
     async with store.open_engine("postgresql://nobody@127.0.0.1:1/none", name="test") as nowhere:
         for clock.minute in range(100):
@@ -85,9 +93,9 @@ async def test_half_an_hour_s_outage_leaves_no_gap_an_hour_later(  # noqa: PLR09
                 continue
             away = out and part == "database"
             kept_in = store.sessions_of(nowhere) if away else sessions
-            monkeypatch.setattr(collecting, "KEEP_TIMEOUT", 0.01 if away else 45)
+            monkeypatch.setattr(collecting, "STORE_TIMEOUT", 0.01 if away else 45)
             try:
-                await collecting.collect(minute(clock.minute), ["btc_usd"], source, kept_in)
+                await Collector(source, kept_in).collect(minute(clock.minute), ["btc_usd"])
                 await mend(["btc_usd"], source, kept_in, now=clock())
             except UnavailableError:
                 assert part == "database"
@@ -122,7 +130,7 @@ async def test_what_the_exchange_cannot_fill_stays_a_gap_with_its_cause(
     await finish(sessions, NOON - 5 * MINUTE)
     exchange.faults["btc_usd"] = Fault.MAINTENANCE
     for clock.minute in range(8):
-        await collecting.collect(minute(clock.minute), ["btc_usd"], source, sessions)
+        await Collector(source, sessions).collect(minute(clock.minute), ["btc_usd"])
         await repair("btc_usd", source, sessions, now=clock())
 
     (gap,) = (await told(sessions, 0, 8)).nodes

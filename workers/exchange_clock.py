@@ -1,0 +1,68 @@
+"""The exchange's clock, which decides what minute a price is of, as seen from this host's."""
+
+from collections import deque
+from collections.abc import Callable
+from datetime import UTC, datetime, timedelta
+
+import structlog
+
+from workers.conditions import Condition
+
+log = structlog.get_logger(__name__)
+
+SAMPLES = 9  # of several the middle one counts: one odd answer does not move the clock
+RIDDEN_OUT = timedelta(seconds=30)  # a larger difference is this host's to mend, and is only told
+NOTABLE = timedelta(seconds=2)  # what a slow answer may pretend is not worth a line
+
+
+class ExchangeClock:
+    """How far the exchange's clock is ahead of this host's, from the answers so far."""
+
+    def __init__(self, now: Callable[[], datetime] = lambda: datetime.now(UTC)) -> None:
+        self.host = now
+        self._samples: deque[timedelta] = deque(maxlen=SAMPLES)
+        self._difference = Condition(log, "clock_difference")
+
+    def observe(self, ahead: timedelta) -> None:
+        """Note by how much the exchange's clock was ahead in one answer; negative is behind."""
+        self._samples.append(ahead)
+        if abs(self.ahead) < NOTABLE:
+            self._difference.ended()
+            return
+        seconds = self.ahead.total_seconds()
+        self._difference.persists(
+            key=round(seconds / NOTABLE.total_seconds()),
+            host_is="behind" if seconds > 0 else "ahead",
+            seconds=round(abs(seconds), 1),
+            ridden_out=self.known,
+            advice="set this host's clock, as by NTP",
+        )
+
+    @property
+    def ahead(self) -> timedelta:
+        """Zero before the first answer."""
+        if not self._samples:
+            return timedelta()
+        ordered = sorted(self._samples)
+        low, high = ordered[(len(ordered) - 1) // 2], ordered[len(ordered) // 2]
+        return min(low, high, key=abs)
+
+    @property
+    def known(self) -> bool:
+        """Whether `until` can be relied on."""
+        return bool(self._samples) and abs(self.ahead) <= RIDDEN_OUT
+
+    def until(self, moment: datetime) -> float:
+        """Seconds until the exchange's clock shows it; negative where that was before."""
+        return (moment - self.host() - self.ahead).total_seconds()
+
+    def words(self) -> str:
+        """The difference, for a person."""
+        seconds = self.ahead.total_seconds()
+        if abs(self.ahead) < NOTABLE:
+            return "The clocks of this host and of the exchange agree."
+        return (
+            f"This host's clock is {abs(seconds):.0f} seconds "
+            f"{'behind' if seconds > 0 else 'ahead of'} the exchange's; up to "
+            f"{RIDDEN_OUT.total_seconds():.0f} are made up for, beyond that set the host's clock."
+        )
