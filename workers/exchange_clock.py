@@ -1,5 +1,6 @@
 """The exchange's clock, which decides what minute a price is of, as seen from this host's."""
 
+import asyncio
 from collections import deque
 from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
@@ -21,7 +22,13 @@ class ExchangeClock:
     def __init__(self, now: Callable[[], datetime] = lambda: datetime.now(UTC)) -> None:
         self.host = now
         self._samples: deque[timedelta] = deque(maxlen=SAMPLES)
-        self._difference = Condition(log, "clock_difference")
+        self._logged = timedelta()
+        self._difference = Condition(
+            log,
+            "clock_difference",
+            every=3_600,
+            now=lambda: asyncio.get_running_loop().time(),
+        )
 
     def observe(self, ahead: timedelta) -> None:
         """Note by how much the exchange's clock was ahead in one answer; negative is behind."""
@@ -29,10 +36,12 @@ class ExchangeClock:
         if abs(self.ahead) < NOTABLE:
             self._difference.ended()
             return
+        if abs(self.ahead - self._logged) >= NOTABLE:
+            self._logged = self.ahead
         seconds = self.ahead.total_seconds()
         self._difference.persists(
-            key=round(seconds / NOTABLE.total_seconds()),
-            host_is="behind" if seconds > 0 else "ahead",
+            key=self._logged,
+            host_clock="behind" if seconds > 0 else "ahead",
             seconds=round(abs(seconds), 1),
             ridden_out=self.known,
             advice="set this host's clock, as by NTP",

@@ -246,7 +246,7 @@ def test_a_difference_that_is_too_large_is_named_with_size_and_direction(
     assert f"This host's clock is {words} the exchange's" in str(missed.error)
     assert exchange.requests["btc_usd"] == 6  # twice a minute
     (event,) = [each for each in logged if each["event"] == "clock_difference"]
-    assert (event["seconds"], event["host_is"]) == (
+    assert (event["seconds"], event["host_clock"]) == (
         abs(seconds),
         "behind" if seconds > 0 else "ahead",
     )
