@@ -7,7 +7,7 @@ import dramatiq
 from dramatiq.middleware import CurrentMessage
 from periodiq import cron
 
-from quotes.database import store
+from quotes.database.errors import DatabaseError
 from quotes.market import tickers as names
 from quotes.market.sources import MixedError
 from workers import collecting, mending
@@ -64,7 +64,7 @@ async def collect(minute: str, tickers: list[str]) -> None:
     max_age=60_000,
     time_limit=600_000,
     max_retries=0,
-    throws=(*store.LOST, MixedError),  # `collect` meets the same, and says so
+    throws=(DatabaseError, MixedError),  # `collect` meets the same, and says so
 )
 async def mend() -> None:
     """Fill what is missing. The next minute's message tries again; a long one is not run twice."""

@@ -106,7 +106,9 @@ class Collector:
             if isinstance(error, RejectedError) or time.monotonic() > deadline:
                 prices = {quote.ticker: str(quote.price) for quote in _quotes(batch)}
                 reason = str(error)
-                log.error("quotes_not_stored", minute=begin.isoformat(), prices=prices, reason=reason)
+                log.error(
+                    "quotes_not_stored", minute=begin.isoformat(), prices=prices, reason=reason
+                )
                 raise error
             self._outage.met(error)
             await asyncio.sleep(STORE_RETRY)

@@ -219,7 +219,7 @@ async def test_a_database_that_is_away_is_logged_once_and_when_it_is_back(
             await collection
 
     events = [each["event"] for each in logged if each["event"].startswith("database")]
-    assert events == ["database_unavailable", "database_unavailable_ended"]
+    assert events == ["database_unavailable", "database_found"]
     assert len(await log(sessions)) == 2
 
 
