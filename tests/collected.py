@@ -6,7 +6,7 @@ from datetime import UTC, datetime, timedelta
 import pytest
 
 from quotes.database import store
-from workers import collecting
+from workers.collecting import Collector
 from workers.demo import Exchange, serve
 from workers.deribit import Deribit, open_http
 from workers.pacing import Pace
@@ -28,7 +28,7 @@ class Market:
     async def collect(self, minutes_ago: int, *, btc: str, eth: str = "3000.5") -> None:
         self.exchange.prices |= {"btc_usd": btc, "eth_usd": eth}
         self._at = self.this_minute - minutes_ago * STEP
-        await collecting.collect(self._at, BOTH, self._source, self._sessions)
+        await Collector(self._source, self._sessions).collect(self._at, BOTH)
 
 
 @pytest.fixture

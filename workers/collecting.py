@@ -13,8 +13,8 @@ from quotes.database import minutes, store
 from quotes.database.errors import DatabaseError, RejectedError, UnavailableError
 from quotes.database.models import Failure, Quote
 from quotes.database.outages import Outage
-from workers.conditions import Condition
 from quotes.market.sources import MixedError, Source
+from workers.conditions import Condition
 from workers.exchange_clock import ExchangeClock
 from workers.polling import Missed, Outcome, Poller
 

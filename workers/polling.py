@@ -5,7 +5,6 @@ trouble; and no single odd answer is believed that would end a ticker's minute.
 """
 
 import asyncio
-import random
 from collections import defaultdict
 from collections.abc import AsyncGenerator, AsyncIterator, Sequence
 from contextlib import suppress
@@ -14,16 +13,12 @@ from datetime import datetime, timedelta
 
 from quotes.database.models import Origin, Quote
 from quotes.market.sources import Cause, Priority, Retry, Source, SourceError, Tick
+from workers.attempts import SLIP, EarlyError, Health, delay_after, is_early
 from workers.exchange_clock import RIDDEN_OUT, ExchangeClock
 
 MINUTE = timedelta(minutes=1)
 BATCH = 1.0  # seconds in which what arrives is taken together
-CONFIRM = 1.5  # seconds until an answer that would end a ticker's minute is asked for again
 CLOCK_CHECK = 1.0  # seconds until the minute's end is looked up again, as its clock may be new
-FIRST_DELAY, LONGEST_DELAY = 1.0, 30.0  # seconds between a ticker's attempts, doubling
-SLIP = 0.05  # seconds after the exchange's minute has begun, as clocks are only known so well
-# How long an index that the exchange does not know is left alone, doubling.
-FIRST_REST, LONGEST_REST = timedelta(minutes=5), timedelta(hours=1)
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,34 +30,6 @@ class Missed:
 
 
 Outcome = Quote | Missed
-
-
-@dataclass(slots=True)
-class Health:
-    """What a ticker's last answers were like."""
-
-    unanswered: int = 0  # requests in a row
-    tried_at: float = 0.0  # by the loop's clock
-    rest: timedelta = timedelta()  # how long an unknown index is left alone
-    rests_until: float = 0.0  # by the loop's clock
-
-    @property
-    def hangs(self) -> bool:
-        """Not answered twice in a row: its requests come after all the others'."""
-        return self.unanswered > 1
-
-    def note(self, failed: Cause | None) -> None:
-        if failed is Cause.TIMEOUT:
-            self.unanswered += 1
-        elif failed is not Cause.NOT_ASKED:
-            self.unanswered = 0
-            if failed is not Cause.UNKNOWN_INDEX:
-                self.rest = timedelta()
-
-    def leave_alone(self) -> None:
-        """Not to be requested for a while, longer each time."""
-        self.rest = min(LONGEST_REST, 2 * self.rest) or FIRST_REST
-        self.rests_until = self.tried_at + self.rest.total_seconds()
 
 
 @dataclass(slots=True)
@@ -162,9 +129,9 @@ class Poller:
             if error is None:
                 return
             final = error.retry is Retry.NEVER
-            doubted = _is_early(error) or (final and not believed)
+            doubted = is_early(error) or (final and not believed)
             believed = final
-            delay = _delay(error, attempt, doubted=doubted)
+            delay = delay_after(error, attempt, doubted=doubted)
             self._report(minute, Missed(ticker, error), doubted=doubted)
 
     async def _attempt(self, minute: _Minute, ticker: str, attempt: int) -> SourceError | None:
@@ -233,34 +200,6 @@ class Poller:
             f"exchange's clock, which is outside the minute {begin:%Y-%m-%d %H:%M}. "
             f"{self._clock.words()}"
         )
-
-
-class EarlyError(SourceError):
-    """By the exchange's clock the minute has not begun yet."""
-
-    def __init__(self, message: str, early: timedelta) -> None:
-        super().__init__(Cause.OUTSIDE_MINUTE, message, retry=Retry.NEVER)
-        self.early = early
-
-
-def _is_early(error: SourceError) -> bool:
-    """Whether it only takes a little waiting."""
-    return isinstance(error, EarlyError) and error.early <= RIDDEN_OUT
-
-
-def _delay(error: SourceError, attempt: int, *, doubted: bool) -> float | None:
-    """Seconds until the ticker's next attempt; None where another cannot help."""
-    match error:
-        case EarlyError(early=early) if _is_early(error):
-            return early.total_seconds() + SLIP
-        case SourceError(retry=Retry.NEVER):
-            return CONFIRM if doubted else None
-        case SourceError(retry=Retry.SLOWLY):
-            return LONGEST_DELAY
-        case _:
-            # Jitter, so that tickers that failed together do not come back together.
-            jitter = random.uniform(0.75, 1.25)  # noqa: S311  # no secret
-            return min(LONGEST_DELAY, FIRST_DELAY * 2.0 ** (attempt - 1)) * jitter
 
 
 async def _batches(outcomes: asyncio.Queue[Outcome | None]) -> AsyncIterator[list[Outcome]]:

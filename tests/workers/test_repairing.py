@@ -16,7 +16,7 @@ from quotes.database.models import Backfill, Origin
 from quotes.market.coverage import MINUTE
 from quotes.market.sources import Range
 from quotes.settings import Settings
-from workers import collecting, polling
+from workers import attempts, collecting
 from workers.collecting import Collector
 from workers.demo import Exchange, Fault, serve
 from workers.deribit import Deribit, open_http
@@ -56,8 +56,8 @@ async def source(exchange: Exchange) -> AsyncIterator[Deribit]:
 @pytest.fixture(autouse=True)
 def _one_attempt(monkeypatch: pytest.MonkeyPatch) -> None:
     """A failed ticker's minute is not waited for."""
-    monkeypatch.setattr(polling, "FIRST_DELAY", 120)
-    monkeypatch.setattr(polling, "LONGEST_DELAY", 120)
+    monkeypatch.setattr(attempts, "FIRST_DELAY", 120)
+    monkeypatch.setattr(attempts, "LONGEST_DELAY", 120)
 
 
 async def finish(sessions: store.Sessions, at: datetime) -> None:

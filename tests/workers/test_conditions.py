@@ -2,8 +2,7 @@
 
 import structlog
 
-from quotes import logs
-from quotes.logs import Condition
+from workers.conditions import SETTLED, Condition
 
 
 def test_a_state_that_lasts_is_logged_when_it_begins_now_and_then_and_at_its_end() -> None:
@@ -27,4 +26,4 @@ def test_a_state_that_changes_is_logged_again_though_not_each_time() -> None:
         for number in range(50):
             state.persists(key=number % 2)
 
-    assert 1 < len(logged) <= 50 / logs.SETTLED + 1
+    assert 1 < len(logged) <= 50 / SETTLED + 1
