@@ -5,12 +5,15 @@ later, and what has begun is answered as fast as ever.
 """
 
 import asyncio
+import time
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
+from typing import Any
 
 from quotes.api.errors import RETRY_AFTER, Code, Refusal
 from quotes.live.turns import Turns
 
+STANDING = 20.0  # seconds; a statement is cancelled after half of it
 MAX_WAITING = 256  # queries; at a millisecond each, as many as are answered within the wait
 
 
@@ -20,6 +23,16 @@ class Admission:
     def __init__(self, most: int, wait: float) -> None:
         self._turns = Turns(most)
         self._wait = wait
+        self._running = 0
+        self._moved_at = time.monotonic()  # when one began or ended last
+
+    def state(self) -> dict[str, Any]:
+        """Not well where queries wait, and for a while none has begun or ended."""
+        standing = time.monotonic() - self._moved_at > STANDING
+        state = {"running": self._running, "waiting": self._turns.waiting}
+        if self._running and standing:
+            return {"ok": False, "reason": "no query has begun or ended for a while", **state}
+        return {"ok": True, **state}
 
     @asynccontextmanager
     async def admitted(self) -> AsyncIterator[None]:
@@ -31,10 +44,16 @@ class Admission:
                 await self._turns.take()
         except TimeoutError:
             raise overloaded() from None
+        self._move(1)
         try:
             yield
         finally:
+            self._move(-1)
             self._turns.give()
+
+    def _move(self, running: int) -> None:
+        self._running += running
+        self._moved_at = time.monotonic()
 
 
 def overloaded() -> Refusal:

@@ -29,7 +29,7 @@ from quotes.live.single_flight import Readings
 from quotes.server import protocol
 from quotes.server.admission import Admission
 from quotes.server.connection_limits import Crowd
-from quotes.server.health import Health
+from quotes.server.health import Health, open_health
 from quotes.server.host_check import Gate
 from quotes.server.http import Endpoint
 from quotes.server.lanes import open_lanes
@@ -77,7 +77,7 @@ def create_app(settings: Settings) -> Starlette:
         routes=[
             Route("/graphql", graphql),
             Route("/graphql/", graphql),
-            Route("/healthz", _answer(lambda health: _now(health.alive()))),
+            Route("/healthz", _answer(Health.alive)),
             Route("/readyz", _answer(Health.ready)),
             *site.routes(),
         ],
@@ -113,10 +113,13 @@ def _lifespan(settings: Settings) -> Callable[[Starlette], Any]:
             context = Context(
                 settings, lanes.sessions, lanes.queries, lanes.replays, feed, Readings(feed)
             )
-            async with open_streams(context, ended) as streams:
+            async with (
+                open_streams(context, ended) as streams,
+                open_health(Health(settings, lanes.health, streams, task), ended) as health,
+            ):
                 app.state.context = context
                 app.state.streams = streams
-                app.state.health = Health(settings, lanes.engine, streams, task)
+                app.state.health = health
                 log.info("api_ready", host=settings.host, port=settings.port)
                 yield
 
@@ -152,15 +155,11 @@ def _loop_ended(app: Starlette, task: asyncio.Task[None]) -> None:
     signal.raise_signal(signal.SIGTERM)
 
 
-async def _now(report: dict[str, Any]) -> dict[str, Any]:
-    return report
-
-
 def _answer(
-    check: Callable[[Health], Awaitable[dict[str, Any]]],
+    check: Callable[[Health], dict[str, Any]],
 ) -> Callable[[Request], Awaitable[Response]]:
     async def answer(request: Request) -> Response:
-        report = await check(request.app.state.health)
+        report = check(request.app.state.health)
         return JSONResponse(
             report,
             status_code=200 if report["ok"] else 503,

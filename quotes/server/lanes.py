@@ -19,7 +19,7 @@ class Lanes:
     replays: store.Sessions  # for subscribers that begin, or are behind the feed's tail
     engine: AsyncEngine  # for queries by the resolvers
     queries: connections.Pool  # for queries without SQLAlchemy
-    health: connections.Connect  # the health check's own connection
+    health: AsyncEngine  # one connection, for the health check
 
     @property
     def sessions(self) -> store.Sessions:
@@ -35,6 +35,7 @@ async def open_lanes(settings: Settings) -> AsyncIterator[Lanes]:
         store.open_engine(url, name="live", size=1) as live,
         store.open_engine(url, name="replay", size=settings.replay_connections) as replays,
         store.open_engine(url, name="api", size=of_resolvers) as engine,
+        store.open_engine(url, name="health", size=1) as health,
         connections.open_pool(url, name="api", size=of_plans) as queries,
     ):
         yield Lanes(
@@ -43,5 +44,5 @@ async def open_lanes(settings: Settings) -> AsyncIterator[Lanes]:
             replays=store.sessions_of(replays),
             engine=engine,
             queries=queries,
-            health=connections.connector(url, name="health"),
+            health=health,
         )

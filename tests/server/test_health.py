@@ -1,17 +1,20 @@
 """What /healthz and /readyz tell, and what the gate turns away."""
 
+import asyncio
 import re
 import socket
 from collections.abc import AsyncIterator
 from datetime import UTC, datetime, timedelta
 from decimal import Decimal
 
+import asyncpg
 import pytest
 from client import Client, serving
-from rows import keep
+from rows import keep, quote, wait
 
 from quotes.database import store
 from quotes.database.models import Failure, Origin, Quote
+from quotes.server import health
 from quotes.server.host_check import MAX_BODY
 from quotes.settings import Settings
 
@@ -52,7 +55,10 @@ async def test_readyz_tells_the_freshness_of_each_ticker_with_its_reason(
             ),
         )
 
-    status, report = await client.report("/readyz")
+    status, report = await wait(
+        lambda: client.report("/readyz"),
+        lambda found: "MAINTENANCE" in str(found[1].get("tickers")),
+    )
 
     assert (status, report["ok"]) == (200, True)
     assert report["tickers"]["btc_usd"]["fresh"]
@@ -72,7 +78,10 @@ async def test_without_a_database_the_process_lives_but_is_not_ready(settings: S
     )
     async with serving(away) as client:
         assert (await client.report("/healthz"))[0] == 200
-        status, report = await client.report("/readyz")
+        status, report = await wait(
+            lambda: client.report("/readyz"),
+            lambda found: "cannot be reached" in str(found[1]["database"]),
+        )
         code, _ = await client.refusal('{ latestPrice(ticker: "BTC") { price } }')
 
     assert status == 503
@@ -146,3 +155,57 @@ async def test_a_body_that_is_no_request_is_refused_as_a_graphql_answer(
 
     assert error["extensions"]["code"] == "BAD_INPUT"
     assert re.search(r"[^.]\.$", error["message"])
+
+
+@pytest.fixture
+def quickly(monkeypatch: pytest.MonkeyPatch) -> None:
+    """What takes minutes is seen at once."""
+    monkeypatch.setattr(health, "CHECK_EVERY", 0.05)
+    monkeypatch.setattr(health, "SILENCE", timedelta())
+
+
+async def test_it_is_not_ready_while_no_quote_arrives_and_says_why(
+    quickly: None, settings: Settings, sessions: store.Sessions
+) -> None:
+    async with serving(settings) as client:
+        _, before = await wait(lambda: client.report("/readyz"), lambda found: "quotes" in found[1])
+        await keep(sessions, quote(at=1))  # of January
+        status, report = await wait(
+            lambda: client.report("/readyz"), lambda found: "newest" in str(found[1]["quotes"])
+        )
+
+    assert "there is none yet" in before["quotes"]["reason"]
+    assert (status, report["ok"], report["database"]) == (503, False, {"ok": True})
+    assert "2026-01-31 12:01Z" in report["quotes"]["reason"]
+    assert "worker" in report["quotes"]["reason"]
+
+
+async def test_it_is_not_ready_while_the_tables_are_not_this_release_s(
+    quickly: None, settings: Settings, empty_database_url: str
+) -> None:
+    never = Settings.model_validate(settings.model_dump() | {"database_url": empty_database_url})
+    async with serving(never) as client:
+        status, report = await wait(
+            lambda: client.report("/readyz"), lambda found: "migrations" in found[1]
+        )
+        code, _ = await client.refusal('{ latestPrice(ticker: "BTC") { price } }')
+
+    assert status == 503
+    assert "quotes migrate" in report["migrations"]["reason"]
+    assert code == "INTERNAL"
+
+
+async def test_health_is_answered_while_the_database_says_nothing(
+    quickly: None, settings: Settings, sessions: store.Sessions
+) -> None:
+    """From what is known already: nobody waits for the lock that the check waits for."""
+    connection = await asyncpg.connect(settings.require_database_url())
+    async with serving(settings) as client:
+        await wait(lambda: client.report("/readyz"), lambda found: "quotes" in found[1])
+        async with connection.transaction(), asyncio.timeout(5):
+            await connection.execute("LOCK quotes, failures, high_water")
+
+            assert (await client.report("/healthz"))[0] == 200
+            for _ in range(20):
+                assert (await client.report("/readyz"))[0] in {200, 503}
+    await connection.close()
