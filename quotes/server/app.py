@@ -137,7 +137,7 @@ async def open_streams(
     async with open_fan_out(context.feed) as (fan_out, task):
         task.add_done_callback(ended)
         admission = Admission(settings.query_connections, settings.query_wait)
-        yield Streams(context, Payloads(), fan_out, candles, crowd, admission, asyncio.Event())
+        yield Streams(context, Payloads(), fan_out, candles, crowd, admission, set())
 
 
 def _loop_ended(app: Starlette, task: asyncio.Task[None]) -> None:
@@ -182,7 +182,8 @@ class Server(uvicorn.Server):
         return int(getattr(self._app.state, "exit_status", 0))
 
     async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
-        self._app.state.streams.ending.set()
+        for task in tuple(self._app.state.streams.ended_by_shutdown):
+            task.cancel()
         await super().shutdown(sockets)
 
 

@@ -127,7 +127,7 @@ class Streams:
     candles: CandleStreams
     crowd: Crowd
     admission: Admission
-    ending: asyncio.Event  # set when the server is told to stop
+    ended_by_shutdown: set[asyncio.Task[None]]  # whose connections would hold the server up
 
     async def deliver(
         self, operation: Operation, sink: OperationSink, resume: str | None = None

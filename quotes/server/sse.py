@@ -62,18 +62,18 @@ async def _flow(operation: Operation, request: Request, streams: Streams, send: 
     await send({"type": "http.response.start", "status": 200, "headers": _HEADERS})
     resume = request.headers.get("last-event-id") or None
     sink = OperationSink(request.scope["extensions"][protocol.DIRECT], event)
-    ends = [
-        asyncio.create_task(_run(operation, resume, streams, sink)),
-        asyncio.create_task(_beat(sink)),
-        asyncio.create_task(_disconnected(request)),
-        asyncio.create_task(streams.ending.wait()),
-    ]
+    running = asyncio.create_task(_run(operation, resume, streams, sink))
+    gone = asyncio.create_task(_disconnected(request))
+    heartbeat = Heartbeat(sink)
+    streams.ended_by_shutdown.add(running)
     try:
-        await asyncio.wait(ends, return_when=asyncio.FIRST_COMPLETED)
+        await asyncio.wait((running, gone), return_when=asyncio.FIRST_COMPLETED)
     finally:
-        for task in ends:
-            task.cancel()
-        outcomes = await asyncio.gather(*ends, return_exceptions=True)
+        streams.ended_by_shutdown.discard(running)
+        heartbeat.stop()
+        running.cancel()
+        gone.cancel()
+        outcomes = await asyncio.gather(running, gone, return_exceptions=True)
     for outcome in outcomes:
         if isinstance(outcome, Exception) and not isinstance(outcome, SinkClosedError):
             raise outcome
@@ -109,10 +109,22 @@ def event(payload: bytes, cursor: str | None) -> bytes:
     return b"event: next\n%bdata: %b\n\n" % (place, payload)
 
 
-async def _beat(sink: OperationSink) -> None:
-    while True:
-        await asyncio.sleep(HEARTBEAT)
-        await sink.write(b":\n\n")
+class Heartbeat:
+    """A comment now and then; whoever has not read what came before needs none."""
+
+    __slots__ = ("_loop", "_next", "_sink")
+
+    def __init__(self, sink: OperationSink) -> None:
+        self._sink = sink
+        self._loop = asyncio.get_running_loop()
+        self._next = self._loop.call_later(HEARTBEAT, self._beat)
+
+    def _beat(self) -> None:
+        self._sink.try_write(b":\n\n")
+        self._next = self._loop.call_later(HEARTBEAT, self._beat)
+
+    def stop(self) -> None:
+        self._next.cancel()
 
 
 async def _disconnected(request: Request) -> None:
