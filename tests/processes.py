@@ -60,9 +60,9 @@ def send(settings: Settings, minute: datetime, *tickers: str) -> None:
     _enqueue(settings, "collect", minute.isoformat(), list(tickers or settings.tickers))
 
 
-def send_mend(settings: Settings) -> None:
+def send_fill_gaps(settings: Settings) -> None:
     """The scheduler's other message."""
-    _enqueue(settings, "mend")
+    _enqueue(settings, "fill_gaps")
 
 
 def _enqueue(settings: Settings, actor: str, *args: object) -> None:

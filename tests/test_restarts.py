@@ -22,7 +22,7 @@ from workers.demo import Exchange, serve
 # What is committed outlives the server's processes; without fsync, not the machine's power.
 DURABLE = {"fsync": "off"}
 
-AT_START = 3  # messages that a clock sends when it starts: tick, mend, and mend at once
+AT_START = 3  # messages that a clock sends when it starts: tick, fill_gaps, and fill_gaps at once
 
 CANDLE = 'subscription { candleUpdates(ticker: "BTC", interval: "1mo") { close } }'
 WAITING = ("database_unavailable", "candle")

@@ -10,7 +10,7 @@ from periodiq import cron
 from quotes.database.errors import DatabaseError
 from quotes.market import tickers as names
 from quotes.market.sources import MixedError
-from workers import collecting, mending
+from workers import collecting, gap_filling
 from workers.broker import TICK_AGE, process, settings
 
 # Ages, limits and backoffs are in milliseconds.
@@ -62,13 +62,13 @@ async def collect(minute: str, tickers: list[str]) -> None:
     priority=2,
     periodic=cron("* * * * *"),
     max_age=60_000,
-    time_limit=600_000,
+    time_limit=200_000,
     max_retries=0,
     throws=(DatabaseError, MixedError),  # `collect` meets the same, and says so
 )
-async def mend() -> None:
-    """Fill what is missing. The next minute's message tries again; a long one is not run twice."""
-    if not process.mending.locked():
-        async with process.mending:
+async def fill_gaps() -> None:
+    """Repair and backfill for most of a minute. A process runs one at a time."""
+    if not process.filling_gaps.locked():
+        async with process.filling_gaps:
             now = datetime.now(UTC)
-            await mending.mend(settings.tickers, process.source, process.sessions, now=now)
+            await gap_filling.fill_gaps(settings.tickers, process.source, process.sessions, now=now)

@@ -13,55 +13,68 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 from quotes.database import store
 from quotes.database.errors import DatabaseError
 from quotes.market import tickers
-from quotes.market.sources import MixedError, Range
+from quotes.market.sources import Cause, MixedError, Range
 from quotes.settings import Settings, SettingsError
-from workers.backfilling import Filled, backfill
+from workers.charts import SETTLED, Fetched, backfill
 from workers.deribit import Deribit, open_http
 
 OK, MISSED, REFUSED = 0, 1, 2  # exit statuses
 
 
 async def run(
-    settings: Settings, names: Sequence[str], spans: Sequence[Range], tell: Callable[[Filled], None]
+    settings: Settings,
+    names: Sequence[str],
+    spans: Sequence[Range],
+    report: Callable[[Fetched], None],
 ) -> int:
-    """Backfill the tickers; how many charts could not be had."""
-    missed = 0
+    """Backfill the tickers; how many charts could not be had whole."""
+    unfinished = 0
     async with (
         store.open_engine(settings.require_database_url(), name="backfill") as engine,
         open_http(settings.deribit_url) as http,
     ):
         source, sessions = Deribit(http, settings.deribit_url), store.sessions_of(engine)
         for name in names:
-            async for filled in backfill(name, spans, source, sessions, now=datetime.now(UTC)):
-                missed += filled.error is not None
-                tell(filled)
-    return missed
+            for span in spans:
+                now = datetime.now(UTC)
+                until = now - SETTLED
+                fetched = await backfill(name, span, source, sessions, now=now, until=until)
+                unfinished += fetched.reason is not None
+                report(fetched)
+                if fetched.error and fetched.error.cause is Cause.UNKNOWN_INDEX:
+                    break
+    return unfinished
 
 
-def sentence(filled: Filled) -> str:
-    if filled.error is not None:
-        return f"{filled.ticker} {filled.span}: nothing ({filled.error})"
-    step = "" if filled.step is None else f", one every {filled.step.total_seconds():,.0f} s"
-    kept = f"{filled.kept:,} quotes kept"
-    return f"{filled.ticker} {filled.span}: {filled.points:,} points{step}; {kept}"
+def sentence(fetched: Fetched) -> str:
+    if fetched.error is not None:
+        return f"{fetched.ticker} {fetched.span}: nothing ({fetched.error})"
+    step = "" if fetched.step is None else f", one every {fetched.step.total_seconds():,.0f} s"
+    parts = [f"{fetched.points:,} points{step}", f"{fetched.stored:,} quotes stored"]
+    if fetched.left_out:
+        faults = ", ".join(f"{count:,} {fault}" for fault, count in fetched.left_out.items())
+        parts.append(f"{fetched.left_out.total():,} points left out ({faults})")
+    if fetched.reason:
+        parts.append(f"not finished, since the chart {fetched.reason}; workers fetch it again")
+    return f"{fetched.ticker} {fetched.span}: {'; '.join(parts)}"
 
 
 @contextmanager
-def _telling(charts: int) -> Iterator[Callable[[Filled], None]]:
+def _reporting(charts: int) -> Iterator[Callable[[Fetched], None]]:
     """Lines, and on a terminal a bar below them."""
     console = Console(highlight=False, markup=False, soft_wrap=True)
     if not console.is_terminal:
-        yield lambda filled: print(sentence(filled), flush=True)
+        yield lambda fetched: print(sentence(fetched), flush=True)
         return
     columns = (TextColumn("Backfilling"), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn())
     with Progress(*columns, console=console) as progress:
         task = progress.add_task("backfill", total=charts)
 
-        def tell(filled: Filled) -> None:
-            console.print(sentence(filled))
+        def report(fetched: Fetched) -> None:
+            console.print(sentence(fetched))
             progress.advance(task)
 
-        yield tell
+        yield report
 
 
 def main() -> int:
@@ -74,8 +87,8 @@ def main() -> int:
         settings = Settings.load()
         settings.require_database_url()
         names = list(dict.fromkeys(map(tickers.parse, options.tickers))) or settings.tickers
-        with _telling(len(names) * len(spans)) as tell:
-            missed = asyncio.run(run(settings, names, spans, tell))
+        with _reporting(len(names) * len(spans)) as report:
+            unfinished = asyncio.run(run(settings, names, spans, report))
     except (SettingsError, MixedError, ValueError) as error:
         print(error, file=sys.stderr)
         return REFUSED
@@ -83,9 +96,9 @@ def main() -> int:
         print(f"Stopped: {error}. What is kept stays; run this again.", file=sys.stderr)
         return MISSED
     except KeyboardInterrupt:
-        print("Stopped. What is kept stays; run this again for the rest.", file=sys.stderr)
+        print("Stopped. What is stored stays; run this again for the rest.", file=sys.stderr)
         return MISSED
-    return MISSED if missed else OK
+    return MISSED if unfinished else OK
 
 
 if __name__ == "__main__":

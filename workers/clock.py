@@ -23,7 +23,7 @@ def main() -> int:
 
     # A tick that periodiq sends late in the minute is too old for the workers; history need not
     # wait for the next.
-    actors.mend.send()
+    actors.fill_gaps.send()
     return int(periodiq.main(periodiq.make_argument_parser().parse_args(["workers.actors"])))
 
 

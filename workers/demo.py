@@ -55,7 +55,8 @@ def _now() -> datetime:
 class Exchange:
     """Change `prices` and `faults` at any time, each by index name; the next answer follows.
 
-    A price is pinned by its JSON text, known index or not, and leaves the charts alone.
+    A price is pinned by its JSON text, known index or not, and leaves the charts alone; `charts`
+    pins an index's charts, of every range, likewise.
     `asked` counts the calls for a price. With another `clock` it replays any moment.
     """
 
@@ -70,6 +71,7 @@ class Exchange:
         self.clock = clock
         self.slow_seconds = slow_seconds
         self.prices: dict[str, str] = {}
+        self.charts: dict[str, str] = {}
         self.faults: dict[str, Fault] = {}
         self.asked: Counter[str] = Counter()
         self._methods: dict[str, Callable[[Mapping[str, str]], Reply]] = {
@@ -144,6 +146,8 @@ class Exchange:
 
     def _chart(self, query: Mapping[str, str]) -> Reply:
         index, name = query.get("index_name", ""), query.get("range", "")
+        if index in self.charts:
+            return result(self.charts[index])
         if index not in demo_market.INDEXES:
             return UNKNOWN_INDEX
         if name not in demo_market.CHARTS:

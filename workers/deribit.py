@@ -15,7 +15,7 @@ import aiohttp
 from quotes.market.sources import (
     TESTNET_HOST,
     Cause,
-    Point,
+    Chart,
     Priority,
     Range,
     SourceError,
@@ -92,7 +92,7 @@ class Deribit:
 
     async def index_chart(
         self, ticker: str, span: Range, *, priority: Priority = Priority.BACKFILL
-    ) -> list[Point]:
+    ) -> Chart:
         chart = {"index_name": ticker, "range": span.value}
         async with self._turn(ticker, priority, inf):
             status, body = await self._request("get_index_chart_data", MAX_CHART, **chart)

@@ -2,12 +2,13 @@
 
 import json
 import re
+from collections import Counter
 from datetime import UTC, datetime, timedelta
 from decimal import Decimal, InvalidOperation
 from http import HTTPStatus
 from typing import Any
 
-from quotes.market.sources import Cause, Point, Retry, SourceError, Tick
+from quotes.market.sources import Cause, Chart, Point, Retry, SourceError, Tick
 
 MAX_BODY = 1 << 20  # bytes; a price answer takes 200
 MAX_CHART = 8 << 20  # bytes; ten years of hourly points, or half a year's minutes, fit twice over
@@ -59,27 +60,39 @@ def read_tick(ticker: str, status: int, body: bytes, *, testnet: bool) -> Tick:
     return Tick(ticker, _price(ticker, result["index_price"]), _observed_at(ticker, answer))
 
 
-def read_chart(ticker: str, status: int, body: bytes, *, testnet: bool) -> list[Point]:
+def read_chart(ticker: str, status: int, body: bytes, *, testnet: bool) -> Chart:
     """Whatever the bytes are: points in the order of time, or SourceError.
 
-    A point whose price is none, as null or zero, is left out.
+    What is no point of milliseconds and a price is left out and counted.
     """
     answer = _success(ticker, status, body, testnet=testnet, most=MAX_CHART)
     if not isinstance(answer["result"], list):
         raise _bad_answer(ticker, "has no chart")
-    points = [_point(ticker, told) for told in answer["result"]]
-    return sorted((point for point in points if point is not None), key=lambda point: point.at)
+    points, left_out = [], Counter[str]()
+    for item in answer["result"]:
+        point = _point(item)
+        if isinstance(point, Point):
+            points.append(point)
+        else:
+            left_out[point] += 1
+    return Chart(sorted(points, key=lambda point: point.at), left_out)
 
 
-def _point(ticker: str, told: object) -> Point | None:
-    match told:
-        case [int(millis), price] if not isinstance(millis, bool):
+def _point(item: object) -> Point | str:
+    """A point, or what is wrong with it."""
+    match item:
+        case [time, price]:
             exact = Decimal(price) if type(price) is int else price
             if not isinstance(exact, Decimal) or not _is_plausible(exact):
-                return None
-            return Point(_moment(ticker, millis, "milliseconds"), exact)
+                return "without a price"
+            if type(time) is not int:
+                return "without a time in whole milliseconds"
+            try:
+                return Point(_EPOCH + timedelta(milliseconds=time), exact)
+            except OverflowError:
+                return "of an impossible time"
         case _:
-            raise _bad_answer(ticker, "has something else than points in its chart")
+            return "that are no pair of a time and a price"
 
 
 def _success(
@@ -131,12 +144,8 @@ def _observed_at(ticker: str, answer: dict[str, Any]) -> datetime:
     micros = answer.get("usOut")
     if type(micros) is not int:
         raise _bad_answer(ticker, "does not say when it was given")
-    return _moment(ticker, micros, "microseconds")
-
-
-def _moment(ticker: str, count: int, unit: str) -> datetime:
     try:
-        return _EPOCH + timedelta(**{unit: count})
+        return _EPOCH + timedelta(microseconds=micros)
     except OverflowError:
         raise _bad_answer(ticker, "is of no possible time") from None
 

@@ -24,7 +24,7 @@ class Process(Middleware):
 
     def __init__(self, settings: Settings) -> None:
         self.settings = settings
-        self.mending = asyncio.Lock()  # held by the one actor that fills in what is missing
+        self.filling_gaps = asyncio.Lock()  # held by the one actor that fills in what is missing
         self._open = AsyncExitStack()
 
     def before_worker_boot(self, broker: Broker, worker: Worker) -> None:

@@ -30,7 +30,7 @@ from quotes.api.price_at import MomentQuery
 from quotes.api.price_updates import PriceSubscription
 from quotes.api.scalars import SCALARS, Ticker
 from quotes.api.series import SeriesQuery
-from quotes.database import store
+from quotes.database import backfills, store
 
 
 @strawberry.type(description='What can be asked. `latestPrice(ticker: "BTC")` is a start.')
@@ -142,6 +142,7 @@ class Query(CandleQuery, SeriesQuery, GapQuery, MomentQuery):
             first = {quote.ticker: quote for quote in await store.oldest(session, names)}
             last = {quote.ticker: quote for quote in await store.newest(session, names)}
             failed = {row.ticker: row for row in await store.last_failures(session, names)}
+            charts = await backfills.unfinished(session, names)
         now = datetime.now(UTC)
         return [
             types.TickerInfo(
@@ -151,6 +152,9 @@ class Query(CandleQuery, SeriesQuery, GapQuery, MomentQuery):
                 first=types.Quote.of(first[name], now) if name in first else None,
                 last=types.Quote.of(last[name], now) if name in last else None,
                 last_failure=types.Failure.of(failed[name]) if name in failed else None,
+                unfinished_charts=[
+                    types.UnfinishedChart.of(chart) for chart in charts if chart.ticker == name
+                ],
             )
             for name in names
         ]

@@ -85,6 +85,33 @@ class Failure:
         )
 
 
+@strawberry.type(
+    description="One of the exchange's charts, from which history comes, that is not whole yet."
+)
+class UnfinishedChart:
+    range: str = strawberry.field(
+        description="What it holds, up to now: `1h`, `1d`, `2d`, `1m` (a month), `1y` or `all`."
+    )
+    reason: str | None = strawberry.field(
+        description="What was wrong with it the last time; null before the first."
+    )
+    attempts: int = strawberry.field(description="How many times it was not whole.")
+    left_out: int = strawberry.field(
+        description="How many of its points could not be used the last time."
+    )
+    due_at: datetime = strawberry.field(description="When it is fetched again, at the earliest.")
+
+    @classmethod
+    def of(cls, chart: models.Backfill) -> Self:
+        return cls(
+            range=chart.range,
+            reason=chart.reason,
+            attempts=chart.attempts,
+            left_out=chart.left_out,
+            due_at=chart.due_at,
+        )
+
+
 @strawberry.type(description="What is known of a ticker.")
 class TickerInfo:
     name: Ticker = strawberry.field(description="The exchange's index name, lower case.")
@@ -100,6 +127,9 @@ class TickerInfo:
         description=(
             "The last minute that failed, even if a retry then succeeded; null if none ever did."
         )
+    )
+    unfinished_charts: list[UnfinishedChart] = strawberry.field(
+        description="Which history is still being fetched, the finest first; empty when all is."
     )
 
 

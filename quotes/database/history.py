@@ -1,4 +1,4 @@
-"""Every statement that reads history at large: candles, holes, and what was backfilled.
+"""Every statement that reads history at large: candles, and which minutes are missing.
 
 Each function runs in the transaction of the session it is given, and never commits.
 """
@@ -20,11 +20,8 @@ from sqlalchemy import (
     bindparam,
     text,
 )
-from sqlalchemy.dialects.postgresql import insert
-from sqlmodel import col, select
 from sqlmodel.ext.asyncio.session import AsyncSession
 
-from quotes.database.models import Backfill
 from quotes.market.coverage import FULL, HOUR, MINUTE, Hole, Presence, hour_of
 
 
@@ -206,17 +203,6 @@ async def stretches(
     span = {"since": since, "until": until, "begin": hour_of(since)}
     statement = _statement(_STRETCHES, ticker=ticker, cut=cut, length=length, **span)
     return [Stretch(*row) for row in await _rows(session, statement)]
-
-
-async def finished(session: AsyncSession, ticker: str) -> Sequence[Backfill]:
-    """The charts that were kept whole for the ticker."""
-    return (await session.exec(select(Backfill).where(col(Backfill.ticker) == ticker))).all()
-
-
-async def finish(session: AsyncSession, backfill: Backfill) -> None:
-    """Remember that a chart was kept whole; the first time is the one that stays."""
-    new = insert(Backfill).values(backfill.model_dump())
-    await session.exec(new.on_conflict_do_nothing())
 
 
 def _statement(sql: str, **parameters: object) -> TextClause:

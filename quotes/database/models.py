@@ -114,11 +114,20 @@ class Hour(SQLModel, table=True):
 
 
 class Backfill(SQLModel, table=True):
-    """One of the exchange's charts that was kept whole for a ticker, and when it was first."""
+    """One of the exchange's charts of one ticker: whether it was fetched, and what came of it."""
 
     __tablename__ = "backfills"
     __table_args__ = (PrimaryKeyConstraint("ticker", "range", name="backfills_pkey"),)
 
     ticker: str = Field(sa_type=Text)
     range: str = Field(sa_type=Text)  # one of sources.Range
-    finished_at: datetime = Field(sa_type=DateTime(timezone=True))
+    # When it was first wanted: minutes missed since then are repaired, older ones backfilled.
+    added_at: datetime = Field(sa_type=DateTime(timezone=True))
+    # When it was first fetched whole; until then it is fetched again.
+    finished_at: datetime | None = Field(default=None, sa_type=DateTime(timezone=True))
+    due_at: datetime = Field(sa_type=DateTime(timezone=True))  # and not before
+    claimed_until: datetime | None = Field(default=None, sa_type=DateTime(timezone=True))
+    repaired_at: datetime | None = Field(default=None, sa_type=DateTime(timezone=True))
+    attempts: int = Field(default=0, sa_type=Integer)  # that did not finish it
+    left_out: int = Field(default=0, sa_type=Integer)  # points of the last fetch that were no use
+    reason: str | None = Field(default=None, sa_type=Text)  # why the last did not finish it

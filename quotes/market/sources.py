@@ -1,6 +1,7 @@
 """Where prices come from: the Protocol a source keeps, and how its failures are told apart."""
 
 import ipaddress
+from collections import Counter
 from collections.abc import Collection
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
@@ -32,6 +33,14 @@ class Point:
 
     at: datetime  # aware UTC, by the exchange's own clock
     price: Decimal  # finite, above zero, the exchange's own digits
+
+
+@dataclass(frozen=True, slots=True)
+class Chart:
+    """The points of a chart that can be used, in the order of time, and what else was in it."""
+
+    points: list[Point]
+    left_out: Counter[str] = field(default_factory=Counter)  # points by what is wrong with them
 
 
 class Range(StrEnum):
@@ -116,8 +125,8 @@ class Source(Protocol):
 
     async def index_chart(
         self, ticker: str, span: Range, *, priority: Priority = Priority.BACKFILL
-    ) -> list[Point]:
-        """The chart's points, oldest first. Raises SourceError where none can be had."""
+    ) -> Chart:
+        """The chart's points, oldest first. Raises SourceError where there is no chart."""
         ...
 
 

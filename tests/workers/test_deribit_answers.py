@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from quotes.market.sources import Cause, Point, Retry, SourceError, Tick
+from quotes.market.sources import Cause, Chart, Retry, SourceError, Tick
 from workers.deribit_answers import MAX_BODY, read_chart, read_tick
 
 # As recorded, cut down to what an index price has.
@@ -212,7 +212,7 @@ def test_whatever_is_answered_is_a_tick_or_a_named_failure(body: bytes, status: 
         assert tick.price > 0
 
 
-def chart(*points: str) -> list[Point]:
+def chart(*points: str) -> Chart:
     body = envelope(result="PRICE", price="[" + ",".join(points) + "]")
     return read_chart("btc_usd", 200, body, testnet=False)
 
@@ -220,31 +220,46 @@ def chart(*points: str) -> list[Point]:
 def test_a_chart_is_read_in_the_order_of_time_with_the_exchange_s_digits() -> None:
     found = chart("[1789935456000,81110.428333]", "[1789935450000,81110]", "[1789935462000,1.6e-4]")
 
-    assert [(point.at.second, str(point.price)) for point in found] == [
+    assert [(point.at.second, str(point.price)) for point in found.points] == [
         (30, "81110"),
         (36, "81110.428333"),
         (42, "0.00016"),
     ]
-    assert found[0].at == datetime(2026, 9, 20, 20, 17, 30, tzinfo=UTC)
-
-
-@pytest.mark.parametrize("price", ["null", "0", "-5", "NaN", "Infinity", '"5"', "true", "[]"])
-def test_a_point_without_a_price_is_left_out(price: str) -> None:
-    assert len(chart("[1789935450000,5]", f"[1789935456000,{price}]")) == 1
+    assert found.points[0].at == datetime(2026, 9, 20, 20, 17, 30, tzinfo=UTC)
+    assert not found.left_out
 
 
 @pytest.mark.parametrize(
-    "point", ["5", "[]", "[1]", "[1,2,3]", '["1",2]', "[1.5,2]", "[true,2]", "null", "[1e400,2]",
-              "[99999999999999999,2]"]
+    "price",
+    ["null", "0", "-5", "NaN", "Infinity", '"5"', "true", "[]", "{}", "[[5]]", "1e400", "1e-99"],
+)
+def test_a_point_without_a_price_is_left_out_and_counted(price: str) -> None:
+    found = chart("[1789935450000,5]", f"[1789935456000,{price}]")
+
+    assert (len(found.points), dict(found.left_out)) == (1, {"without a price": 1})
+
+
+@pytest.mark.parametrize(
+    "point",
+    ["5", "[]", "[1]", "[1,2,3]", '["1789935456000",2]', "[1789935456000.0,2]", "[true,2]", "null",
+     "[1e400,2]", "[99999999999999999,2]", "[-99999999999999999,2]", '{"1789935456000":2}', "[[]]",
+     "[[1789935456000,2],2]", "[NaN,2]", "[null,null]", '"[1,2]"', "[[1789935456000,2]]"],
 )  # fmt: skip
-def test_what_is_no_point_is_a_bad_answer(point: str) -> None:
+def test_what_is_no_point_is_left_out_and_counted(point: str) -> None:
+    found = chart("[1789935450000,5]", point)
+
+    assert (len(found.points), found.left_out.total()) == (1, 1)
+
+
+@pytest.mark.parametrize("result", ["{}", '"[]"', "5", "null", "true"])
+def test_what_is_no_chart_is_a_bad_answer(result: str) -> None:
     with pytest.raises(SourceError) as caught:
-        chart("[1789935450000,5]", point)
+        read_chart("btc_usd", 200, envelope(result="PRICE", price=result), testnet=False)
 
     assert caught.value.cause is Cause.BAD_ANSWER
 
 
 def test_a_chart_may_be_longer_than_a_price() -> None:
-    points = chart(*(f"[{1789935450000 + 6000 * n},81110.428333]" for n in range(50_000)))
+    found = chart(*(f"[{1789935450000 + 6000 * n},81110.428333]" for n in range(50_000)))
 
-    assert len(points) == 50_000
+    assert len(found.points) == 50_000

@@ -6,11 +6,11 @@ from datetime import UTC, datetime, timedelta
 
 import pytest
 from client import serving
-from processes import send_mend, worker
+from processes import send_fill_gaps, worker
 from rows import NOON, keep, log, minute, quote, wait
 
 from quotes.api import gaps
-from quotes.database import history, store
+from quotes.database import backfills, store
 from quotes.database.errors import UnavailableError
 from quotes.database.models import Backfill, Origin
 from quotes.market.coverage import MINUTE
@@ -20,9 +20,9 @@ from workers import attempts, collecting
 from workers.collecting import Collector
 from workers.demo import Exchange, Fault, serve
 from workers.deribit import Deribit, open_http
-from workers.mending import mend
+from workers.gap_filling import fill_gaps
+from workers.gap_repair import repair
 from workers.pacing import Pace
-from workers.repairing import repair
 
 OUTAGE = range(10, 40)  # minutes after noon
 
@@ -64,8 +64,8 @@ async def finish(sessions: store.Sessions, at: datetime) -> None:
     """As after a first start at that time, without its history."""
     for span in Range:
         async with sessions.begin() as session:
-            done = Backfill(ticker="btc_usd", range=span, finished_at=at)
-            await history.finish(session, done)
+            done = Backfill(ticker="btc_usd", range=span, added_at=at, finished_at=at, due_at=at)
+            await backfills.record(session, done)
 
 
 async def told(sessions: store.Sessions, since: int, until: int) -> gaps.Gaps:
@@ -96,7 +96,7 @@ async def test_half_an_hour_s_outage_leaves_no_gap_an_hour_later(  # noqa: PLR09
             monkeypatch.setattr(collecting, "STORE_TIMEOUT", 0.01 if away else 45)
             try:
                 await Collector(source, kept_in).collect(minute(clock.minute), ["btc_usd"])
-                await mend(["btc_usd"], source, kept_in, now=clock())
+                await fill_gaps(["btc_usd"], source, kept_in, now=clock())
             except UnavailableError:
                 assert part == "database"
 
@@ -116,7 +116,7 @@ async def test_a_longer_outage_is_filled_from_the_longer_charts(
     await keep(sessions, quote(at=0))
     clock.minute = 30 * 60  # a day and six hours later
 
-    await mend(["btc_usd"], source, sessions, now=clock())
+    await fill_gaps(["btc_usd"], source, sessions, now=clock())
 
     found = await told(sessions, 0, clock.minute - 3)
     # The stand-in's last day has a point each minute, the day before one every five.
@@ -131,7 +131,7 @@ async def test_what_the_exchange_cannot_fill_stays_a_gap_with_its_cause(
     exchange.faults["btc_usd"] = Fault.MAINTENANCE
     for clock.minute in range(8):
         await Collector(source, sessions).collect(minute(clock.minute), ["btc_usd"])
-        await repair("btc_usd", source, sessions, now=clock())
+        await repair(["btc_usd"], source, sessions, now=clock())
 
     (gap,) = (await told(sessions, 0, 8)).nodes
     assert (gap.minutes, gap.cause, gap.repaired) == (8, "MAINTENANCE", False)
@@ -142,9 +142,9 @@ async def test_minutes_from_before_the_first_start_are_the_backfill_s_to_fill(
 ) -> None:
     clock.minute = 10
 
-    before = await repair("btc_usd", source, sessions, now=clock())
+    before = await repair(["btc_usd"], source, sessions, now=clock())
     await finish(sessions, minute(8))
-    after = await repair("btc_usd", source, sessions, now=clock())
+    after = await repair(["btc_usd"], source, sessions, now=clock())
 
     assert (before, after) == (0, 2)
     assert [each.minute for each in await log(sessions)] == [minute(5), minute(6)]
@@ -159,7 +159,7 @@ async def test_nothing_is_asked_of_the_exchange_where_nothing_is_missing(
     exchange.faults["btc_usd"] = Fault.TIMEOUT  # would hang
 
     async with asyncio.timeout(5):
-        assert await repair("btc_usd", source, sessions, now=clock()) == 0
+        assert await repair(["btc_usd"], source, sessions, now=clock()) == 0
 
 
 async def test_a_worker_fills_what_was_missed_and_subscribers_see_it(
@@ -177,7 +177,7 @@ async def test_a_worker_fills_what_was_missed_and_subscribers_see_it(
             worker(here),
         ):
             await updates.next()
-            send_mend(here)
+            send_fill_gaps(here)
             streamed = await updates.next()
             found = await wait(lambda: told(sessions, first, last), lambda found: not found.missing)
 

@@ -4,22 +4,24 @@ import asyncio
 import os
 import pty
 import sys
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Iterable
 from datetime import UTC, datetime, timedelta
 from decimal import Decimal
 from functools import partial
+from itertools import pairwise
 
 import pytest
 from client import serving
-from processes import environment, send_mend, worker
+from processes import environment, send_fill_gaps, worker
 from rows import NOON, keep, log, minute, quote, wait
+from sqlalchemy import update
 from sqlmodel import col, select
 
-from quotes.database import history, store
+from quotes.database import backfills, store
 from quotes.database.models import Backfill, Origin, Quote
 from quotes.market.sources import Cause, Point, Range
 from quotes.settings import Settings
-from workers.backfilling import SETTLED, backfill, quotes_of, unfinished
+from workers.charts import SETTLED, Fetched, backfill, quotes_of, unfinished
 from workers.demo import Exchange, Fault, serve
 from workers.deribit import Deribit, open_http
 from workers.pacing import Pace
@@ -56,16 +58,26 @@ async def rows(sessions: store.Sessions, ticker: str = "btc_usd") -> list[Row]:
         ]
 
 
+async def fetch(
+    source: Deribit, sessions: store.Sessions, spans: Iterable[Range] = Range, now: datetime = NOW
+) -> list[Fetched]:
+    """What came of each chart of btc_usd."""
+    return [
+        await backfill("btc_usd", span, source, sessions, now=now, until=now - SETTLED)
+        for span in spans
+    ]
+
+
 async def test_a_first_start_keeps_each_chart_at_its_own_step_the_finest_first(
     source: Deribit, sessions: store.Sessions
 ) -> None:
-    told = [each async for each in backfill("btc_usd", Range, source, sessions, now=NOW)]
+    told = await fetch(source, sessions)
 
     assert [each.span for each in told] == [*Range]
     assert told[0].step == timedelta(seconds=6)
     assert told[3].step == timedelta(hours=1)
     kept = await rows(sessions)
-    assert len(kept) == sum(each.kept for each in told)
+    assert len(kept) == sum(each.stored for each in told)
     assert {origin for *_, origin in kept} == {"BACKFILLED"}
     assert len([at for _, at, *_ in kept if at >= NOW - timedelta(days=30)]) > MONTH_OF_HOURS
     within_the_hour = [at for _, at, *_ in kept if at >= NOON - timedelta(minutes=50)]
@@ -82,8 +94,7 @@ async def test_history_neither_overwrites_a_live_quote_nor_reaches_subscribers(
     live = quote(at=-30, price="1.23")
     await keep(sessions, live)
 
-    async for _ in backfill("btc_usd", [Range.HOUR], source, sessions, now=NOW):
-        pass
+    await fetch(source, sessions, [Range.HOUR])
 
     assert [each.price for each in await log(sessions)] == [Decimal("1.23")]
     assert len(await rows(sessions)) > 50
@@ -93,22 +104,22 @@ async def test_a_backfill_run_twice_changes_nothing(
     source: Deribit, sessions: store.Sessions
 ) -> None:
     for _ in range(2):
-        told = [each async for each in backfill("btc_usd", Range, source, sessions, now=NOW)]
+        told = await fetch(source, sessions)
         before = await rows(sessions)
 
-    assert sum(each.kept for each in told) == 0
+    assert sum(each.stored for each in told) == 0
     assert await rows(sessions) == before
 
 
-@pytest.mark.parametrize(("fault", "asked"), [(Fault.UNKNOWN_INDEX, 1), (Fault.MAINTENANCE, 6)])
-async def test_a_chart_that_cannot_be_had_is_told_and_asked_for_again(
-    exchange: Exchange, source: Deribit, sessions: store.Sessions, fault: Fault, asked: int
+@pytest.mark.parametrize("fault", [Fault.UNKNOWN_INDEX, Fault.MAINTENANCE])
+async def test_a_chart_that_cannot_be_had_is_reported_and_stays_unfinished(
+    exchange: Exchange, source: Deribit, sessions: store.Sessions, fault: Fault
 ) -> None:
     exchange.faults["btc_usd"] = fault
 
-    told = [each async for each in backfill("btc_usd", Range, source, sessions, now=NOW)]
+    told = await fetch(source, sessions)
 
-    assert [each.error and each.error.cause for each in told] == [Cause(fault)] * asked
+    assert [each.error and each.error.cause for each in told] == [Cause(fault)] * len(Range)
     assert await unfinished("btc_usd", sessions) == [*Range]
 
 
@@ -131,8 +142,9 @@ def test_a_point_stands_for_the_minute_that_it_lies_in_and_the_first_of_several(
 async def test_a_backfill_that_was_killed_ends_with_the_same_rows_when_it_is_run_again(
     exchange: Exchange, here: Settings, source: Deribit, sessions: store.Sessions
 ) -> None:
-    async for _ in backfill("btc_usd", Range, source, sessions, now=datetime.now(UTC)):
-        pass
+    now = datetime.now(UTC)
+    exchange.clock = lambda: now
+    await fetch(source, sessions, now=now)
     whole = await rows(sessions)
     async with sessions.begin() as session:
         connection = await session.connection()
@@ -145,36 +157,41 @@ async def test_a_backfill_that_was_killed_ends_with_the_same_rows_when_it_is_run
         return found
 
     async with worker(here) as first:
-        send_mend(here)
+        send_fill_gaps(here)
         await wait(first_rows, bool)
         first.kill()
         await first.wait()
     partly = await rows(sessions)
     exchange.faults.clear()
+    async with sessions.begin() as session:
+        await session.exec(update(Backfill).values(claimed_until=None))  # as minutes later
     async with worker(here):
-        send_mend(here)
+        send_fill_gaps(here)
         await wait(lambda: unfinished("btc_usd", sessions), lambda left: not left)
 
     assert 0 < len(partly) < len(whole)
-    assert await rows(sessions) == whole
+    again = await rows(sessions)
+    assert [row for row in again if row[1] <= whole[-1][1]] == whole
 
 
 async def test_a_first_start_ends_in_a_chart_of_the_whole_month(
-    here: Settings, sessions: store.Sessions
+    exchange: Exchange, here: Settings, sessions: store.Sessions
 ) -> None:
+    now = datetime.now(UTC)
+    exchange.clock = lambda: now
     async with worker(here), serving(here) as client:
-        send_mend(here)
+        send_fill_gaps(here)
         for ticker in here.tickers:
             await wait(partial(unfinished, ticker, sessions), lambda left: not left)
-        told = await client.data(
-            """query ($from: DateTime) { series(ticker: "ETH", from: $from, to: "2026-02-01T00:00Z",
-                 maxPoints: 10000) { count times } }""",
-            **{"from": (NOW - timedelta(days=30)).isoformat()},
+        found = await client.data(
+            """query ($from: DateTime, $to: DateTime) {
+                 series(ticker: "ETH", from: $from, to: $to, maxPoints: 10000) { count times } }""",
+            **{"from": (now - timedelta(days=30)).isoformat(), "to": now.isoformat()},
         )
 
-    assert told["count"] > 1_440 + 28 * 24
-    widest = max(b - a for a, b in zip(told["times"], told["times"][1:], strict=False))
-    assert widest <= 3_600
+    assert found["count"] > 1_440 + 28 * 24
+    times = found["times"]
+    assert max(after - before for before, after in pairwise(times)) <= 3_600
 
 
 async def command(settings: Settings, *words: str, terminal: bool = False) -> tuple[int, str]:
@@ -204,6 +221,14 @@ def everything(descriptor: int) -> bytes:
     return told
 
 
+@pytest.fixture
+def settled(exchange: Exchange) -> None:
+    """The exchange's charts end a little ago, so that each of their minutes is settled."""
+    now = datetime.now(UTC) - SETTLED - timedelta(minutes=1)
+    exchange.clock = lambda: now
+
+
+@pytest.mark.usefixtures("settled")
 async def test_the_command_says_a_line_for_each_chart(
     here: Settings, sessions: store.Sessions
 ) -> None:
@@ -212,9 +237,32 @@ async def test_the_command_says_a_line_for_each_chart(
     kept = len(await rows(sessions))
     assert status == 0
     assert said.splitlines() == [
-        f"btc_usd 1h: 600 points, one every 6 s; {kept} quotes kept",
-        f"sol_usd 1h: 600 points, one every 6 s; {kept} quotes kept",
+        f"btc_usd 1h: 600 points, one every 6 s; {kept} quotes stored",
+        f"sol_usd 1h: 600 points, one every 6 s; {kept} quotes stored",
     ]
+
+
+async def test_the_command_counts_points_left_out_and_says_what_is_not_finished(
+    exchange: Exchange, here: Settings, sessions: store.Sessions
+) -> None:
+    begin = int((datetime.now(UTC) - timedelta(hours=1)).timestamp())
+    good = [f"[{(begin + at) * 1_000},80000.5]" for at in range(0, 1_800, 6)]
+    bad = [f"[{begin + 7},80000.5]", f"[{begin * 1_000},null]", f"[{begin * 1_000},1,2]",
+           f"[{begin * 1_000}.5,80000.5]"]  # fmt: skip
+    exchange.charts["btc_usd"] = f"[{','.join(good + bad)}]"
+
+    status, said = await command(here, "BTC", "--range", "1h")
+
+    stored = await rows(sessions)
+    assert status == 1
+    assert said.strip() == (
+        f"btc_usd 1h: 300 points, one every 6 s; {len(stored)} quotes stored; 4 points left out "
+        "(1 without a price, 1 that are no pair of a time and a price, 1 without a time in whole "
+        "milliseconds, 1 older than 2016); not finished, since the chart has points in 5 of 10 "
+        "parts of its range only; workers fetch it again"
+    )
+    assert len(stored) in {30, 31}
+    assert min(at for _, at, *_ in stored).timestamp() > begin - 60
 
 
 async def test_the_command_mixes_no_made_up_prices_with_real_ones(
@@ -228,6 +276,7 @@ async def test_the_command_mixes_no_made_up_prices_with_real_ones(
     assert len(await rows(sessions)) == 1
 
 
+@pytest.mark.usefixtures("settled")
 async def test_on_a_terminal_the_command_shows_how_far_it_is(here: Settings) -> None:
     status, said = await command(here, "BTC", "--range", "1m", terminal=True)
 
@@ -252,12 +301,18 @@ async def test_the_command_says_what_is_wrong(
     assert (ended, says in said) == (status, True), said
 
 
-async def test_the_first_end_of_a_backfill_is_remembered(sessions: store.Sessions) -> None:
-    for at in (1, 2):
+async def test_a_chart_that_was_finished_once_stays_so(sessions: store.Sessions) -> None:
+    for at, finished_at in ((1, minute(1)), (2, None)):
+        again = Backfill(
+            ticker="btc_usd",
+            range=Range.HOUR,
+            added_at=minute(at),
+            finished_at=finished_at,
+            due_at=minute(at),
+        )
         async with sessions.begin() as session:
-            again = Backfill(ticker="btc_usd", range=Range.HOUR, finished_at=minute(at))
-            await history.finish(session, again)
+            await backfills.record(session, again)
 
     async with sessions() as session:
-        (found,) = await history.finished(session, "btc_usd")
-    assert found.finished_at == minute(1)
+        (found,) = await backfills.of(session, ["btc_usd"])
+    assert (found.added_at, found.finished_at) == (minute(1), minute(1))

@@ -1,0 +1,129 @@
+"""Which charts of the exchange were fetched, and which worker fetches which one next.
+
+Each function runs in the transaction of the session it is given, and never commits.
+"""
+
+from collections.abc import Collection, Sequence
+from datetime import datetime
+
+from sqlalchemy import ARRAY, DateTime, Text, bindparam, text, update
+from sqlalchemy.dialects.postgresql import insert
+from sqlmodel import col, select
+from sqlmodel.ext.asyncio.session import AsyncSession
+
+from quotes.database.models import Backfill
+from quotes.market.sources import Range
+
+# Any number that nothing else in this database locks: workers claim one after the other.
+CLAIM_LOCK = 7_306_003
+
+
+async def add(session: AsyncSession, tickers: Collection[str], now: datetime) -> None:
+    """Every chart of these tickers is wanted from now on; those that were wanted before, stay."""
+    rows = [
+        Backfill(ticker=ticker, range=span, added_at=now, due_at=now).model_dump()
+        for ticker in tickers
+        for span in Range
+    ]
+    if rows:
+        await session.exec(insert(Backfill).values(rows).on_conflict_do_nothing())
+
+
+async def of(session: AsyncSession, tickers: Collection[str]) -> Sequence[Backfill]:
+    """The charts of these tickers, as far as they were ever wanted."""
+    query = select(Backfill).where(col(Backfill.ticker).in_(tickers))
+    return (await session.exec(query)).all()
+
+
+async def unfinished(session: AsyncSession, tickers: Collection[str]) -> Sequence[Backfill]:
+    """The charts of these tickers that were never fetched whole, the finest first."""
+    query = select(Backfill).where(
+        col(Backfill.ticker).in_(tickers), col(Backfill.finished_at).is_(None)
+    )
+    order = [*Range]
+    return sorted(
+        (await session.exec(query)).all(), key=lambda each: order.index(Range(each.range))
+    )
+
+
+# One chart of a ticker at a time, the finest first: the first price of a minute is the one that
+# stays. The finest of all tickers come before any coarser one, since they reach back the least.
+_NEXT = text(
+    """
+    UPDATE backfills SET claimed_until = :until
+    WHERE (ticker, range) = (
+        SELECT ticker, range FROM backfills AS due
+        WHERE ticker = ANY (:tickers) AND finished_at IS NULL AND due_at <= :now
+          AND NOT EXISTS (
+              SELECT FROM backfills AS other
+              WHERE other.ticker = due.ticker AND other.claimed_until > :now
+          )
+        ORDER BY array_position(:ranges, range), ticker
+        LIMIT 1
+    )
+    RETURNING ticker, range, added_at
+    """
+).bindparams(
+    bindparam("tickers", type_=ARRAY(Text)),
+    bindparam("ranges", type_=ARRAY(Text)),
+    bindparam("now", type_=DateTime(timezone=True)),
+    bindparam("until", type_=DateTime(timezone=True)),
+)
+
+
+async def claim(
+    session: AsyncSession, tickers: Collection[str], *, now: datetime, until: datetime
+) -> tuple[str, Range, datetime] | None:
+    """The ticker, range and `added_at` of the chart that the caller is to fetch by `until`.
+
+    No other worker is given the ticker before that, or before `record`. None where none is due.
+    """
+    connection = await session.connection()
+    await connection.execute(text("SELECT pg_advisory_xact_lock(:key)"), {"key": CLAIM_LOCK})
+    row = (
+        await connection.execute(
+            _NEXT, {"tickers": list(tickers), "ranges": [*Range], "now": now, "until": until}
+        )
+    ).first()
+    return None if row is None else (row.ticker, Range(row.range), row.added_at)
+
+
+async def claim_repair(session: AsyncSession, chart: Backfill, now: datetime) -> bool:
+    """Whether the caller is the one who fetches this chart now to repair minutes."""
+    claimed = await session.exec(
+        update(Backfill)
+        .where(
+            col(Backfill.ticker) == chart.ticker,
+            col(Backfill.range) == chart.range,
+            col(Backfill.repaired_at).is_not_distinct_from(chart.repaired_at),
+        )
+        .values(repaired_at=now)
+    )
+    return claimed.rowcount == 1
+
+
+async def record(session: AsyncSession, chart: Backfill) -> None:
+    """What came of a fetch. A chart that was finished stays so, and its claim ends."""
+    new = insert(Backfill).values(chart.model_dump())
+    await session.exec(
+        new.on_conflict_do_update(
+            constraint="backfills_pkey",
+            set_={
+                "finished_at": text("coalesce(backfills.finished_at, excluded.finished_at)"),
+                "due_at": new.excluded.due_at,
+                "claimed_until": None,
+                "attempts": new.excluded.attempts,
+                "left_out": new.excluded.left_out,
+                "reason": new.excluded.reason,
+            },
+        )
+    )
+
+
+async def postpone(session: AsyncSession, ticker: str, until: datetime) -> None:
+    """No chart of the ticker is fetched again before `until`."""
+    await session.exec(
+        update(Backfill)
+        .where(col(Backfill.ticker) == ticker)
+        .values(due_at=until, repaired_at=until)
+    )

@@ -1,0 +1,155 @@
+"""History from the exchange's charts: fetching one, and storing it as quotes."""
+
+import asyncio
+from collections import Counter
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from datetime import datetime, timedelta
+from functools import partial
+from itertools import pairwise
+
+from quotes.database import backfills, store
+from quotes.database.models import Backfill, Origin, Quote
+from quotes.market import charts
+from quotes.market.charts import PARTS
+from quotes.market.sources import Cause, Chart, Point, Priority, Range, Source, SourceError
+
+CHUNK = 5_000  # rows of one transaction: other writers wait for a fraction of a second
+# A younger minute is left to its collector, whose own price is better than an average.
+SETTLED = timedelta(minutes=3)
+TURN = timedelta(minutes=1)  # for one request and its turn among the others
+# How long a worker that fetches a chart keeps it from the others, even where it was killed.
+CLAIM = 2 * TURN
+FIRST_BACKOFF, LONGEST_BACKOFF = timedelta(minutes=1), timedelta(hours=1)
+# A chart that came short so often, over about a day, is all that the exchange has.
+SHORT_ATTEMPTS = 30
+
+
+@dataclass(frozen=True, slots=True)
+class Fetched:
+    """What came of one chart."""
+
+    ticker: str
+    span: Range
+    points: int = 0
+    left_out: Counter[str] = field(default_factory=Counter)  # points by what is wrong with them
+    step: timedelta | None = None  # the smallest between two points
+    stored: int = 0  # quotes that are new
+    reason: str | None = None  # why the chart is not finished
+    error: SourceError | None = None  # why there is no chart
+
+
+async def request(
+    ticker: str, span: Range, source: Source, *, now: datetime, priority: Priority
+) -> Chart:
+    """The chart's points that can be used. Raises SourceError where there is no chart."""
+    try:
+        async with asyncio.timeout(TURN.total_seconds()):
+            chart = await source.index_chart(ticker, span, priority=priority)
+    except TimeoutError as error:
+        message = f"{ticker}: live prices left no time to request its chart."
+        raise SourceError(Cause.TIMEOUT, message) from error
+    return charts.cleaned(chart, now)
+
+
+async def backfill(  # noqa: PLR0913
+    ticker: str,
+    span: Range,
+    source: Source,
+    sessions: store.Sessions,
+    *,
+    now: datetime,
+    until: datetime,
+) -> Fetched:
+    """Store a chart's points of before `until` as BACKFILLED quotes, and record what came of it.
+
+    What is stored already stays as it is, so a finer chart is to come before a coarser one. Safe to
+    stop anywhere and to repeat. Raises of errors.DatabaseError.
+    """
+    attempts = await _attempts(ticker, span, sessions)
+    try:
+        chart = await request(ticker, span, source, now=now, priority=Priority.BACKFILL)
+    except SourceError as error:
+        fetched = Fetched(ticker, span, reason=str(error), error=error)
+        await _record(fetched, attempts, sessions, now)
+        return fetched
+    found = quotes_of(ticker, chart.points, source.name, Origin.BACKFILLED, until=until)
+    stored, reason = await _store(sessions, found), charts.fault(chart)
+    parts = PARTS if reason else charts.parts(chart, span, now)
+    if parts < PARTS and attempts < SHORT_ATTEMPTS:
+        reason = f"has points in {parts} of {PARTS} parts of its range only"
+    points = len(chart.points)
+    fetched = Fetched(ticker, span, points, chart.left_out, step(chart.points), stored, reason)
+    await _record(fetched, attempts, sessions, now)
+    return fetched
+
+
+async def _attempts(ticker: str, span: Range, sessions: store.Sessions) -> int:
+    async with sessions() as session:
+        known = await backfills.of(session, [ticker])
+    return next((each.attempts for each in known if each.range == span), 0)
+
+
+async def _record(fetched: Fetched, attempts: int, sessions: store.Sessions, now: datetime) -> None:
+    finished = fetched.reason is None
+    chart = Backfill(
+        ticker=fetched.ticker,
+        range=fetched.span,
+        added_at=now,
+        finished_at=now if finished else None,
+        due_at=now + backoff(attempts + 1),
+        attempts=0 if finished else attempts + 1,
+        left_out=fetched.left_out.total(),
+        reason=fetched.reason,
+    )
+    await sessions.transact(partial(backfills.record, chart=chart))
+
+
+def backoff(attempts: int) -> timedelta:
+    """How long to wait after so many fetches that did not finish a chart."""
+    return min(FIRST_BACKOFF * (1 << min(attempts - 1, 10)), LONGEST_BACKOFF)
+
+
+def quotes_of(
+    ticker: str, points: Sequence[Point], source: str, origin: Origin, *, until: datetime
+) -> list[Quote]:
+    """A quote for each minute, over by `until`, in which a point lies: of several, the first.
+
+    That is the one nearest to when the minute would have been collected. A point stands for its own
+    minute alone, even where it averages an hour or a day.
+    """
+    firsts: dict[datetime, Point] = {}
+    for point in points:
+        firsts.setdefault(point.at.replace(second=0, microsecond=0), point)
+    return [
+        Quote(
+            ticker=ticker,
+            minute=minute,
+            price=point.price,
+            observed_at=point.at,
+            source=source,
+            origin=origin,
+        )
+        for minute, point in firsts.items()
+        if minute + timedelta(minutes=1) <= until
+    ]
+
+
+def step(points: Sequence[Point]) -> timedelta | None:
+    return min((later.at - earlier.at for earlier, later in pairwise(points)), default=None)
+
+
+async def _store(sessions: store.Sessions, quotes: Sequence[Quote]) -> int:
+    stored = 0
+    for start in range(0, len(quotes), CHUNK):
+        chunk = quotes[start : start + CHUNK]
+        stored += await sessions.transact(partial(store.keep, arrived=chunk))
+    return stored
+
+
+async def unfinished(ticker: str, sessions: store.Sessions) -> list[Range]:
+    """The charts that were never fetched whole for the ticker, the finest first."""
+    async with sessions() as session:
+        known = await backfills.of(session, [ticker])
+    finished = {each.range for each in known if each.finished_at}
+    return [span for span in Range if span not in finished]

@@ -1,0 +1,77 @@
+"""Each minute's look at what is missing: the recent past first, then history never fetched."""
+
+import asyncio
+from collections.abc import Sequence
+from datetime import datetime, timedelta
+from functools import partial
+
+import structlog
+
+from quotes.database import backfills, store
+from quotes.market.sources import Cause, Source
+from workers import charts, gap_repair
+
+log = structlog.get_logger()
+
+# Repair has the first part of each minute where there is more to repair than fits, and backfill the
+# other; the next minute begins with repair again.
+REPAIR_SECONDS, SECONDS = 25.0, 50.0
+
+
+async def fill_gaps(
+    tickers: Sequence[str],
+    source: Source,
+    sessions: store.Sessions,
+    *,
+    now: datetime,
+    seconds: float = SECONDS,
+) -> None:
+    """Repair and backfill the tickers for as long as `seconds`, and finish what was begun by then.
+
+    Any number of workers may do so at once: each chart is fetched by one of them. Safe to stop
+    anywhere and to repeat. Raises of errors.DatabaseError.
+    """
+    loop = asyncio.get_running_loop()
+    begun = loop.time()
+    await sessions.transact(partial(backfills.add, tickers=tickers, now=now))
+    repair_seconds = min(REPAIR_SECONDS, seconds)
+    await gap_repair.repair(tickers, source, sessions, now=now, seconds=repair_seconds)
+    while (elapsed := loop.time() - begun) < seconds:
+        if not await backfill_next(tickers, source, sessions, now=now + timedelta(seconds=elapsed)):
+            break
+
+
+async def backfill_next(
+    tickers: Sequence[str], source: Source, sessions: store.Sessions, *, now: datetime
+) -> charts.Fetched | None:
+    """Fetch the chart that is due next and claimed by no other worker; None where none is."""
+    until = now + charts.CLAIM
+    claimed = await sessions.transact(
+        partial(backfills.claim, tickers=tickers, now=now, until=until)
+    )
+    if claimed is None:
+        return None
+    ticker, span, added_at = claimed
+    # Minutes missed since then are repaired, and reach subscribers.
+    until = min(added_at, now) - charts.SETTLED
+    fetched = await charts.backfill(ticker, span, source, sessions, now=now, until=until)
+    _log(fetched)
+    if fetched.error and fetched.error.cause is Cause.UNKNOWN_INDEX:
+        later = now + gap_repair.UNKNOWN_PAUSE
+        await sessions.transact(partial(backfills.postpone, ticker=ticker, until=later))
+    return fetched
+
+
+def _log(fetched: charts.Fetched) -> None:
+    about: dict[str, object] = {"ticker": fetched.ticker, "range": fetched.span.value}
+    if fetched.error:
+        log.warning("chart_failed", **about, purpose="backfill", reason=fetched.reason)
+        return
+    step = None if fetched.step is None else fetched.step.total_seconds()
+    about |= {"points": fetched.points, "step_seconds": step, "stored": fetched.stored}
+    if fetched.left_out:
+        about["left_out"] = dict(fetched.left_out)
+    if fetched.reason:
+        log.warning("chart_unfinished", **about, reason=fetched.reason)
+    else:
+        log.info("chart_stored", **about)
