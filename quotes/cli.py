@@ -131,15 +131,44 @@ def backfill(
     The workers do the same for each new ticker by themselves. Without QUOTES_DATABASE_URL it is
     done for the `up` that runs on this machine.
     """
-    settings = _settings("backfill")
-    if settings.database_url is None:
-        from quotes.local import running
-
-        running.join(settings)
-        settings = _load(database=True)
-    _wait_for_database(settings.require_database_url(), wait)
+    _database_here("backfill", wait)
     words = [*(tickers or []), *([] if range_ is None else [f"--range={range_}"])]
     _become("workers.backfill", *words)
+
+
+@app.command()
+def forget(
+    tickers: Annotated[list[str], typer.Argument(metavar="TICKER...", help="As btc_usd or BTC.")],
+    *,
+    since: Annotated[str | None, typer.Option("--from", help="As 2026-11-22T00:00:00Z.")] = None,
+    until: Annotated[str | None, typer.Option("--to", help="The first moment that stays.")] = None,
+    yes: Annotated[bool, typer.Option("--yes", help="Do not ask.")] = False,
+    wait: Wait = 60,
+) -> None:
+    """Remove a ticker, or its quotes of [--from, --to), for good. Asks first.
+
+    Its history is fetched anew while it is in QUOTES_TICKERS. May run beside everything else.
+    Without QUOTES_DATABASE_URL it is done for the `up` that runs on this machine.
+    """
+    from quotes.local import maintenance
+
+    url = _database_here("forget", wait)
+    raise typer.Exit(maintenance.forget(url, tickers, since, until, confirmed=yes))
+
+
+@app.command()
+def rebuild(
+    tickers: Annotated[
+        list[str] | None, typer.Argument(metavar="TICKER...", help="All if none is named.")
+    ] = None,
+    *,
+    wait: Wait = 60,
+) -> None:
+    """Compute the hourly rollup anew, after quotes were deleted or changed by hand."""
+    from quotes.local import maintenance
+
+    url = _database_here("rebuild", wait)
+    raise typer.Exit(maintenance.rebuild(url, tickers or []))
 
 
 @app.command()
@@ -177,6 +206,19 @@ def _load(*, database: bool = False, redis: bool = False) -> "Settings":
     except SettingsError as error:
         _refuse(error)
     return settings
+
+
+def _database_here(process: str, wait: float) -> str:
+    """The database's URL, once it answers: the one named, else that of the `up` that runs here."""
+    settings = _settings(process)
+    if settings.database_url is None:
+        from quotes.local import running
+
+        running.join(settings)
+        settings = _load(database=True)
+    url = settings.require_database_url()
+    _wait_for_database(url, wait)
+    return url
 
 
 def _wait_for_database(url: str, seconds: float) -> None:

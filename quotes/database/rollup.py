@@ -1,10 +1,14 @@
-"""The hourly rollup: written in the transaction that keeps its quotes, and by nothing else."""
+"""The hourly rollup: written in the transaction that stores or removes its quotes."""
 
 from collections.abc import Collection
 from datetime import datetime
 
-from sqlalchemy import ARRAY, DateTime, Text, bindparam, text
+from sqlalchemy import ARRAY, DateTime, Text, bindparam, delete, text
+from sqlmodel import col
 from sqlmodel.ext.asyncio.session import AsyncSession
+
+from quotes.database.models import Hour
+from quotes.market.coverage import HOUR, hour_of
 
 Key = tuple[str, datetime]  # a ticker and the hour's beginning
 
@@ -29,6 +33,7 @@ _REFRESH = text(
         LATERAL (SELECT (extract(epoch FROM minute - touched.hour) / 60)::int AS place) AS within
         WHERE quotes.ticker = touched.ticker
           AND minute >= touched.hour AND minute < touched.hour + interval '1 hour'
+        HAVING count(*) > 0
     ) AS rolled
     ON CONFLICT (ticker, hour) DO UPDATE SET
         open = excluded.open, high = excluded.high, low = excluded.low, close = excluded.close,
@@ -52,3 +57,18 @@ async def refresh(session: AsyncSession, touched: Collection[Key]) -> None:
             "hours": [hour for _, hour in in_order],
         },
     )
+
+
+async def rebuild(session: AsyncSession, ticker: str, since: datetime, until: datetime) -> None:
+    """Roll up anew every hour that [since, until) touches; none is left where no quote is.
+
+    Only under the lock of `store.keep`.
+    """
+    first = hour_of(since)
+    await session.exec(
+        delete(Hour).where(
+            col(Hour.ticker) == ticker, col(Hour.hour) >= first, col(Hour.hour) < until
+        )
+    )
+    hours = -((first - until) // HOUR)
+    await refresh(session, [(ticker, first + number * HOUR) for number in range(hours)])

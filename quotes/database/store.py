@@ -78,7 +78,7 @@ async def keep(session: AsyncSession, arrived: Sequence[Quote]) -> int:
     """
     if not arrived:
         return 0
-    last = (await session.exec(select(HighWater.seq).with_for_update())).one()
+    last = await lock(session)
     one = (await session.exec(select(Quote.source).limit(1))).all()  # the others are of its kind
     sources = {quote.source for quote in arrived}
     refuse_mixing(sources.union(one), made_up=DEMO in sources)
@@ -98,9 +98,19 @@ async def keep(session: AsyncSession, arrived: Sequence[Quote]) -> int:
     if inserted.rowcount:
         touched = {(quote.ticker, hour_of(quote.minute)) for quote in arrived}
         await rollup.refresh(session, touched)
-        parameters = {"seq": last + inserted.rowcount, "channel": DOORBELL}
-        await connection.execute(_ADVANCE, parameters)
+        await advance(session, last + inserted.rowcount)
     return inserted.rowcount
+
+
+async def lock(session: AsyncSession) -> int:
+    """Take the turn of a writer until this transaction ends; the seq last given."""
+    return (await session.exec(select(HighWater.seq).with_for_update())).one()
+
+
+async def advance(session: AsyncSession, seq: int) -> None:
+    """Give the seqs up to `seq`, and notify all web processes with the commit. Under `lock`."""
+    connection = await session.connection()
+    await connection.execute(_ADVANCE, {"seq": seq, "channel": DOORBELL})
 
 
 # The payload is the new high-water number: never the data, which may outgrow a notification.

@@ -1,63 +1,19 @@
 """The hourly rollup equals its minutes, however and whenever they came."""
 
 import asyncio
-import random
 from datetime import timedelta
 from decimal import Decimal
 
 import asyncpg
 import pytest
-from plain import candles
+from rolled import reckoned, rolled, scattered, shown
 from rows import keep, minute, quote
-from sqlmodel import select
 from versions import on_each_postgres
 
 from quotes.database import migrations, store
-from quotes.database.models import Hour, Origin, Quote
+from quotes.database.models import Hour, Quote
 
 pytestmark = on_each_postgres
-
-
-async def rolled(sessions: store.Sessions) -> list[Hour]:
-    async with sessions() as session:
-        return list((await session.exec(select(Hour))).all())
-
-
-def reckoned(quotes: list[Quote]) -> list[tuple[object, ...]]:
-    """The rows of `hours` that these quotes must make."""
-    found: list[tuple[object, ...]] = []
-    for ticker in sorted({each.ticker for each in quotes}):
-        own = [each for each in quotes if each.ticker == ticker]
-        for hour, candle in candles(own, lambda at: at.replace(minute=0)).items():
-            within = [each for each in own if each.minute.replace(minute=0) == hour]
-            high = min(each.minute for each in within if each.price == candle.high)
-            low = min(each.minute for each in within if each.price == candle.low)
-            places = sum(1 << each.minute.minute for each in within)
-            repaired = sum(1 << each.minute.minute for each in within if each.origin == "REPAIRED")
-            found.append((ticker, hour, candle.open, candle.high, candle.low, candle.close,
-                          high, low, candle.count, places, repaired))  # fmt: skip
-    return found
-
-
-def shown(hours: list[Hour]) -> list[tuple[object, ...]]:
-    return sorted(
-        (each.ticker, each.hour, each.open, each.high, each.low, each.close,
-         each.high_at, each.low_at, each.count, each.minutes, each.repaired)
-        for each in hours
-    )  # fmt: skip
-
-
-def scattered(seed: int) -> list[Quote]:
-    """Two tickers' quotes of two days with holes, of every origin, in no order."""
-    chance = random.Random(seed)  # noqa: S311  # no secret
-    quotes = [
-        quote(ticker, at, str(chance.randint(90_000, 90_050) / 4), origin=chance.choice([*Origin]))
-        for ticker in ("btc_usd", "eth_usd")
-        for at in range(-1_440, 1_440)
-        if chance.random() < 0.7
-    ]
-    chance.shuffle(quotes)
-    return quotes
 
 
 async def test_hours_equal_their_minutes_in_whatever_order_these_came(

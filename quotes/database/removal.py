@@ -1,0 +1,92 @@
+"""Removing quotes for good, and rolling hours up anew: in pieces, beside all who write and read."""
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+
+from sqlalchemy import Text, bindparam, delete, text
+from sqlmodel import col
+from sqlmodel.ext.asyncio.session import AsyncSession
+
+from quotes.database import rollup, store
+from quotes.database.models import Backfill, Failure, Quote
+from quotes.market.coverage import MINUTE, hour_of
+
+CHUNK = timedelta(days=7)  # of one transaction: other writers wait for a fraction of a second
+
+
+@dataclass(frozen=True, slots=True)
+class Extent:
+    """What there is of a ticker, in all tables: [since, until)."""
+
+    ticker: str
+    since: datetime
+    until: datetime
+
+    def chunks(self) -> Iterator["Extent"]:
+        """Pieces for one transaction each; they touch at whole hours."""
+        begin = self.since
+        while begin < self.until:
+            end = min(hour_of(begin) + CHUNK, self.until)
+            yield Extent(self.ticker, begin, end)
+            begin = end
+
+
+_EXTENT = text(
+    """
+    SELECT least((SELECT min(minute) FROM quotes WHERE ticker = :ticker),
+                 (SELECT min(minute) FROM failures WHERE ticker = :ticker),
+                 (SELECT min(hour) FROM hours WHERE ticker = :ticker)),
+           greatest((SELECT max(minute) FROM quotes WHERE ticker = :ticker),
+                    (SELECT max(minute) FROM failures WHERE ticker = :ticker),
+                    (SELECT max(hour) FROM hours WHERE ticker = :ticker))
+    """
+).bindparams(bindparam("ticker", type_=Text))
+
+
+async def extent(session: AsyncSession, ticker: str) -> Extent | None:
+    """None where nothing is stored of the ticker but perhaps its backfill."""
+    connection = await session.connection()
+    first, last = (await connection.execute(_EXTENT, {"ticker": ticker})).one()
+    return None if first is None else Extent(ticker, first, last + MINUTE)
+
+
+_TICKERS = text("SELECT DISTINCT ticker FROM hours ORDER BY ticker")
+
+
+async def tickers(session: AsyncSession) -> list[str]:
+    """Every ticker that has a quote or an hour, in order."""
+    hours = (await (await session.connection()).scalars(_TICKERS)).all()
+    return sorted({*hours, *await store.tickers(session)})
+
+
+async def remove(session: AsyncSession, piece: Extent) -> int:
+    """Remove the quotes and failures of a piece, and roll its hours up; how many quotes.
+
+    Their seqs are given to no other quote. All web processes are notified, since answers change.
+    """
+    last = await store.lock(session)
+    removed = 0
+    for model in (Quote, Failure):
+        of_the_piece = (
+            col(model.ticker) == piece.ticker,
+            col(model.minute) >= piece.since,
+            col(model.minute) < piece.until,
+        )
+        deleted = await session.exec(delete(model).where(*of_the_piece))
+        removed += deleted.rowcount if model is Quote else 0
+    await rollup.rebuild(session, piece.ticker, piece.since, piece.until)
+    await store.advance(session, last + 1)
+    return removed
+
+
+async def forget_charts(session: AsyncSession, ticker: str) -> None:
+    """As if no chart of the ticker had ever been fetched."""
+    await session.exec(delete(Backfill).where(col(Backfill.ticker) == ticker))
+
+
+async def rebuild(session: AsyncSession, piece: Extent) -> None:
+    """Roll the hours of a piece up anew. All web processes are notified, since answers change."""
+    last = await store.lock(session)
+    await rollup.rebuild(session, piece.ticker, piece.since, piece.until)
+    await store.advance(session, last + 1)
