@@ -35,6 +35,7 @@ from typing import Any
 
 import asyncpg
 
+from quotes.api import cursors
 from quotes.database import migrations, store
 from quotes.database.models import Origin, Quote
 from quotes.local.embedded import Postgres
@@ -67,20 +68,20 @@ class Side:
     name: str
     command: Callable[[int, str], list[str]]
     field: str  # of the quote's number in its answers
-    subscription: Callable[[str, str, int], Subscription]  # of a ticker, an extra field, a cursor
+    subscription: Callable[[str, str, str], Subscription]  # of a ticker, an extra field, a cursor
     transport: str = "websocket"  # or sse
 
 
-def ours(ticker: str, extra: str, after: int) -> Subscription:
+def ours(ticker: str, extra: str, after: str) -> Subscription:
     query = (
         "subscription ($t: [Ticker!], $after: String) { priceUpdates(tickers: $t, after: $after) "
         f"{{ ticker price at cursor {extra} }} }}"
     )
-    return {"query": query, "variables": {"t": [ticker], "after": f"s{after}"}}
+    return {"query": query, "variables": {"t": [ticker], "after": after}}
 
 
-def theirs(field: str) -> Callable[[str, str, int], Subscription]:
-    def subscription(ticker: str, extra: str, _after: int) -> Subscription:
+def theirs(field: str) -> Callable[[str, str, str], Subscription]:
+    def subscription(ticker: str, extra: str, _after: str) -> Subscription:
         shown = {"priceUpdates": "at", "quoteUpdates": "at: minute"}[field]
         selected = f"{{ ticker price {shown} seq {extra} }}"
         query = f"subscription ($t: String!) {{ {field}(ticker: $t) {selected} }}"
@@ -133,6 +134,12 @@ class Writer:
         ]
         async with self._sessions.begin() as session:
             await store.keep(session, quotes)
+
+    async def cursor(self) -> str:
+        """Where the stream ends now."""
+        async with self._sessions() as session:
+            newest = await store.stream_end(session, upto=await store.high_water(session), limit=1)
+        return cursors.stream(newest[0]) if newest else cursors.BEGINNING
 
     async def last(self) -> int:
         async with self._sessions() as session:
@@ -229,7 +236,7 @@ class Scenario:
         what = "one ticker" if len(self.tickers) == 1 else f"spread over {len(self.tickers)}"
         return f"{self.count:,} on {what}" + ("" if self.alike else ", all selections different")
 
-    def subscriptions(self, side: Side, after: int) -> list[Subscription]:
+    def subscriptions(self, side: Side, after: str) -> list[Subscription]:
         if not self.alike:
             ticker = self.tickers[0]
             return [side.subscription(ticker, f"p{n}: price", after) for n in range(self.count)]
@@ -241,7 +248,7 @@ Figures = dict[str, float]
 
 async def measure(side: Side, scenario: Scenario, url: str, writer: Writer) -> Figures:
     """One server's round."""
-    subscriptions = scenario.subscriptions(side, await writer.last())
+    subscriptions = scenario.subscriptions(side, await writer.cursor())
     async with served(side, url) as (server, port):
         before = memory_kib(server.pid)
         async with listening(port, side, subscriptions, scenario.count) as listeners:
@@ -323,7 +330,7 @@ async def crowds(
 
 
 async def crowd(url: str, writer: Writer, count: int, processes: int, seconds: int) -> str:
-    subscriptions = [ours(TICKERS[0], "", await writer.last())]
+    subscriptions = [ours(TICKERS[0], "", await writer.cursor())]
     each = count // processes
     async with crowds(url, subscriptions, each, processes) as (listeners, pids):
         began: dict[int, float] = {}

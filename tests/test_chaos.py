@@ -14,7 +14,7 @@ import pytest
 from client import PROTOCOL
 from processes import Api, free_port, send, worker
 from redis import RedisError
-from rows import keep, log, minute, quote, standing, wait
+from rows import keep, log, minute, quote, seq_of, standing, wait
 
 from quotes.database import migrations, store
 from quotes.database.errors import DatabaseError
@@ -45,6 +45,7 @@ class Subscriber:
         self.urls = urls
         self.slow = number % SLOW == 0
         self.restless = number % RESTLESS == 0
+        self.after = "s0"
         self.seen: list[int] = []
 
     async def run(self) -> None:
@@ -57,13 +58,13 @@ class Subscriber:
         async with self.http.ws_connect(url, protocols=[PROTOCOL], max_msg_size=0) as socket:
             await socket.send_json({"type": "connection_init"})
             assert (await socket.receive_json())["type"] == "connection_ack"
-            variables = {"after": f"s{self.seen[-1] if self.seen else 0}"}
-            payload = {"query": UPDATES, "variables": variables}
+            payload = {"query": UPDATES, "variables": {"after": self.after}}
             await socket.send_json({"id": "1", "type": "subscribe", "payload": payload})
             while True:
                 message = await socket.receive_json()  # TypeError where the socket was closed
                 assert message["type"] == "next", message
-                self.seen.append(int(message["payload"]["data"]["priceUpdates"]["cursor"][1:]))
+                self.after = message["payload"]["data"]["priceUpdates"]["cursor"]
+                self.seen.append(seq_of(self.after))
                 if self.slow:
                     await asyncio.sleep(0.01)
                 if self.restless and self.dice.random() < 0.01:

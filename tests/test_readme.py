@@ -12,7 +12,7 @@ from browser import browsing, needs_browser
 from client import Client, serving
 from node import BENCH, NODE, needs_clients
 from paths import ROOT
-from rows import keep, quote, until
+from rows import keep, quote, restore, until
 
 from quotes.database import store
 from quotes.settings import Settings
@@ -111,6 +111,40 @@ async def test_the_graphql_ws_loop_prints_quotes_and_ends_with_the_service_s_sen
     status, said = await end_of(JAVASCRIPT, addressed(code, client, wrong=True))
 
     assert (status, f"Error: {UNKNOWN}" in said) == (1, True)
+
+
+async def after_a_restore(words: Sequence[str], code: str, sessions: store.Sessions) -> str:
+    """What a snippet prints from the restore of an older copy up to the first quote after it."""
+    async with started(words, code) as process:
+        assert process.stdout is not None
+        before = await process.stdout.readline()
+        while b"}" not in before:
+            before = await process.stdout.readline()
+        await restore(sessions, upto=0)
+        await keep(sessions, *(quote(at=at, price="7.5") for at in range(5)))
+        printed = ""
+        while "7.5" not in printed:
+            line = await process.stdout.readline()
+            assert line, (printed, await process.communicate())
+            printed += line.decode()
+        return printed
+
+
+async def test_the_python_loop_begins_again_after_a_restore(
+    client: Client, sessions: store.Sessions
+) -> None:
+    code = addressed(snippet("python", "aiohttp"), client)
+
+    assert "restored from an older" in await after_a_restore([sys.executable, "-"], code, sessions)
+
+
+@needs_clients
+async def test_the_graphql_ws_loop_begins_again_after_a_restore(
+    client: Client, sessions: store.Sessions
+) -> None:
+    code = addressed(snippet("js", "graphql-ws"), client)
+
+    assert "7.5" in await after_a_restore(JAVASCRIPT, code, sessions)
 
 
 @needs_clients

@@ -9,7 +9,7 @@ from browser import browsing, looking, needs_browser
 from node import needs_clients, script
 from playwright.async_api import Page
 from processes import Api, free_port
-from rows import keep, quote, wait
+from rows import cursor, keep, quote, restore, seq_of, wait
 
 from quotes.database import store
 from quotes.local import probe
@@ -18,9 +18,13 @@ from quotes.settings import Settings
 EVENTS = """
     (query) => {
         window.cursors = [];
+        window.errors = [];
         const source = new EventSource("/graphql?query=" + encodeURIComponent(query));
-        source.addEventListener("next", ({ data }) =>
-            window.cursors.push(JSON.parse(data).data.priceUpdates.cursor));
+        source.addEventListener("next", (event) => {
+            const { data, errors } = JSON.parse(event.data);
+            if (errors) window.errors.push(errors[0].extensions.code);
+            else window.cursors.push(data.priceUpdates.cursor);
+        });
     }
 """
 
@@ -52,12 +56,16 @@ async def test_a_front_end_s_client_goes_on_where_it_was_after_a_restart(
     finally:
         await api.end(signal.SIGTERM)
 
-    assert got == [f"s{seq}" for seq in range(1, 7)]
+    assert [seq_of(each) for each in got] == list(range(1, 7))
 
 
 async def told(page: Page, count: int) -> Any:
     """The cursors, when so many have come; the page's own policy lets it wait for nothing."""
     return await wait(lambda: page.evaluate("window.cursors"), lambda found: len(found) >= count)
+
+
+async def last_cursor(page: Page, expected: str) -> None:
+    await wait(lambda: page.evaluate("window.cursors.at(-1)"), lambda last: last == expected)
 
 
 @needs_browser
@@ -85,4 +93,35 @@ async def test_a_browser_s_own_event_source_goes_on_where_it_was_after_a_restart
     finally:
         await api.end(signal.SIGTERM)
 
-    assert got == [f"s{seq}" for seq in range(1, 7)]
+    assert [seq_of(each) for each in got] == list(range(1, 7))
+
+
+@needs_browser
+async def test_a_browser_s_own_event_source_recovers_by_itself_from_a_restore_of_an_older_copy(
+    settings: Settings, sessions: store.Sessions
+) -> None:
+    port = free_port()
+    api = Api(settings, port)
+    await api.start()
+    try:
+        await wait(lambda: probe.answers("127.0.0.1", port, "/healthz"), bool)
+        async with browsing() as browser, looking(browser, api.url) as (page, _):
+            await page.goto("/")
+            await page.evaluate(EVENTS, "subscription { priceUpdates { cursor } }")
+            await keep(sessions, *(quote(at=at) for at in range(5)))
+            await last_cursor(page, cursor(5, quote(at=4)))
+
+            await api.end(signal.SIGKILL)
+            await restore(sessions, upto=2)
+            newest = quote(at=9, price="7")
+            await keep(sessions, *(quote(at=at, price="7") for at in range(2, 9)), newest)
+            await api.start()
+
+            await last_cursor(page, cursor(10, newest))
+            reasons = await page.evaluate("window.errors")
+            await keep(sessions, quote(at=10))
+            await last_cursor(page, cursor(11, quote(at=10)))
+    finally:
+        await api.end(signal.SIGTERM)
+
+    assert reasons == ["CURSOR_LOST"]

@@ -6,11 +6,12 @@ import socket
 from collections.abc import AsyncIterator
 from contextlib import suppress
 from pathlib import Path
-from urllib.parse import parse_qs, urlsplit
+from urllib.parse import quote as quoted
+from urllib.parse import unquote, urlsplit
 
 import pytest
 from client import Client, serving
-from rows import keep, quote, until
+from rows import keep, quote, seq_of, until
 
 from quotes.database import connections, store
 from quotes.live.feed import open_feed
@@ -23,21 +24,22 @@ class Proxy:
 
     def __init__(self, url: str, folder: Path) -> None:
         parts = urlsplit(url)
-        self._host, self._port = parts.hostname, parts.port or 5432
-        self._sockets = parse_qs(parts.query).get("host")
+        user, _, address = parts.netloc.rpartition("@")
+        host, _, port = unquote(address).partition(":")
+        self._host, self._port = host, int(port or 5432)
         self._tasks: set[asyncio.Task[None]] = set()
         self._silent: set[asyncio.Task[None]] = set()
-        user = parts.netloc.rpartition("@")[0]
-        self.path = folder / ".s.PGSQL.5432"
-        self.url = f"postgresql://{user}@{parts.path}?host={folder}"
+        self.path = folder / f".s.PGSQL.{self._port}"
+        here = f"{user}@{quoted(str(folder), safe='')}:{self._port}"
+        self.url = parts._replace(netloc=here).geturl()
 
     def fall_silent(self) -> None:
         """For those connections that there are; later ones work."""
         self._silent.update(self._tasks)
 
     async def join(self, near: asyncio.StreamReader, back: asyncio.StreamWriter) -> None:
-        if self._sockets:
-            far, out = await asyncio.open_unix_connection(f"{self._sockets[0]}/.s.PGSQL.5432")
+        if self._host.startswith("/"):
+            far, out = await asyncio.open_unix_connection(f"{self._host}/{self.path.name}")
         else:
             far, out = await asyncio.open_connection(self._host, self._port)
         for source, to in ((near, out), (far, back)):
@@ -102,7 +104,7 @@ async def test_a_reader_that_stops_reading_is_cut_off_and_delays_nobody(
         for at in range(0, 4_000, 500):
             await keep(sessions, *(quote(at=each) for each in range(at, at + 500)))
             for each in range(at, at + 500):
-                assert (await updates.next())["cursor"] == f"s{each + 1}"
+                assert seq_of((await updates.next())["cursor"]) == each + 1
 
         async def connections() -> int:
             return int((await client.report("/readyz"))[1]["connections"])

@@ -1,5 +1,13 @@
 // A live subscription that loses nothing: graphql-ws, and where each subscription stands.
-import { type Client, type ClientOptions, MessageType, createClient } from "graphql-ws";
+import type { GraphQLFormattedError } from "graphql";
+import {
+  type Client,
+  type ClientOptions,
+  type FormattedExecutionResult,
+  MessageType,
+  type SubscribePayload,
+  createClient,
+} from "graphql-ws";
 
 const PING = 10_000; // milliseconds of silence until the server is asked whether it is there
 const PONG = 10_000; // milliseconds that it has to answer
@@ -26,7 +34,7 @@ export function connect(url: string, options: Partial<ClientOptions> = {}): Clie
     if (message.type === MessageType.Next) {
       const cursor = cursorOf(message.payload.data);
       if (cursor !== undefined) seen.set(message.id, cursor);
-    }
+    } else if (message.type === MessageType.Error) seen.delete(message.id);
   });
   client.on("ping", (received) => {
     if (!received) unanswered = setTimeout(() => client.terminate(), PONG);
@@ -34,6 +42,30 @@ export function connect(url: string, options: Partial<ClientOptions> = {}): Clie
   client.on("pong", () => clearTimeout(unanswered));
   client.on("closed", () => clearTimeout(unanswered));
   return client;
+}
+
+/**
+ * As `client.iterate`, but where the log has lost the cursor, as after a restore of an older copy,
+ * the next result has the `errors`, and the newest quotes follow.
+ */
+export async function* follow<Data = Record<string, unknown>>(
+  client: Client,
+  payload: SubscribePayload,
+): AsyncGenerator<FormattedExecutionResult<Data, unknown>> {
+  for (;;) {
+    try {
+      yield* client.iterate<Data>(payload);
+      return;
+    } catch (error) {
+      if (!isCursorLost(error)) throw error;
+      yield { errors: error };
+      payload = { ...payload, variables: { ...payload.variables, after: null } };
+    }
+  }
+}
+
+function isCursorLost(error: unknown): error is readonly GraphQLFormattedError[] {
+  return Array.isArray(error) && error[0]?.extensions?.code === "CURSOR_LOST";
 }
 
 /** A subscription has one field, and so one cursor. */
