@@ -36,7 +36,7 @@ from typing import Any
 import asyncpg
 
 from quotes.api import cursors
-from quotes.database import migrations, store
+from quotes.database import migrations, store, stream
 from quotes.database.models import Origin, Quote
 from quotes.local.embedded import Postgres
 from quotes.server.app import listen
@@ -138,7 +138,7 @@ class Writer:
     async def cursor(self) -> str:
         """Where the stream ends now."""
         async with self._sessions() as session:
-            newest = await store.stream_end(session, upto=await store.high_water(session), limit=1)
+            newest = await stream.end(session, upto=await store.high_water(session), limit=1)
         return cursors.stream(newest[0]) if newest else cursors.BEGINNING
 
     async def last(self) -> int:
