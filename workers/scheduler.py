@@ -1,55 +1,60 @@
-"""The scheduler process: `quotes scheduler`. periodiq's clock, for whoever leads.
+"""The scheduler process: `quotes scheduler`. periodiq, for whoever leads.
 
-Any number may run: one holds an advisory lock of the database and runs the clock, the others
-wait for it. The clock is a child process, because it lives by SIGALRM and ends at the first
-message that it cannot send; here it is started again.
+Any number may run: one holds an advisory lock of the database and runs periodiq, the others wait
+for it. periodiq is a child process, because it lives by SIGALRM and ends at the first message that
+it cannot send; here it is started again once the queue answers.
 """
 
 import asyncio
+import os
 import signal
 import sys
 from contextlib import suppress
 from typing import Any
 
 import structlog
+from redis.asyncio import Redis
+from redis.exceptions import RedisError
 
 from quotes import logs
 from quotes.database import connections
 from quotes.database.errors import DatabaseError, translated
 from quotes.database.outages import Outage
 from quotes.settings import Settings
+from workers.conditions import Condition
 
-log = structlog.get_logger()
+log = structlog.get_logger(__name__)
 
 LEADER_LOCK = 7_306_002  # any number that nothing else in this database locks
+QUEUE_UNAVAILABLE = os.EX_TEMPFAIL  # periodiq's exit status where a message could not be sent
 ASK = 1.0  # seconds between two looks at the lock, the leader's and the waiting one's
 ASK_TIMEOUT = 5.0  # seconds for one look
-FIRST_DELAY, LONGEST_DELAY = 1.0, 30.0  # seconds before an ended clock is started again, doubling
-STOP_TIMEOUT = 5.0  # seconds that the clock has to end
+FIRST_DELAY, LONGEST_DELAY = 1.0, 30.0  # seconds before periodiq is started again, doubling
+STOP_TIMEOUT = 5.0  # seconds that it has to end
 
 
 async def lead(settings: Settings) -> None:
-    """Wait for the lock, then run the clock while it is held; again whenever it is lost."""
+    """Wait for the lock, then run periodiq while it is held; again whenever it is lost."""
     connect = connections.connector(settings.require_database_url(), name="scheduler")
     outage = Outage("scheduler")
     while True:
         try:
             with translated():
-                await _lead_on(await connect(), outage)
+                await _lead_on(await connect(), settings.require_redis_url(), outage)
         except DatabaseError as error:
             outage.met(error)
         await asyncio.sleep(ASK)
 
 
-async def _lead_on(connection: Any, outage: Outage) -> None:
+async def _lead_on(connection: Any, redis_url: str, outage: Outage) -> None:
     outage.over()
     try:
-        await _while_leading(connection)
+        await _while_leading(connection, redis_url)
     finally:
         connection.terminate()
 
 
-async def _while_leading(connection: Any) -> None:
+async def _while_leading(connection: Any, redis_url: str) -> None:
     """Returns never; raises a driver's exception when the lock may be lost."""
     waiting = False
     while not await connection.fetchval("SELECT pg_try_advisory_lock($1)", LEADER_LOCK):
@@ -58,33 +63,56 @@ async def _while_leading(connection: Any) -> None:
         waiting = True
         await asyncio.sleep(ASK)
     log.info("scheduler_leads")
-    clock = asyncio.create_task(_keep_clock(), name="clock")
+    periodiq = asyncio.create_task(_keep_periodiq(redis_url), name="periodiq")
     try:
-        while not clock.done():
+        while not periodiq.done():
             await asyncio.sleep(ASK)
             await connection.execute("SELECT 1", timeout=ASK_TIMEOUT)
-        clock.result()
+        periodiq.result()
     finally:
-        clock.cancel()
+        periodiq.cancel()
         with suppress(asyncio.CancelledError):
-            await clock
+            await periodiq
 
 
-async def _keep_clock() -> None:
+async def _keep_periodiq(redis_url: str) -> None:
+    """Run it whenever the queue answers; whatever else ends it, later and later."""
+    unavailable = Condition(log, "queue_unavailable")
     delay = FIRST_DELAY
     loop = asyncio.get_running_loop()
+    async with Redis.from_url(
+        redis_url, client_name="quotes-scheduler", socket_connect_timeout=5, socket_timeout=5
+    ) as queue:
+        while True:
+            await _until_it_answers(queue, unavailable)
+            began = loop.time()
+            status = await _run_periodiq()
+            if status == QUEUE_UNAVAILABLE:
+                await asyncio.sleep(ASK)
+                continue
+            if loop.time() - began > LONGEST_DELAY:
+                delay = FIRST_DELAY
+            log.warning("periodiq_ended", status=status, again_in=delay)
+            await asyncio.sleep(delay)
+            delay = min(LONGEST_DELAY, delay * 2)
+
+
+async def _until_it_answers(queue: Redis, unavailable: Condition) -> None:
     while True:
-        began = loop.time()
-        status = await _run_clock()
-        if loop.time() - began > LONGEST_DELAY:
-            delay = FIRST_DELAY
-        log.warning("clock_ended", status=status, again_in=delay)
-        await asyncio.sleep(delay)
-        delay = min(LONGEST_DELAY, delay * 2)
+        try:
+            await queue.ping()
+        except (RedisError, OSError) as error:
+            unavailable.persists(reason=str(error))
+            await asyncio.sleep(ASK)
+        else:
+            unavailable.ended()
+            return
 
 
-async def _run_clock() -> int:
-    process = await asyncio.create_subprocess_exec(sys.executable, "-m", "workers.clock")
+async def _run_periodiq() -> int:
+    # -P: the folder this runs in may hold a `workers` of its own.
+    words = ("-P", "-m", "workers.periodiq_process")
+    process = await asyncio.create_subprocess_exec(sys.executable, *words)
     try:
         return await process.wait()
     finally:

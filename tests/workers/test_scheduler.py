@@ -1,0 +1,131 @@
+"""The scheduler's and the worker's log while a server is unavailable, and whose code they run."""
+
+import asyncio
+import json
+import sys
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager
+from pathlib import Path
+from typing import Any
+
+import pytest
+import redis.asyncio
+from processes import environment, namespace
+from rows import wait
+
+from quotes.local.embedded import Valkey
+from quotes.settings import Settings
+from workers.scheduler import QUEUE_UNAVAILABLE
+
+
+@pytest.fixture
+async def valkey(folder: Path) -> AsyncIterator[Valkey]:
+    """A queue of the test's own, to be killed."""
+    server = Valkey(folder / "valkey")
+    await server.start()
+    yield server
+    await server.stop()
+
+
+class Output:
+    """What a process has written to stderr so far."""
+
+    def __init__(self, file: Path) -> None:
+        self._file = file
+
+    @property
+    def lines(self) -> list[str]:
+        return self._file.read_text().splitlines()
+
+    @property
+    def events(self) -> list[dict[str, Any]]:
+        """Each line, which must be a log event."""
+        return [json.loads(line) for line in self.lines]
+
+    async def until(self, has: Callable[[str], bool]) -> None:
+        await wait(lambda: asyncio.sleep(0, self.lines), lambda lines: any(map(has, lines)))
+
+
+@asynccontextmanager
+async def quotes(word: str, settings: Settings, folder: Path) -> AsyncIterator[Output]:
+    """`quotes WORD`, in that folder."""
+    log = folder / f"{word}.log"
+    command = (sys.executable, "-P", "-m", "quotes", word)
+    with log.open("wb") as output:
+        process = await asyncio.create_subprocess_exec(
+            *command, env=environment(settings), cwd=folder, stderr=output
+        )
+    try:
+        yield Output(log)
+    finally:
+        process.terminate()
+        async with asyncio.timeout(30):
+            assert await process.wait() == 0
+
+
+async def messages(settings: Settings) -> int:
+    names = [f"{namespace(settings)}:{name}" for name in ("default", "ticks")]
+    async with redis.asyncio.Redis.from_url(settings.require_redis_url()) as queue:
+        return sum([int(await queue.llen(name)) for name in names])
+
+
+async def test_a_folder_named_as_ours_in_the_current_one_is_not_run(
+    settings: Settings, tmp_path: Path
+) -> None:
+    for name in ("workers", "quotes", "pendulum", "dramatiq"):
+        shadow = tmp_path / name
+        shadow.mkdir()
+        (shadow / "__init__.py").write_text("raise SystemExit('not ours')")
+
+    async with quotes("scheduler", settings, tmp_path) as output:
+        await wait(lambda: messages(settings), bool)
+
+    assert not any("not ours" in line for line in output.lines)
+
+
+async def test_a_queue_that_is_away_is_one_line_of_the_scheduler_s_and_one_when_it_is_back(
+    valkey: Valkey, settings: Settings, tmp_path: Path
+) -> None:
+    own = settings.model_copy(update={"redis_url": Settings(redis_url=valkey.url).redis_url})
+    await valkey.stop()
+
+    async with quotes("scheduler", own, tmp_path) as output:
+        await output.until(lambda line: "queue_unavailable" in line)
+        await valkey.start()
+        await wait(lambda: messages(own), bool)
+
+    events = [each["event"] for each in output.events]
+    assert events == ["scheduler_leads", "queue_unavailable", "queue_unavailable_ended"]
+
+
+async def test_periodiq_ends_without_a_word_where_it_cannot_send_as_the_scheduler_says_why(
+    valkey: Valkey, settings: Settings, tmp_path: Path
+) -> None:
+    own = settings.model_copy(update={"redis_url": Settings(redis_url=valkey.url).redis_url})
+    await valkey.stop()
+
+    process = await asyncio.create_subprocess_exec(
+        *(sys.executable, "-P", "-m", "workers.periodiq_process"),
+        env=environment(own),
+        stderr=asyncio.subprocess.PIPE,
+    )
+    _, output = await process.communicate()
+
+    assert (process.returncode, output) == (QUEUE_UNAVAILABLE, b"")
+
+
+async def test_a_queue_that_goes_away_leaves_only_a_few_log_events_of_the_worker(
+    valkey: Valkey, settings: Settings, tmp_path: Path
+) -> None:
+    own = settings.model_copy(update={"redis_url": Settings(redis_url=valkey.url).redis_url})
+
+    async with quotes("worker", own, tmp_path) as output:
+        await output.until(lambda line: "worker_ready" in line)
+        for _ in range(2):
+            valkey.kill()
+            await valkey.wait()
+            await output.until(lambda line: "Consumer encountered" in line)
+            await valkey.start()
+
+    assert not any("exception" in each for each in output.events)
+    assert len(output.events) <= 6
