@@ -116,6 +116,7 @@ class Settings(BaseSettings):
     max_operations: int = Field(default=100, ge=1)
     query_connections: int = Field(default=8, ge=2)
     query_wait: float = Field(default=0.15, ge=0, le=60)
+    answer_cache: int = Field(default=64, ge=0)  # MiB
     replay_connections: int = Field(default=2, ge=1)
     log_format: Literal["console", "json"] = Field(
         default_factory=lambda: "console" if sys.stderr.isatty() else "json"

@@ -190,7 +190,7 @@ class CandleQuery:
         ] = Fill.NONE,
         time_zone: TimeZone = None,
     ) -> list[Candle]:
-        now = datetime.now(UTC)
+        now = info.context.now()
         asked = span(ticker, None, since, until)
         limits = bounds(interval, clocks(time_zone), asked.since, asked.until, now)
         candles: list[Candle] = []

@@ -1,7 +1,8 @@
 """What every resolver may use, and the arguments that many of them take."""
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
+from datetime import UTC, datetime
 from typing import Annotated
 
 import strawberry
@@ -10,10 +11,15 @@ from quotes.api.errors import Code, Refusal, bad_input
 from quotes.api.scalars import Ticker
 from quotes.database import connections, store
 from quotes.live.feed import Feed
+from quotes.live.newest import Newest
 from quotes.live.single_flight import Readings
 from quotes.settings import Settings
 
 MAX_TICKERS = 500  # of one list; the exchange publishes fewer than 300
+
+
+def utc_now() -> datetime:
+    return datetime.now(UTC)
 
 
 @dataclass(frozen=True, slots=True)
@@ -26,6 +32,8 @@ class Context:
     replays: store.Sessions  # the lane of subscribers that begin or catch up
     feed: Feed
     readings: Readings
+    newest: Newest
+    now: Callable[[], datetime] = utc_now
 
 
 Info = strawberry.Info[Context, None]

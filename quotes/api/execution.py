@@ -7,6 +7,7 @@ from typing import Any
 
 from graphql import (
     GraphQLLeafType,
+    GraphQLList,
     GraphQLNonNull,
     GraphQLObjectType,
     GraphQLOutputType,
@@ -56,6 +57,8 @@ class Executor(StrawberryGraphQLCoreExecutionContext):
             return _required(self.shape(kind.of_type, details))
         if is_leaf_type(kind):
             return _leaf(kind)
+        if isinstance(kind, GraphQLList):
+            return _list(self.shape(kind.of_type, details))
         if not isinstance(kind, GraphQLObjectType):
             raise NotPlainError
         collected = self.collect_subfields(kind, details)
@@ -94,6 +97,13 @@ def _leaf(kind: GraphQLLeafType) -> Shape:
 
     def shape(value: Any) -> Any:
         return None if value is None else coerce(value)
+
+    return shape
+
+
+def _list(inner: Shape) -> Shape:
+    def shape(value: Any) -> Any:
+        return None if value is None else [inner(item) for item in value]
 
     return shape
 

@@ -1,6 +1,6 @@
 """How complete a ticker's minutes are, and where and why they are not."""
 
-from datetime import UTC, datetime
+from datetime import datetime
 from typing import Annotated, Self
 
 import strawberry
@@ -95,7 +95,7 @@ class GapQuery:
             raise bad_input(f"`first` is 1 to {MOST:,} gaps; {first:,} were asked for.")
         asked = span(ticker, None, since, until)
         async with info.context.sessions() as session:
-            found = await read(session, asked, first, datetime.now(UTC))
+            found = await read(session, asked, first, info.context.now())
         if not found.present:
             await require_known(info.context, [ticker])
         return found

@@ -80,18 +80,30 @@ async def read(sessions: store.Sessions, page: Page) -> list[models.Quote]:
     return list(reversed(quotes)) if page.from_the_end else list(quotes)
 
 
+def preceding(page: Page, first: datetime | None) -> store.Span | None:
+    """What of the range lies before the page, whose first minute that is; None for nothing."""
+    until = page.span.since if first is None else first
+    return None if until is None else _within(page.range, since=None, until=until)
+
+
+def following(page: Page, last: datetime | None) -> store.Span | None:
+    """What of the range lies after the page, whose last minute that is; None for nothing."""
+    since = page.span.until if last is None else last + MINUTE
+    return None if since is None else _within(page.range, since=since, until=None)
+
+
 async def earlier(sessions: store.Sessions, page: Page, quotes: list[models.Quote]) -> bool:
     """Whether the range holds quotes before the page."""
-    until = quotes[0].minute if quotes else page.span.since
-    return until is not None and await _any(sessions, _within(page.range, since=None, until=until))
+    return await _any(sessions, preceding(page, quotes[0].minute if quotes else None))
 
 
 async def later(sessions: store.Sessions, page: Page, quotes: list[models.Quote]) -> bool:
     """Whether the range holds quotes after the page."""
-    since = quotes[-1].minute + MINUTE if quotes else page.span.until
-    return since is not None and await _any(sessions, _within(page.range, since=since, until=None))
+    return await _any(sessions, following(page, quotes[-1].minute if quotes else None))
 
 
-async def _any(sessions: store.Sessions, span: store.Span) -> bool:
+async def _any(sessions: store.Sessions, span: store.Span | None) -> bool:
+    if span is None:
+        return False
     async with sessions() as session:
         return bool(await store.page(session, span, limit=1))

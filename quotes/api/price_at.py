@@ -94,7 +94,7 @@ class MomentQuery:
         if quote is None:
             await require_known(info.context, [ticker])
             return None
-        return Quote.of(quote, datetime.now(UTC))
+        return Quote.of(quote, info.context.now())
 
     @strawberry.field(
         description="How far a ticker's price has moved; null before its first quote."
@@ -118,11 +118,12 @@ class MomentQuery:
         if not newest:
             await require_known(info.context, [ticker])
             return None
-        return _change(newest[0], base, window)
+        return _change(newest[0], base, window, info.context.now())
 
 
-def _change(latest: models.Quote, base: models.Quote | None, window: timedelta) -> Change:
-    now = datetime.now(UTC)
+def _change(
+    latest: models.Quote, base: models.Quote | None, window: timedelta, now: datetime
+) -> Change:
     absolute = percent = None
     if base is not None:
         with localcontext(prec=DIGITS):

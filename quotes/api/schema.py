@@ -1,6 +1,6 @@
 """The GraphQL schema: what can be asked. A resolver checks, asks the store, maps the rows."""
 
-from datetime import UTC, date, datetime, timedelta
+from datetime import date, datetime, timedelta
 from functools import partial
 from typing import Annotated
 
@@ -84,7 +84,7 @@ class Query(CandleQuery, SeriesQuery, GapQuery, MomentQuery):
         quotes = await pagination.read(info.context.sessions, page)
         if not quotes:
             await require_known(info.context, [ticker])
-        now = datetime.now(UTC)
+        now = info.context.now()
         return types.QuoteConnection(
             nodes=[types.Quote.of(quote, now) for quote in quotes],
             page_info=types.PageInfo(
@@ -116,7 +116,7 @@ class Query(CandleQuery, SeriesQuery, GapQuery, MomentQuery):
             failures = await store.last_failures(session, [ticker]) if max_age else []
         if not quotes:
             await require_known(info.context, [ticker])
-        quote = types.Quote.of(quotes[0], datetime.now(UTC)) if quotes else None
+        quote = types.Quote.of(quotes[0], info.context.now()) if quotes else None
         if max_age is not None:
             freshness.require(ticker, quote, failures, max_age)
         return quote
@@ -128,7 +128,7 @@ class Query(CandleQuery, SeriesQuery, GapQuery, MomentQuery):
         names = await chosen(info.context, tickers)
         async with info.context.sessions() as session:
             quotes = await store.newest(session, names)
-        now = datetime.now(UTC)
+        now = info.context.now()
         return [
             types.Quote.of(quote, now) for quote in sorted(quotes, key=lambda quote: quote.ticker)
         ]
@@ -143,7 +143,7 @@ class Query(CandleQuery, SeriesQuery, GapQuery, MomentQuery):
             last = {quote.ticker: quote for quote in await store.newest(session, names)}
             failed = {row.ticker: row for row in await store.last_failures(session, names)}
             charts = await backfills.unfinished(session, names)
-        now = datetime.now(UTC)
+        now = info.context.now()
         return [
             types.TickerInfo(
                 name=Ticker(name),

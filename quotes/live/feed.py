@@ -11,6 +11,7 @@ from collections.abc import AsyncGenerator, AsyncIterator, Collection, Sequence
 from contextlib import asynccontextmanager, suppress
 from datetime import UTC, datetime
 from itertools import takewhile
+from typing import NamedTuple
 
 import structlog
 from sqlmodel.ext.asyncio.session import AsyncSession
@@ -32,6 +33,7 @@ PROBE_EVERY = 2.0  # seconds between two signs of life asked of the LISTEN conne
 PROBE_TIMEOUT = 3.0  # seconds; with the line above, a silent death is noticed within five
 RETRY = 0.5  # seconds before a lost database is tried again
 LARGEST_READ = 1_000  # quotes, for a process that was away for long
+CURRENT_TIMEOUT = 1.0  # seconds that a query waits for the feed before it reads the table itself
 TAIL = 10_000  # quotes in memory, some 10 MB: 250 tickers for 40 minutes
 
 
@@ -40,6 +42,13 @@ Version = tuple[int, int | None]
 
 class CursorLostError(Exception):
     """The log has no such place: a restore from an older copy replaced it, or it was made up."""
+
+
+class Place(NamedTuple):
+    """How far a reader has come. Of two eras nothing can be compared: the log was replaced."""
+
+    era: int
+    seq: int
 
 
 class Feed:
@@ -63,6 +72,10 @@ class Feed:
         self._floor = 0  # every streamed quote after this seq, up to `last`, is in the tail
         self.history = 0  # counts up when the log turns out to be another
         self.last: int | None = None  # the high-water seq; None until the database first answered
+        self._era = 0  # how often the log was begun anew, for what is kept of it elsewhere
+        # When the last complete reading began, by the loop's clock; `_checked` is set by the next.
+        self._current_at = float("-inf")
+        self._checked = asyncio.Event()
         self.read_at: datetime | None = None  # when `last` was last seen to be the newest
         self.outage = Outage("feed")
         self.listening = False  # whether the bell is connected; the timer works without it
@@ -97,6 +110,41 @@ class Feed:
                     await self._grown.wait()
         if self.last is None or self.last < seq:
             raise CursorLostError
+
+    @property
+    def place(self) -> Place:
+        """Where this process has come to; before the first reading, at 0."""
+        return Place(self._era, self.last or 0)
+
+    async def current(self, within: float) -> bool:
+        """Whether all that was committed `within` seconds before this call has been read.
+
+        Waits for a reading where the last one began too long ago. That is the proof, whatever
+        became of a notification; false where the database does not answer in time.
+        """
+        now = asyncio.get_running_loop().time()
+        if self._current_at < now - within / 2:  # early, so that under load no one has to wait
+            self._bell.set()
+        if self._current_at >= now - within:
+            return True
+        try:
+            async with asyncio.timeout(CURRENT_TIMEOUT):
+                while self._current_at < now - within and self.outage.cause is None:
+                    await self._checked.wait()
+        except TimeoutError:
+            return False
+        return self.outage.cause is None
+
+    def changes(self, since: Place) -> Sequence[Quote] | None:
+        """The quotes committed after a place that this process once had come to, in order.
+
+        None where they are not all in memory: after a backfill, or too long.
+        """
+        last = self.last or 0
+        if since.era != self._era or since.seq < self._floor:
+            return None
+        quotes = self._recent(since.seq, None)
+        return quotes if since.seq + len(quotes) >= last else None
 
     async def follow(
         self, after: int, tickers: Collection[str] | None = None
@@ -165,11 +213,14 @@ class Feed:
                 self.outage.met(error)
             else:
                 self.outage.over()
+            checked, self._checked = self._checked, asyncio.Event()
+            checked.set()
             with suppress(TimeoutError):
                 async with asyncio.timeout(TIMER):
                     await self._bell.wait()
 
     async def _catch_up(self) -> None:
+        began = asyncio.get_running_loop().time()
         async with self._sessions() as session:
             high = await store.high_water(session)
             if self.last is not None and await self._is_another_log(session, high):
@@ -182,6 +233,7 @@ class Feed:
             while (last := self.last or 0) < high:
                 self._grow(*await stream.page(session, after=last, upto=high, limit=LARGEST_READ))
         self.read_at = datetime.now(UTC)
+        self._current_at = began
 
     async def _is_another_log(self, session: AsyncSession, high: int) -> bool:
         """Whether the newest quote known is in the log no more, as after a restore from a copy."""
@@ -202,6 +254,7 @@ class Feed:
         self._floor = newest[0].seq - 1 if len(newest) == TAIL else 0
         self._tail = deque(newest)
         self.last = high
+        self._era += 1
         self._wake({*self._ticked})
 
     def _grow(self, quotes: Sequence[Quote], upto: int) -> None:

@@ -22,9 +22,12 @@ from starlette.types import ASGIApp, Receive, Scope, Send
 
 from quotes.api.context import Context
 from quotes.api.payloads import Payloads
+from quotes.api.plans.answers import Answers
+from quotes.api.plans.plans import Plans
 from quotes.live.candle_log import CandleStreams
 from quotes.live.fan_out import open_fan_out
 from quotes.live.feed import open_feed
+from quotes.live.newest import Newest
 from quotes.live.single_flight import Readings
 from quotes.server import protocol
 from quotes.server.admission import Admission
@@ -110,8 +113,15 @@ def _lifespan(settings: Settings) -> Callable[[Starlette], Any]:
         ):
             ended = partial(_loop_ended, app)
             task.add_done_callback(ended)
+            readings = Readings(feed)
             context = Context(
-                settings, lanes.sessions, lanes.queries, lanes.replays, feed, Readings(feed)
+                settings,
+                lanes.sessions,
+                lanes.queries,
+                lanes.replays,
+                feed,
+                readings,
+                Newest(feed, lanes.replays, readings),
             )
             async with (
                 open_streams(context, ended) as streams,
@@ -137,7 +147,8 @@ async def open_streams(
     async with open_fan_out(context.feed) as (fan_out, task):
         task.add_done_callback(ended)
         admission = Admission(settings.query_connections, settings.query_wait)
-        yield Streams(context, Payloads(), fan_out, candles, crowd, admission, set())
+        plans = Plans(context, Answers(context.feed, settings.answer_cache << 20))
+        yield Streams(context, plans, Payloads(), fan_out, candles, crowd, admission, set())
 
 
 def _loop_ended(app: Starlette, task: asyncio.Task[None]) -> None:

@@ -22,6 +22,7 @@ from quotes.api.payloads import (
     subscribes,
     valid,
 )
+from quotes.api.plans.plans import Plans
 from quotes.api.price_updates import cursor_lost, start
 from quotes.api.schema import schema
 from quotes.database.errors import DatabaseError, UnavailableError
@@ -122,6 +123,7 @@ class Streams:
     """What every connection that carries operations uses."""
 
     context: Context
+    plans: Plans
     payloads: Payloads
     fan_out: FanOut[Quote]
     candles: CandleStreams
@@ -188,18 +190,24 @@ class Streams:
             await stream.fan_out.deliver(subscriber, topic)
 
     async def _execute(self, operation: Operation, sink: OperationSink) -> None:
-        """By Strawberry's own execution: queries, what is not shared, and what is wrong."""
+        """Queries by their plans; whatever has none, or is wrong, by Strawberry's own execution."""
         document = valid(operation.query)
         if document is not None and subscribes(document, operation.name):
             await self._stream(operation, sink)  # which lasts, and takes no query's place
             return
         try:
             async with self.admission.admitted():
-                payloads = [payload async for payload in self._payloads(operation)]
+                payloads = await self._answers(operation)
         except Refusal as refusal:
             raise FailedError([{**refusal.formatted}]) from None
         for payload in payloads:
             await sink.write(sink.envelope(payload, None))
+
+    async def _answers(self, operation: Operation) -> list[bytes]:
+        answer = await self.plans.answer(operation.query, operation.name, operation.variables)
+        if answer is not None:
+            return [answer.body]
+        return [payload async for payload in self._payloads(operation)]
 
     async def _stream(self, operation: Operation, sink: OperationSink) -> None:
         async with aclosing(self._payloads(operation)) as payloads:

@@ -17,6 +17,7 @@ from quotes.api.schema import schema
 from quotes.database import connections, store
 from quotes.database.models import Quote
 from quotes.live.feed import open_feed
+from quotes.live.newest import Newest
 from quotes.live.single_flight import Readings
 from quotes.live.snapshots import Snapshot
 from quotes.server.app import open_streams
@@ -32,7 +33,9 @@ async def streams(settings: Settings, sessions: store.Sessions) -> AsyncIterator
         open_feed(sessions, connections.connector(url, name="feed"), sessions) as (feed, _),
     ):
         await feed.position()
-        context = Context(settings, sessions, queries, sessions, feed, Readings(feed))
+        readings = Readings(feed)
+        newest = Newest(feed, sessions, readings)
+        context = Context(settings, sessions, queries, sessions, feed, readings, newest)
         async with open_streams(context, lambda _: None) as streams:
             yield streams
 

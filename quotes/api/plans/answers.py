@@ -1,0 +1,78 @@
+"""Answers as bytes, given again as long as nothing in the log touches what they rest on."""
+
+from collections import OrderedDict
+from collections.abc import Hashable
+from dataclasses import dataclass
+from datetime import datetime
+from functools import cached_property
+from hashlib import blake2b
+
+from quotes.api.plans.scope import Scope
+from quotes.live.feed import Feed, Place
+
+OVERHEAD = 1_000  # bytes of memory that an answer takes besides its text and its key
+
+
+@dataclass
+class Answer:
+    """A whole GraphQL response."""
+
+    body: bytes
+    scopes: tuple[Scope, ...]
+
+    @cached_property
+    def etag(self) -> str:
+        return f'"{blake2b(self.body, digest_size=12).hexdigest()}"'
+
+    def holds(self, now: datetime) -> bool:
+        return all(scope.expires is None or now < scope.expires for scope in self.scopes)
+
+
+class Answers:
+    """The answers last used, in at most `room` bytes."""
+
+    def __init__(self, feed: Feed, room: int) -> None:
+        self._feed = feed
+        self._room = room
+        self.size = 0  # bytes in use
+        self._kept: OrderedDict[Hashable, tuple[Answer, Place]] = OrderedDict()
+
+    def __contains__(self, key: Hashable) -> bool:
+        return key in self._kept
+
+    def get(self, key: Hashable, now: datetime) -> Answer | None:
+        """One that is what would be answered now, as far as the feed has come."""
+        found = self._kept.get(key)
+        if found is None:
+            return None
+        answer, place = found
+        if place != self._feed.place:
+            changes = self._feed.changes(place)
+            if changes is None or any(
+                scope.holds(quote) for quote in changes for scope in answer.scopes
+            ):
+                self._drop(key)
+                return None
+            self._kept[key] = (answer, max(place, self._feed.place))
+        if not answer.holds(now):
+            self._drop(key)
+            return None
+        self._kept.move_to_end(key)
+        return answer
+
+    def put(self, key: Hashable, answer: Answer, place: Place) -> None:
+        """`place` is one that the feed had come to before the answer was read."""
+        if key in self._kept:
+            self._drop(key)
+        self._kept[key] = (answer, place)
+        self.size += _size(answer)
+        while self.size > self._room:
+            self._drop(next(iter(self._kept)))
+
+    def _drop(self, key: Hashable) -> None:
+        answer, _ = self._kept.pop(key)
+        self.size -= _size(answer)
+
+
+def _size(answer: Answer) -> int:
+    return len(answer.body) + OVERHEAD

@@ -1,0 +1,65 @@
+"""What a document selects of an object, with its fragments and directives resolved."""
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Any
+
+from graphql import GraphQLObjectType, get_named_type
+
+from quotes.api.execution import Executor, NotPlainError
+
+# Fields that each answer gives anew, by their types: an age, and the end of the log.
+OF_THE_MOMENT = {("Quote", "ageSeconds"), ("Quote", "stale"), ("Series", "cursor")}
+
+
+@dataclass(frozen=True, slots=True)
+class Selected:
+    """One field of a selection; `inner` is what is selected of it, None for a leaf."""
+
+    key: str  # its alias, or its name
+    name: str
+    inner: "Selection | None"
+
+
+@dataclass(frozen=True, slots=True)
+class Selection:
+    """The fields of one object, in the order of the answer."""
+
+    type_name: str
+    fields: tuple[Selected, ...]
+
+    def __iter__(self) -> Iterator[Selected]:
+        return iter(self.fields)
+
+    def of_the_moment(self) -> bool:
+        """Whether it holds a field whose value depends on when it is answered."""
+        return any(
+            (self.type_name, each.name) in OF_THE_MOMENT
+            or (each.inner is not None and each.inner.of_the_moment())
+            for each in self.fields
+        )
+
+
+def selection(executor: Executor, kind: Any, details: Any) -> Selection | None:
+    """What `details`, the nodes of one field of type `kind`, select; None for a leaf.
+
+    Raises NotPlainError for what is delivered in parts.
+    """
+    named = get_named_type(kind)
+    if not isinstance(named, GraphQLObjectType):
+        return None
+    collected = executor.collect_subfields(named, details)
+    if collected.new_defer_usages:
+        raise NotPlainError
+    return Selection(
+        named.name,
+        tuple(
+            Selected(key, fields[0].node.name.value, _inner(executor, named, fields))
+            for key, fields in collected.grouped_field_set.items()
+        ),
+    )
+
+
+def _inner(executor: Executor, parent: GraphQLObjectType, details: Any) -> Selection | None:
+    name = details[0].node.name.value
+    return None if name == "__typename" else selection(executor, parent.fields[name].type, details)

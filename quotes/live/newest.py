@@ -1,0 +1,52 @@
+"""The newest quote of each ticker, from memory, and never older than it may be."""
+
+from collections.abc import Mapping
+
+from quotes.database import store
+from quotes.database.models import Quote
+from quotes.live.feed import Feed, Place
+from quotes.live.single_flight import Readings
+from quotes.live.snapshots import Snapshot
+
+BOUND = 0.1  # seconds; whatever was committed so long before a request is in its answer
+
+
+class Newest:
+    """Follows the feed as far as that has come, only when it is asked."""
+
+    def __init__(self, feed: Feed, sessions: store.Sessions, readings: Readings) -> None:
+        self._feed = feed
+        self._readings = readings
+        self._all = Snapshot(sessions, None)
+        self._place = Place(era=-1, seq=0)  # nowhere yet
+        self._quotes: dict[str, Quote] = {}
+
+    async def quotes(self) -> Mapping[str, Quote] | None:
+        """By ticker; None where the feed cannot be known to be current.
+
+        Raises DatabaseError.
+        """
+        if not await self._feed.current(BOUND):
+            return None
+        changes = self._feed.changes(self._place)
+        if changes is None:
+            await self._read()
+        else:
+            self._place = max(self._place, self._feed.place)
+            for quote in changes:
+                self._add(quote)
+        return self._quotes
+
+    async def _read(self) -> None:
+        """From the table, at the start and after a backfill, whose quotes the feed leaves out."""
+        era = self._feed.place.era
+        seq, quotes = await self._readings.now(self._all)
+        place = Place(era, seq)
+        if place > self._place:
+            self._place = place
+            self._quotes = {quote.ticker: quote for quote in quotes}
+
+    def _add(self, quote: Quote) -> None:
+        known = self._quotes.get(quote.ticker)
+        if known is None or quote.minute > known.minute:
+            self._quotes[quote.ticker] = quote

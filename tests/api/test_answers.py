@@ -1,0 +1,99 @@
+"""An answer is given again only while it is what would be answered now."""
+
+from collections.abc import AsyncIterator
+from datetime import UTC, datetime
+
+import pytest
+from planning import planning
+from rows import keep, minute, quote
+
+from quotes.api.plans.plans import Plans
+from quotes.database import store
+from quotes.database.models import Origin, Quote
+from quotes.settings import Settings
+
+DAY = '{ prices(ticker: "BTC", date: "2026-01-31") { nodes { at price } } }'
+CANDLES = """{ candles(ticker: "BTC", interval: "1h", from: "2026-01-31T10:00:00Z",
+    to: "2026-01-31T14:00:00Z") { close count } }"""
+SERIES = '{ series(ticker: "BTC", from: "2026-01-31T00:00:00Z") { times prices } }'
+LATEST = '{ latestPrice(ticker: "BTC") { price at } }'
+ALL = "{ latestPrices { ticker price } }"
+
+
+@pytest.fixture
+async def plans(settings: Settings, sessions: store.Sessions) -> AsyncIterator[Plans]:
+    await keep(sessions, quote(at=0), quote(at=5), quote("eth_usd", 5))
+    async with planning(settings, now=minute(24 * 60)) as plans:
+        yield plans
+
+
+async def body(plans: Plans, query: str) -> bytes:
+    answer = await plans.answer(query, None, None)
+    assert answer is not None
+    return answer.body
+
+
+async def committed(plans: Plans, sessions: store.Sessions, *quotes: Quote) -> None:
+    """Keep them, and wait until this process knows."""
+    await keep(sessions, *quotes)
+    async with sessions() as session:
+        await plans.context.feed.reach(await store.high_water(session))
+
+
+@pytest.mark.parametrize("query", [DAY, CANDLES, SERIES, LATEST, ALL])
+@pytest.mark.parametrize("origin", Origin)
+async def test_a_row_that_changes_an_answer_changes_it_at_once(
+    plans: Plans, sessions: store.Sessions, query: str, origin: Origin
+) -> None:
+    before = await body(plans, query)
+
+    await committed(plans, sessions, quote(at=7, price="7", origin=origin))
+
+    assert await body(plans, query) != before
+
+
+@pytest.mark.parametrize("query", [DAY, CANDLES, SERIES, LATEST])
+async def test_rows_of_another_ticker_or_day_leave_an_answer_as_it_is(
+    plans: Plans, sessions: store.Sessions, query: str
+) -> None:
+    before = await plans.answer(query, None, None)
+
+    await committed(plans, sessions, quote("eth_usd", 9))
+    if query in {DAY, CANDLES}:
+        await committed(plans, sessions, quote(at=3_000))
+
+    assert await plans.answer(query, None, None) is before
+
+
+async def test_what_depends_on_the_moment_is_answered_anew(plans: Plans) -> None:
+    query = '{ latestPrice(ticker: "BTC") { price ageSeconds } }'
+
+    assert await plans.answer(query, None, None) is not await plans.answer(query, None, None)
+
+
+async def test_a_candle_under_way_is_answered_anew_each_minute(
+    settings: Settings, sessions: store.Sessions
+) -> None:
+    await keep(sessions, quote(at=0))
+    query = '{ candles(ticker: "BTC", interval: "1h") { coverage } }'
+    clock = [minute(1)]
+    async with planning(settings, now=lambda: clock[0]) as plans:
+        first = await plans.answer(query, None, None)
+        assert await plans.answer(query, None, None) is first
+
+        clock[0] = minute(2)
+
+        assert await body(plans, query) == b'{"data":{"candles":[{"coverage":0.5}]}}'
+
+
+async def test_no_more_is_kept_than_there_is_room_for(
+    settings: Settings, sessions: store.Sessions
+) -> None:
+    await keep(sessions, quote(at=0))
+    async with planning(settings, now=datetime.now(UTC), room=10_000) as plans:
+        asked = [f'{{ a{n}: latestPrice(ticker: "BTC") {{ price }} }}' for n in range(50)]
+        answers = [await plans.answer(query, None, None) for query in asked]
+
+        assert plans.answers.size <= 10_000
+        assert await plans.answer(asked[-1], None, None) is answers[-1]
+        assert await plans.answer(asked[0], None, None) is not answers[0]

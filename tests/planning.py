@@ -1,0 +1,40 @@
+"""Plans as a web process has them, without the process."""
+
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager
+from datetime import datetime
+
+from quotes.api.context import Context
+from quotes.api.plans.answers import Answers
+from quotes.api.plans.plans import Plans
+from quotes.live.feed import open_feed
+from quotes.live.newest import Newest
+from quotes.live.single_flight import Readings
+from quotes.server.lanes import open_lanes
+from quotes.settings import Settings
+
+MIB = 1 << 20
+
+
+@asynccontextmanager
+async def planning(
+    settings: Settings, *, now: datetime | Callable[[], datetime], room: int = MIB
+) -> AsyncIterator[Plans]:
+    """With a clock of the test's own; `room` is in bytes."""
+    async with (
+        open_lanes(settings) as lanes,
+        open_feed(lanes.live, lanes.listen, lanes.replays) as (feed, _),
+    ):
+        await feed.position()
+        readings = Readings(feed)
+        context = Context(
+            settings,
+            lanes.sessions,
+            lanes.queries,
+            lanes.replays,
+            feed,
+            readings,
+            Newest(feed, lanes.replays, readings),
+            now=(lambda: now) if isinstance(now, datetime) else now,
+        )
+        yield Plans(context, Answers(feed, room))
