@@ -17,12 +17,10 @@ class _Lines:
 
     def __init__(self) -> None:
         self._addresses: dict[str, dict[Hashable, deque[asyncio.Future[None]]]] = {}
-        self.waiting = 0
 
     def join(self, who: Client, turn: "asyncio.Future[None]") -> None:
         address, connection = who
         self._addresses.setdefault(address, {}).setdefault(connection, deque()).append(turn)
-        self.waiting += 1
 
     def next(self) -> "asyncio.Future[None] | None":
         """Addresses take turns, and at each its connections; both go to the end of their line."""
@@ -33,7 +31,6 @@ class _Lines:
         connection = next(iter(connections))
         line = connections.pop(connection)
         turn = line.popleft()
-        self.waiting -= 1
         if line:
             connections[connection] = line
         if connections:
@@ -51,10 +48,7 @@ class Turns:
     def __init__(self, most: int) -> None:
         self._free = most
         self._lines = _Lines()
-
-    @property
-    def waiting(self) -> int:
-        return self._lines.waiting
+        self.waiting = 0
 
     @asynccontextmanager
     async def turn(self) -> AsyncIterator[None]:
@@ -72,12 +66,15 @@ class Turns:
             return
         turn: asyncio.Future[None] = asyncio.get_running_loop().create_future()
         self._lines.join(client.get() or ("", None), turn)
+        self.waiting += 1
         try:
             await turn
         except asyncio.CancelledError:
             if turn.done() and not turn.cancelled():
                 self.give()  # it came, and nobody is there to use it
             raise
+        finally:
+            self.waiting -= 1
 
     def give(self) -> None:
         while (turn := self._lines.next()) is not None:

@@ -14,6 +14,7 @@ from quotes.api.errors import RETRY_AFTER, Code, Refusal
 from quotes.live.turns import Turns
 
 STANDING = 20.0  # seconds; a statement is cancelled after half of it
+REFUSALS_AT_ONCE = 8  # in one round of the event loop, which others' turns would wait for
 MAX_WAITING = 256  # queries; at a millisecond each, as many as are answered within the wait
 
 
@@ -22,6 +23,7 @@ class Admission:
 
     def __init__(self, most: int, wait: float) -> None:
         self._turns = Turns(most)
+        self._refusals = Turns(REFUSALS_AT_ONCE)
         self._wait = wait
         self._running = 0
         self._moved_at = time.monotonic()  # when one began or ended last
@@ -37,19 +39,27 @@ class Admission:
     @asynccontextmanager
     async def admitted(self) -> AsyncIterator[None]:
         """A query's place. Raises Refusal (OVERLOADED) where it cannot have one in time."""
-        if self._turns.waiting >= MAX_WAITING:
+        if not await self._taken():
+            async with self._refusals.turn():
+                await asyncio.sleep(0)
             raise overloaded()
-        try:
-            async with asyncio.timeout(self._wait):
-                await self._turns.take()
-        except TimeoutError:
-            raise overloaded() from None
         self._move(1)
         try:
             yield
         finally:
             self._move(-1)
             self._turns.give()
+
+    async def _taken(self) -> bool:
+        """Whether a place could be had in time."""
+        if self._turns.waiting >= MAX_WAITING:
+            return False
+        try:
+            async with asyncio.timeout(self._wait):
+                await self._turns.take()
+        except TimeoutError:
+            return False
+        return True
 
     def _move(self, running: int) -> None:
         self._running += running

@@ -66,3 +66,20 @@ async def test_whoever_leaves_while_waiting_takes_no_turn_with_it() -> None:
     await asyncio.gather(*leaving, return_exceptions=True)
     await hall.visit("c", 0, "later")
     assert hall.came[-2:] == ["stayed", "later"]
+
+
+async def test_whoever_has_left_is_counted_no_more() -> None:
+    turns = Turns(1)
+    await turns.take()
+    waiting = [asyncio.create_task(turns.take()) for _ in range(3)]
+    await asyncio.sleep(0)
+    assert turns.waiting == 3
+
+    for task in waiting[:2]:
+        task.cancel()
+    await asyncio.gather(*waiting[:2], return_exceptions=True)
+
+    assert turns.waiting == 1
+    turns.give()
+    await waiting[2]
+    assert turns.waiting == 0

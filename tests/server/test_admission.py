@@ -1,6 +1,7 @@
 """What cannot begin soon is refused at once and truly, and takes nothing from anyone else."""
 
 import asyncio
+from collections import Counter
 from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack
 
@@ -91,3 +92,24 @@ async def test_a_full_queue_refuses_at_once(monkeypatch: pytest.MonkeyPatch) -> 
 async def _visit(one: Admission) -> None:
     async with one.admitted():
         pass
+
+
+async def test_many_that_are_refused_together_leave_rounds_of_the_event_loop_to_others() -> None:
+    """Their waits end at once, and to write hundreds of answers in one round would hold all."""
+    one = Admission(1, wait=0)
+    refused_in_round = Counter[int]()
+    now = 0
+
+    async def ask() -> None:
+        with pytest.raises(Refusal):
+            await _visit(one)
+        refused_in_round[now] += 1
+
+    async with one.admitted():
+        asking = [asyncio.create_task(ask()) for _ in range(100)]
+        while not all(each.done() for each in asking):
+            now += 1
+            await asyncio.sleep(0)
+
+    assert sum(refused_in_round.values()) == 100
+    assert max(refused_in_round.values()) <= admission.REFUSALS_AT_ONCE
