@@ -10,8 +10,8 @@ from quotes.database.models import Quote
 from quotes.database.outages import Outage
 from quotes.live.turns import Turns
 
-PAGE = 250  # quotes a turn: written within some 3 ms
-MAX_PAGES = 64  # in memory, some 500 KB each at the most
+PAGE = 100  # quotes a turn: written within some 3 ms, in one round of the event loop
+MAX_PAGES = 128  # in memory, some 100 KB each
 RETRY = 0.5  # seconds before a lost database is tried again
 
 Page = tuple[Sequence[Quote], int]  # and the seq up to which it is complete
