@@ -7,9 +7,9 @@ import pytest
 
 from quotes.database import store
 from workers.collecting import Collector
-from workers.demo import Exchange, serve
-from workers.deribit import Deribit, open_http
-from workers.pacing import Pace
+from workers.demo.exchange import Exchange, serve
+from workers.exchange.deribit import Deribit, open_http
+from workers.exchange.pacing import Pace
 
 BOTH = ["btc_usd", "eth_usd"]
 STEP = timedelta(minutes=1)

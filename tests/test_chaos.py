@@ -20,7 +20,7 @@ from quotes.database import migrations, store
 from quotes.database.errors import DatabaseError
 from quotes.local.embedded import Postgres, Valkey
 from quotes.settings import Settings
-from workers.demo import Exchange, serve
+from workers.demo.exchange import Exchange, serve
 
 SEED = int(os.environ.get("QUOTES_TEST_CHAOS_SEED", "20260131"))
 ROUNDS = int(os.environ.get("QUOTES_TEST_CHAOS_ROUNDS", "6"))  # some 4 seconds each

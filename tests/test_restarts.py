@@ -17,7 +17,7 @@ from quotes.database import migrations, store
 from quotes.local.embedded import Postgres, Valkey
 from quotes.local.server import Server
 from quotes.settings import Settings
-from workers.demo import Exchange, serve
+from workers.demo.exchange import Exchange, serve
 
 # What is committed outlives the server's processes; without fsync, not the machine's power.
 DURABLE = {"fsync": "off"}

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from datetime import timedelta
 
 from quotes.market.sources import Cause, Retry, SourceError
-from workers.exchange_clock import RIDDEN_OUT
+from workers.exchange.clock import RIDDEN_OUT
 
 CONFIRM = 1.5  # seconds until an answer that would end a ticker's minute is asked for again
 FIRST_DELAY, LONGEST_DELAY = 1.0, 30.0  # seconds between a ticker's attempts, doubling

@@ -16,7 +16,7 @@ from quotes.market import tickers
 from quotes.market.sources import Cause, MixedError, Range
 from quotes.settings import Settings, SettingsError
 from workers.charts import SETTLED, Fetched, backfill
-from workers.deribit import Deribit, open_http
+from workers.exchange.deribit import Deribit, open_http
 
 OK, MISSED, REFUSED = 0, 1, 2  # exit statuses
 

@@ -15,7 +15,7 @@ from quotes.database.models import Failure, Quote
 from quotes.database.outages import Outage
 from quotes.market.sources import MixedError, Source
 from workers.conditions import Condition
-from workers.exchange_clock import ExchangeClock
+from workers.exchange.clock import ExchangeClock
 from workers.polling import Missed, Outcome, Poller
 
 log = structlog.get_logger(__name__)

@@ -14,7 +14,7 @@ from datetime import datetime, timedelta
 from quotes.database.models import Origin, Quote
 from quotes.market.sources import Cause, Priority, Retry, Source, SourceError, Tick
 from workers.attempts import SLIP, EarlyError, Health, delay_after, is_early
-from workers.exchange_clock import RIDDEN_OUT, ExchangeClock
+from workers.exchange.clock import RIDDEN_OUT, ExchangeClock
 
 MINUTE = timedelta(minutes=1)
 BATCH = 1.0  # seconds in which what arrives is taken together

@@ -11,8 +11,8 @@ from quotes.database import store
 from quotes.market.sources import Source
 from quotes.settings import Settings
 from workers.collecting import Collector
-from workers.deribit import Deribit, open_http
-from workers.pacing import Pace
+from workers.exchange.deribit import Deribit, open_http
+from workers.exchange.pacing import Pace
 
 
 class Process(Middleware):

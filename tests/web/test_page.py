@@ -19,7 +19,7 @@ from quotes.database import store
 from quotes.database.models import Origin
 from quotes.local import probe
 from quotes.settings import Settings
-from workers.demo import Fault
+from workers.demo.exchange import Fault
 
 pytestmark = needs_browser
 

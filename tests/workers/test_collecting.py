@@ -14,9 +14,9 @@ from quotes.database import minutes, store
 from quotes.database.models import Failure
 from quotes.market.sources import Cause
 from workers.collecting import Collector, minute_of
-from workers.demo import Exchange, Fault, serve
-from workers.deribit import Deribit, open_http
-from workers.pacing import Pace
+from workers.demo.exchange import Exchange, Fault, serve
+from workers.exchange.deribit import Deribit, open_http
+from workers.exchange.pacing import Pace
 
 BOTH = ["btc_usd", "eth_usd"]
 

@@ -13,8 +13,8 @@ from typing import Any
 import aiohttp
 import pytest
 
-from workers import demo_market
-from workers.demo import Exchange, Fault, serve
+from workers.demo import market
+from workers.demo.exchange import Exchange, Fault, serve
 
 MOMENT = datetime(2026, 9, 20, 21, 17, 21, 264123, tzinfo=UTC)
 
@@ -105,7 +105,7 @@ async def test_the_supported_names_are_all_or_of_one_type(http: aiohttp.ClientSe
 
 
 async def test_every_listed_index_has_a_price(http: aiohttp.ClientSession) -> None:
-    for name in demo_market.INDEXES:
+    for name in market.INDEXES:
         told = await result(http, "get_index_price", index_name=name)
 
         assert told["index_price"] > 0
@@ -137,15 +137,15 @@ async def test_a_pinned_price_is_told_letter_by_letter(
 def test_a_seed_has_one_history_and_another_seed_another() -> None:
     hours = [MOMENT - timedelta(hours=n) for n in range(48)]
 
-    history = [demo_market.price("btc_usd", when, 7) for when in hours]
+    history = [market.price("btc_usd", when, 7) for when in hours]
 
-    assert history == [demo_market.price("btc_usd", when, 7) for when in hours]
-    assert history != [demo_market.price("btc_usd", when, 8) for when in hours]
+    assert history == [market.price("btc_usd", when, 7) for when in hours]
+    assert history != [market.price("btc_usd", when, 8) for when in hours]
 
 
 def test_prices_move_by_a_few_per_cent_a_day_and_a_little_each_minute() -> None:
     def moves(step: timedelta) -> list[Decimal]:
-        told = [demo_market.price("btc_usd", MOMENT - n * step, 1) for n in range(500)]
+        told = [market.price("btc_usd", MOMENT - n * step, 1) for n in range(500)]
         return sorted(abs(a / b - 1) for a, b in pairwise(told))
 
     daily, each_minute = moves(timedelta(days=1)), moves(timedelta(minutes=1))
@@ -158,7 +158,7 @@ def test_prices_move_by_a_few_per_cent_a_day_and_a_little_each_minute() -> None:
 def test_prices_have_the_decimals_of_their_index() -> None:
     names = ("btc_usd", "eth_usd", "sol_usd", "xrp_usd", "1000shib_usdc", "eth_btc")
 
-    assert [demo_market.decimals(name) for name in names] == [2, 2, 3, 5, 7, 7]
+    assert [market.decimals(name) for name in names] == [2, 2, 3, 5, 7, 7]
 
 
 @pytest.mark.parametrize(
@@ -185,16 +185,16 @@ async def test_a_chart_is_whole_and_oldest_first_and_ends_now(
 
 
 def test_an_average_is_that_of_the_prices_of_its_step() -> None:
-    *_, (ms, average) = demo_market.chart("btc_usd", "1h", MOMENT, 1)
+    *_, (ms, average) = market.chart("btc_usd", "1h", MOMENT, 1)
 
     end = datetime.fromtimestamp(ms // 1000, UTC)
-    prices = [demo_market.price("btc_usd", end - timedelta(seconds=n), 1) for n in range(6)]
+    prices = [market.price("btc_usd", end - timedelta(seconds=n), 1) for n in range(6)]
     assert average == round(sum(prices) / 6, 6)
 
 
 def test_a_chart_told_later_says_the_same_of_the_past() -> None:
-    then = dict(demo_market.chart("eth_usd", "1m", MOMENT, 1))
-    later = dict(demo_market.chart("eth_usd", "1m", MOMENT + timedelta(days=10), 1))
+    then = dict(market.chart("eth_usd", "1m", MOMENT, 1))
+    later = dict(market.chart("eth_usd", "1m", MOMENT + timedelta(days=10), 1))
 
     both = then.keys() & later.keys()
     assert len(both) == 480

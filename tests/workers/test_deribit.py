@@ -12,10 +12,10 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from quotes.market.sources import Cause, Retry, Source, SourceError, Tick, name_of
-from workers import deribit
-from workers.demo import Exchange, Fault, serve
-from workers.deribit import Deribit, open_http
-from workers.pacing import Pace
+from workers.demo.exchange import Exchange, Fault, serve
+from workers.exchange import deribit
+from workers.exchange.deribit import Deribit, open_http
+from workers.exchange.pacing import Pace
 
 SHORT = aiohttp.ClientTimeout(total=1, sock_read=0.2)
 MOMENT = datetime(2026, 9, 20, 21, 17, 21, 264123, tzinfo=UTC)

@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from quotes.market.sources import Cause, Chart, Retry, SourceError, Tick
-from workers.deribit_answers import MAX_BODY, read_chart, read_tick
+from workers.exchange.answers import MAX_BODY, read_chart, read_tick
 
 # As recorded, cut down to what an index price has.
 RECORDED = (

@@ -18,11 +18,11 @@ from quotes.market.sources import Range
 from quotes.settings import Settings
 from workers import attempts, collecting
 from workers.collecting import Collector
-from workers.demo import Exchange, Fault, serve
-from workers.deribit import Deribit, open_http
+from workers.demo.exchange import Exchange, Fault, serve
+from workers.exchange.deribit import Deribit, open_http
+from workers.exchange.pacing import Pace
 from workers.gap_filling import fill_gaps
 from workers.gap_repair import repair
-from workers.pacing import Pace
 
 OUTAGE = range(10, 40)  # minutes after noon
 

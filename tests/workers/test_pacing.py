@@ -7,8 +7,8 @@ import pytest
 import virtual_time
 
 from quotes.market.sources import Priority
-from workers import pacing
-from workers.pacing import CONNECTIONS, Pace
+from workers.exchange import pacing
+from workers.exchange.pacing import CONNECTIONS, Pace
 
 EVERYTHING = 278  # tickers
 

@@ -16,9 +16,9 @@ from rows import NOON, minute
 
 from quotes.database.models import Quote
 from quotes.market.sources import Cause
-from workers.deribit import Deribit
-from workers.exchange_clock import ExchangeClock
-from workers.pacing import Pace
+from workers.exchange.clock import ExchangeClock
+from workers.exchange.deribit import Deribit
+from workers.exchange.pacing import Pace
 from workers.polling import Missed, Outcome, Poller
 
 EVERYTHING = [f"t{number}_usd" for number in range(278)]

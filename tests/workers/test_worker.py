@@ -17,7 +17,7 @@ from rows import kept, log, minute, names, standing, until, wait
 from quotes.database import store
 from quotes.database.models import Failure
 from quotes.settings import Settings
-from workers.demo import Exchange, Fault, serve
+from workers.demo.exchange import Exchange, Fault, serve
 
 REPLAYED = 60  # minutes of each ticker
 

@@ -24,8 +24,8 @@ from quotes.market.sources import (
     is_loopback,
     name_of,
 )
-from workers.deribit_answers import MAX_BODY, MAX_CHART, read_chart, read_tick
-from workers.pacing import CONNECTIONS, LONGEST, Pace
+from workers.exchange.answers import MAX_BODY, MAX_CHART, read_chart, read_tick
+from workers.exchange.pacing import CONNECTIONS, LONGEST, Pace
 
 # Calls have been seen to hang for ever; the whole of one fits several times into its minute.
 # Nobody waits for a connection: the session may open as many as the pace lets be in flight.

@@ -1,8 +1,6 @@
 """A stand-in for the exchange, with made-up prices: `python -m workers.demo --port 8081`."""
 
-import argparse
 import asyncio
-import signal
 from collections import Counter
 from collections.abc import AsyncIterator, Callable, Mapping
 from contextlib import asynccontextmanager
@@ -12,10 +10,8 @@ from decimal import Decimal
 import structlog
 from aiohttp import hdrs, web
 
-from quotes import logs
-from quotes.settings import Settings, SettingsError
-from workers import demo_market
-from workers.demo_faults import (
+from workers.demo import market
+from workers.demo.faults import (
     PRICES,
     REFUSALS,
     RESPONSES,
@@ -138,8 +134,8 @@ class Exchange:
             text = PRICES[fault]
         elif index in self.prices:
             text = self.prices[index]
-        elif index in demo_market.INDEXES:
-            text = _number(demo_market.price(index, self.clock(), self.seed))
+        elif index in market.INDEXES:
+            text = _number(market.price(index, self.clock(), self.seed))
         else:
             return UNKNOWN_INDEX
         return result(f'{{"index_price":{text},"estimated_delivery_price":{text}}}')
@@ -148,11 +144,11 @@ class Exchange:
         index, name = query.get("index_name", ""), query.get("range", "")
         if index in self.charts:
             return result(self.charts[index])
-        if index not in demo_market.INDEXES:
+        if index not in market.INDEXES:
             return UNKNOWN_INDEX
-        if name not in demo_market.CHARTS:
+        if name not in market.CHARTS:
             return _bad_param("range")
-        points = demo_market.chart(index, name, self.clock(), self.seed)
+        points = market.chart(index, name, self.clock(), self.seed)
         return result("[" + ",".join(f"[{ms},{_number(price)}]" for ms, price in points) + "]")
 
     async def _told_faults(self, request: web.Request) -> web.Response:
@@ -161,7 +157,7 @@ class Exchange:
     async def _set_fault(self, request: web.Request) -> web.Response:
         index = request.match_info["index_name"]
         word = (await request.read()).decode(errors="replace").strip().upper()
-        if index not in demo_market.INDEXES and index not in self.prices:
+        if index not in market.INDEXES and index not in self.prices:
             raise web.HTTPBadRequest(text=f"There is no index {index!r} here.\n")
         if word not in Fault.__members__:
             choice = ", ".join(Fault)
@@ -196,15 +192,15 @@ def _names(query: Mapping[str, str]) -> Reply:
     if extended not in {"true", "false"}:
         return _bad_param("extended")
     if extended == "false":
-        return result(compact(demo_market.INDEXES))
+        return result(compact(market.INDEXES))
     flags = {"future_combo_creation_enabled": False, "option_combo_creation_enabled": False}
-    return result(compact([{"name": name, **flags} for name in demo_market.INDEXES]))
+    return result(compact([{"name": name, **flags} for name in market.INDEXES]))
 
 
 def _supported_names(query: Mapping[str, str]) -> Reply:
     """As at the real one, a set of its own: few dollar indexes, and none of the fixings."""
     derivative = ["btc_usd", "eth_usd"]
-    spot = [name for name in demo_market.INDEXES if "-" not in name and not name.endswith("_usd")]
+    spot = [name for name in market.INDEXES if "-" not in name and not name.endswith("_usd")]
     kinds = {"all": [*spot, *derivative], "spot": spot, "derivative": derivative}
     kind = query.get("type", "all")
     return result(compact(kinds[kind])) if kind in kinds else _bad_param("type")
@@ -230,29 +226,3 @@ async def _root(request: web.Request) -> web.Response:
 
 async def _sign(request: web.Request, response: web.StreamResponse) -> None:
     response.headers["Server"] = "quotes-demo"
-
-
-async def _run(host: str, port: int, seed: int) -> None:
-    stop = asyncio.Event()
-    for number in (signal.SIGTERM, signal.SIGINT):
-        asyncio.get_running_loop().add_signal_handler(number, stop.set)
-    async with serve(Exchange(seed=seed), port, host=host) as url:
-        log.info("demo.listening", url=url, prices="made up")
-        await stop.wait()
-
-
-def main() -> None:
-    parser = argparse.ArgumentParser(prog="python -m workers.demo", description=ROOT)
-    parser.add_argument("--host", default=LOOPBACK, help="in a container, 0.0.0.0")
-    parser.add_argument("--port", type=int, default=0, help="0 takes any free one")
-    parser.add_argument("--seed", type=int, default=1, help="another seed is another history")
-    options = parser.parse_args()
-    try:
-        logs.configure(Settings.load().log_format, process="demo")
-        asyncio.run(_run(options.host, options.port, options.seed))
-    except (SettingsError, OSError) as error:
-        parser.exit(1, f"{error}\n")
-
-
-if __name__ == "__main__":
-    main()

@@ -1,0 +1,39 @@
+"""The stand-in as a process: `python -m workers.demo --port 8081`."""
+
+import argparse
+import asyncio
+import signal
+
+import structlog
+
+from quotes import logs
+from quotes.settings import Settings, SettingsError
+from workers.demo.exchange import LOOPBACK, ROOT, Exchange, serve
+
+log = structlog.get_logger()
+
+
+async def _run(host: str, port: int, seed: int) -> None:
+    stop = asyncio.Event()
+    for number in (signal.SIGTERM, signal.SIGINT):
+        asyncio.get_running_loop().add_signal_handler(number, stop.set)
+    async with serve(Exchange(seed=seed), port, host=host) as url:
+        log.info("demo.listening", url=url, prices="made up")
+        await stop.wait()
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(prog="python -m workers.demo", description=ROOT)
+    parser.add_argument("--host", default=LOOPBACK, help="in a container, 0.0.0.0")
+    parser.add_argument("--port", type=int, default=0, help="0 takes any free one")
+    parser.add_argument("--seed", type=int, default=1, help="another seed is another history")
+    options = parser.parse_args()
+    try:
+        logs.configure(Settings.load().log_format, process="demo")
+        asyncio.run(_run(options.host, options.port, options.seed))
+    except (SettingsError, OSError) as error:
+        parser.exit(1, f"{error}\n")
+
+
+if __name__ == "__main__":
+    main()
