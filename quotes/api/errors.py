@@ -29,6 +29,7 @@ class Code(StrEnum):
     OVERLOADED = "OVERLOADED"  # more is asked than can be answered in time; try again later
     CURSOR_LOST = "CURSOR_LOST"  # of a log that is no more; begin again without `after`
     UNAVAILABLE = "UNAVAILABLE"  # our database cannot be reached; try again
+    PERSISTED_QUERY_NOT_FOUND = "PERSISTED_QUERY_NOT_FOUND"  # send it with its text once more
     INTERNAL = "INTERNAL"  # our fault; it is in our log
 
 

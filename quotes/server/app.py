@@ -38,6 +38,7 @@ from quotes.server.http import Endpoint
 from quotes.server.lanes import open_lanes
 from quotes.server.operations import Streams
 from quotes.server.pages import NOT_BUILT, Explored, Site
+from quotes.server.shortcut import Shortcut
 from quotes.server.websocket import Sockets
 from quotes.settings import FAILED, REFUSED, Settings, SettingsError
 
@@ -50,22 +51,25 @@ USER_TIMEOUT = 30_000  # ms that the kernel waits for a peer that acknowledges n
 
 
 class Web(Starlette):
-    """Starlette for HTTP; sockets go past it.
+    """Starlette for HTTP; sockets and cached answers go past it, all behind the gate.
 
     Each layer of middleware would keep a frame of its own for as long as a socket is open, a
-    quarter of all its memory.
+    quarter of all its memory, and take its time of each answer.
     """
 
-    def __init__(self, sockets: ASGIApp, **starlette: Any) -> None:
+    def __init__(
+        self, gate: Callable[[ASGIApp], ASGIApp], sockets: ASGIApp, **starlette: Any
+    ) -> None:
         super().__init__(**starlette)
-        self._sockets = sockets
+        self._sockets = gate(sockets)
+        self._http = gate(Shortcut(super().__call__, self.state))
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] == "websocket":
             scope["app"] = self
             await self._sockets(scope, receive, send)
         else:
-            await super().__call__(scope, receive, send)
+            await self._http(scope, receive, send)
 
 
 def create_app(settings: Settings) -> Starlette:
@@ -76,7 +80,8 @@ def create_app(settings: Settings) -> Starlette:
     graphql: Any = Explored(Endpoint(), site)
     sockets = Sockets(origins=settings.allowed_origins, most_operations=settings.max_operations)
     return Web(
-        Gate(sockets, host=settings.host, origins=settings.allowed_origins),
+        partial(Gate, host=settings.host, origins=settings.allowed_origins),
+        sockets,
         routes=[
             Route("/graphql", graphql),
             Route("/graphql/", graphql),
@@ -85,13 +90,12 @@ def create_app(settings: Settings) -> Starlette:
             *site.routes(),
         ],
         middleware=[
-            Middleware(Gate, host=settings.host, origins=settings.allowed_origins),
             Middleware(
                 CORSMiddleware,
                 allow_origins=settings.allowed_origins,
                 allow_methods=["GET", "POST"],
-                allow_headers=["content-type", "last-event-id"],
-                expose_headers=["retry-after"],
+                allow_headers=["content-type", "if-none-match", "last-event-id"],
+                expose_headers=["etag", "retry-after"],
                 max_age=600,
             ),
         ],

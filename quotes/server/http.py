@@ -8,6 +8,7 @@ import json
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
+from datetime import datetime
 from typing import Any
 
 from graphql import GraphQLError
@@ -21,12 +22,14 @@ from strawberry.types.graphql import OperationType
 from quotes.api.context import Context
 from quotes.api.errors import Code, Refusal, bad_input, told
 from quotes.api.payloads import subscribes, valid
+from quotes.api.plans.answers import Answer
 from quotes.api.schema import schema
 from quotes.live.turns import client
 from quotes.server import sse
 from quotes.server.error_response import RequestError
 from quotes.server.http_request import ALLOW, METHODS, Media, accepted, operation_of
 from quotes.server.operations import Operation, Streams
+from quotes.server.persisted_queries import PersistedQueries
 from quotes.server.websocket import address_of
 
 HOW_TO_SUBSCRIBE = (
@@ -44,11 +47,15 @@ class Outcome:
 
     body: bytes
     code: Code | None = None  # of the error that kept it from being executed
+    answer: Answer | None = None  # whose body it is, where plans gave it
     retry_after: int | None = None  # seconds
 
 
 class Endpoint:
     """The ASGI application."""
+
+    def __init__(self) -> None:
+        self._persisted = PersistedQueries()
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         client.set((address_of(scope), object()))
@@ -67,14 +74,23 @@ class Endpoint:
         if request.method not in METHODS:
             raise RequestError(405, "Send GraphQL by POST or GET.", headers=ALLOW)
         media = accepted(request)
-        operation = await operation_of(request)
+        try:
+            operation = await operation_of(request, self._persisted)
+        except Refusal as refusal:
+            best = next((each for each in media if each is not Media.EVENTS), Media.JSON)
+            outcome = not_executed(refusal)
+            await response_of(outcome, best)(request.scope, request.receive, send)
+            return
         if Media.EVENTS in media and (media[0] is Media.EVENTS or _subscribes(operation)):
             await sse.respond(operation, request, send)
             return
         streams: Streams = request.app.state.streams
         outcome = await _outcome(operation, streams, method=request.method)
         best = next(each for each in media if each is not Media.EVENTS)
-        await response_of(outcome, best)(request.scope, request.receive, send)
+        response = response_of(outcome, best)
+        if outcome.answer is not None and request.method in {"GET", "HEAD"}:
+            validate(request, response, outcome.answer, streams.context.now())
+        await response(request.scope, request.receive, send)
 
 
 async def _outcome(operation: Operation, streams: Streams, *, method: str) -> Outcome:
@@ -89,7 +105,27 @@ async def _outcome(operation: Operation, streams: Streams, *, method: str) -> Ou
                     return await execute(operation, streams.context, method=method)
     except Refusal as refusal:
         return not_executed(refusal)
-    return Outcome(answer.body)
+    return Outcome(answer.body, answer=answer)
+
+
+def validate(request: Request, response: Response, answer: Answer, now: datetime) -> None:
+    """Let a closed range's answer be cached, and say 304 to who has it.
+
+    A late row may still come, so caches ask each time; the ETag is of the answer itself.
+    """
+    if not answer.closed(now):
+        return
+    response.headers["ETag"] = answer.etag
+    response.headers["Cache-Control"] = "public, no-cache"
+    known = {each.strip().removeprefix("W/") for each in if_none_match(request)}
+    if answer.etag in known or "*" in known:
+        response.status_code = 304
+        response.body = b""
+        del response.headers["content-length"]
+
+
+def if_none_match(request: Request) -> list[str]:
+    return ",".join(request.headers.getlist("if-none-match")).split(",")
 
 
 def _subscribes(operation: Operation) -> bool:
@@ -160,13 +196,18 @@ def _encoded(
 _STATUS = {Code.UNAVAILABLE: 503, Code.OVERLOADED: 503, Code.TOO_MANY: 503, Code.INTERNAL: 500}
 
 
+def headers_of(media: Media) -> dict[str, str]:
+    """Of every answer in this media type."""
+    return {"Content-Type": f"{media}; charset=utf-8", **_HEADERS}
+
+
 def response_of(outcome: Outcome, media: Media) -> Response:
     """With plain JSON only the body says that a document is wrong: its status is 200."""
     if outcome.code is None:
         status = 200
     else:
         status = _STATUS.get(outcome.code, 200 if media is Media.JSON else 400)
-    headers = dict(_HEADERS)
+    headers = headers_of(media)
     if outcome.retry_after is not None:
         headers["Retry-After"] = str(outcome.retry_after)
-    return Response(outcome.body, status, headers, media_type=f"{media}; charset=utf-8")
+    return Response(outcome.body, status, headers)

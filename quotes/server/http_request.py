@@ -7,6 +7,7 @@ from starlette.requests import Request
 
 from quotes.server.error_response import RequestError
 from quotes.server.operations import MalformedError, Operation, json_of
+from quotes.server.persisted_queries import PersistedQueries
 
 METHODS = ("GET", "HEAD", "OPTIONS", "POST")
 ALLOW = {"Allow": ", ".join(METHODS)}
@@ -64,16 +65,17 @@ def _quality(parameters: list[str]) -> float:
     return 1.0
 
 
-async def operation_of(request: Request) -> Operation:
+async def operation_of(request: Request, persisted: PersistedQueries) -> Operation:
     """From the URL of a GET or HEAD, the JSON body of a POST.
 
-    Raises RequestError, and starlette's ClientDisconnect where the client leaves meanwhile.
+    Raises RequestError, Refusal for a persisted query that cannot be had, and starlette's
+    ClientDisconnect where the client leaves meanwhile.
     """
     try:
         if request.method == "POST":
             _require_json(request)
-            return Operation.of(json_of(await request.body()))
-        return Operation.of(_url_parameters(request))
+            return Operation.of(persisted.resolved(json_of(await request.body())))
+        return Operation.of(persisted.resolved(_url_parameters(request)))
     except MalformedError as error:
         raise RequestError(400, str(error)) from None
 

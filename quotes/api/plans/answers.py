@@ -27,6 +27,13 @@ class Answer:
     def holds(self, now: datetime) -> bool:
         return all(scope.expires is None or now < scope.expires for scope in self.scopes)
 
+    def closed(self, now: datetime) -> bool:
+        """Whether only late rows can still change it: all that it rests on is past."""
+        return all(
+            scope.expires is None and scope.until is not None and scope.until <= now
+            for scope in self.scopes
+        )
+
 
 class Answers:
     """The answers last used, in at most `room` bytes."""
