@@ -59,10 +59,16 @@ class Turns:
         finally:
             self.give()
 
+    def take_free(self) -> bool:
+        """Take a turn if one is free."""
+        if not self._free:
+            return False
+        self._free -= 1
+        return True
+
     async def take(self) -> None:
         """Wait for a turn; who has it gives it back."""
-        if self._free:
-            self._free -= 1
+        if self.take_free():
             return
         turn: asyncio.Future[None] = asyncio.get_running_loop().create_future()
         self._lines.join(client.get() or ("", None), turn)

@@ -14,7 +14,7 @@ from quotes.api.errors import RETRY_AFTER, Code, Refusal
 from quotes.live.turns import Turns
 
 STANDING = 20.0  # seconds; a statement is cancelled after half of it
-REFUSALS_AT_ONCE = 8  # in one round of the event loop, which others' turns would wait for
+AT_ONCE = 8  # requests begun, or refused, in one round of the event loop: some 5 ms
 MAX_WAITING = 256  # queries; at a millisecond each, as many as are answered within the wait
 
 
@@ -23,7 +23,8 @@ class Admission:
 
     def __init__(self, most: int, wait: float) -> None:
         self._turns = Turns(most)
-        self._refusals = Turns(REFUSALS_AT_ONCE)
+        self._entrances = Turns(AT_ONCE)
+        self._refusals = Turns(AT_ONCE)
         self._wait = wait
         self._running = 0
         self._moved_at = time.monotonic()  # when one began or ended last
@@ -36,13 +37,18 @@ class Admission:
             return {"ok": False, "reason": "no query has begun or ended for a while", **state}
         return {"ok": True, **state}
 
+    async def enter(self) -> None:
+        """Let a request begin, be it answered from memory or not, a few in each round of the loop.
+
+        Raises Refusal (OVERLOADED) where that takes too long.
+        """
+        await self._require(self._entrances)
+        asyncio.get_running_loop().call_soon(self._entrances.give)
+
     @asynccontextmanager
     async def admitted(self) -> AsyncIterator[None]:
         """A query's place. Raises Refusal (OVERLOADED) where it cannot have one in time."""
-        if not await self._taken():
-            async with self._refusals.turn():
-                await asyncio.sleep(0)
-            raise overloaded()
+        await self._require(self._turns)
         self._move(1)
         try:
             yield
@@ -50,13 +56,21 @@ class Admission:
             self._move(-1)
             self._turns.give()
 
-    async def _taken(self) -> bool:
-        """Whether a place could be had in time."""
-        if self._turns.waiting >= MAX_WAITING:
+    async def _require(self, turns: Turns) -> None:
+        """Take a turn that is given back later. Raises Refusal where none can be had in time."""
+        if not await self._taken(turns):
+            async with self._refusals.turn():
+                await asyncio.sleep(0)
+            raise overloaded()
+
+    async def _taken(self, turns: Turns) -> bool:
+        if turns.take_free():
+            return True
+        if turns.waiting >= MAX_WAITING:
             return False
         try:
             async with asyncio.timeout(self._wait):
-                await self._turns.take()
+                await turns.take()
         except TimeoutError:
             return False
         return True

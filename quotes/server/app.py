@@ -29,12 +29,11 @@ from quotes.live.fan_out import open_fan_out
 from quotes.live.feed import open_feed
 from quotes.live.newest import Newest
 from quotes.live.single_flight import Readings
-from quotes.server import protocol
+from quotes.server import http, protocol
 from quotes.server.admission import Admission
 from quotes.server.connection_limits import Crowd
 from quotes.server.health import Health, open_health
 from quotes.server.host_check import Gate
-from quotes.server.http import Endpoint
 from quotes.server.lanes import open_lanes
 from quotes.server.operations import Streams
 from quotes.server.pages import NOT_BUILT, Explored, Site
@@ -68,8 +67,11 @@ class Web(Starlette):
         if scope["type"] == "websocket":
             scope["app"] = self
             await self._sockets(scope, receive, send)
-        else:
-            await self._http(scope, receive, send)
+            return
+        if scope["type"] == "http" and scope["path"] in http.PATHS:
+            scope["app"] = self
+            await http.enter(scope)
+        await self._http(scope, receive, send)
 
 
 def create_app(settings: Settings) -> Starlette:
@@ -77,14 +79,13 @@ def create_app(settings: Settings) -> Starlette:
     site = Site(tickers=settings.tickers)
     if not site.built:
         log.warning("page_not_built", how=NOT_BUILT.strip())
-    graphql: Any = Explored(Endpoint(), site)
+    graphql: Any = Explored(http.Endpoint(), site)
     sockets = Sockets(origins=settings.allowed_origins, most_operations=settings.max_operations)
     return Web(
         partial(Gate, host=settings.host, origins=settings.allowed_origins),
         sockets,
         routes=[
-            Route("/graphql", graphql),
-            Route("/graphql/", graphql),
+            *(Route(path, graphql) for path in http.PATHS),
             Route("/healthz", _answer(Health.alive)),
             Route("/readyz", _answer(Health.ready)),
             *site.routes(),

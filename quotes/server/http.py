@@ -32,6 +32,8 @@ from quotes.server.operations import Operation, Streams
 from quotes.server.persisted_queries import PersistedQueries
 from quotes.server.websocket import address_of
 
+PATHS = frozenset({"/graphql", "/graphql/"})
+OVERLOADED = "quotes.overloaded"  # in a request's scope: why it is not to be executed
 HOW_TO_SUBSCRIBE = (
     "A subscription is no single answer. Ask for server-sent events with `Accept: "
     "text/event-stream`, or open a WebSocket at this address with the subprotocol "
@@ -51,8 +53,16 @@ class Outcome:
     retry_after: int | None = None  # seconds
 
 
+async def enter(scope: Scope) -> None:
+    """Let a request begin, before anything else is spent on it; whether it may is in its scope."""
+    try:
+        await scope["app"].state.streams.admission.enter()
+    except Refusal as refusal:
+        scope[OVERLOADED] = refusal
+
+
 class Endpoint:
-    """The ASGI application."""
+    """The ASGI application. Each request has passed `enter`."""
 
     def __init__(self) -> None:
         self._persisted = PersistedQueries()
@@ -73,8 +83,11 @@ class Endpoint:
     async def _serve(self, request: Request, send: Send) -> None:
         if request.method not in METHODS:
             raise RequestError(405, "Send GraphQL by POST or GET.", headers=ALLOW)
+        streams: Streams = request.app.state.streams
         media = accepted(request)
         try:
+            if isinstance(overloaded := request.scope.get(OVERLOADED), Refusal):
+                raise overloaded
             operation = await operation_of(request, self._persisted)
         except Refusal as refusal:
             best = next((each for each in media if each is not Media.EVENTS), Media.JSON)
@@ -84,7 +97,6 @@ class Endpoint:
         if Media.EVENTS in media and (media[0] is Media.EVENTS or _subscribes(operation)):
             await sse.respond(operation, request, send)
             return
-        streams: Streams = request.app.state.streams
         outcome = await _outcome(operation, streams, method=request.method)
         best = next(each for each in media if each is not Media.EVENTS)
         response = response_of(outcome, best)

@@ -112,4 +112,24 @@ async def test_many_that_are_refused_together_leave_rounds_of_the_event_loop_to_
             await asyncio.sleep(0)
 
     assert sum(refused_in_round.values()) == 100
-    assert max(refused_in_round.values()) <= admission.REFUSALS_AT_ONCE
+    assert max(refused_in_round.values()) <= admission.AT_ONCE
+
+
+async def test_many_requests_that_come_together_begin_a_few_in_each_round_of_the_event_loop() -> (
+    None
+):
+    entrance = Admission(1, wait=20)
+    begun_in_round = Counter[int]()
+    now = 0
+
+    async def ask() -> None:
+        await entrance.enter()
+        begun_in_round[now] += 1
+
+    asking = [asyncio.create_task(ask()) for _ in range(100)]
+    while not all(each.done() for each in asking):
+        now += 1
+        await asyncio.sleep(0)
+
+    assert sum(begun_in_round.values()) == 100
+    assert max(begun_in_round.values()) <= admission.AT_ONCE
