@@ -1,6 +1,7 @@
 """The web process: Starlette around the schema, its lifespan, and uvicorn that runs it."""
 
 import asyncio
+import gc
 import resource
 import signal
 import socket
@@ -235,6 +236,7 @@ def serve(settings: Settings) -> None:
     for number in (signal.SIGINT, signal.SIGTERM):
         signal.signal(number, lambda *_: sys.exit(running.exit_status))
     allow_many_files()
+    collect_garbage_seldom()
     with listen(settings.host, settings.port) as listener:
         running.run(sockets=[listener])
 
@@ -253,6 +255,17 @@ def listen(host: str, port: int) -> socket.socket:
     if sys.platform == "linux":  # what is accepted here inherits it
         listener.setsockopt(socket.IPPROTO_TCP, socket.TCP_USER_TIMEOUT, USER_TIMEOUT)
     return listener
+
+
+def collect_garbage_seldom() -> None:
+    """What an answer is made of dies by its reference counts; the collector finds next to nothing.
+
+    Beside candle queries it took 28 % of the CPU, in pauses of up to 240 ms, mostly to look through
+    the modules again and again. They are left out now, and so it takes 2 %.
+    """
+    gc.collect()
+    gc.freeze()
+    gc.set_threshold(50_000, 20, 50)
 
 
 def allow_many_files() -> None:

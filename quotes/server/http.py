@@ -23,13 +23,13 @@ from quotes.api.context import Context
 from quotes.api.errors import Code, Refusal, bad_input, told
 from quotes.api.payloads import subscribes, valid
 from quotes.api.plans.answers import Answer
+from quotes.api.plans.persisted import PersistedQueries
 from quotes.api.schema import schema
 from quotes.live.turns import client
 from quotes.server import sse
 from quotes.server.error_response import RequestError
 from quotes.server.http_request import ALLOW, METHODS, Media, accepted, operation_of
 from quotes.server.operations import Operation, Streams
-from quotes.server.persisted_queries import PersistedQueries
 from quotes.server.websocket import address_of
 
 PATHS = frozenset({"/graphql", "/graphql/"})

@@ -5,9 +5,9 @@ from typing import Any
 
 from starlette.requests import Request
 
+from quotes.api.plans.persisted import PersistedQueries
 from quotes.server.error_response import RequestError
 from quotes.server.operations import MalformedError, Operation, json_of
-from quotes.server.persisted_queries import PersistedQueries
 
 METHODS = ("GET", "HEAD", "OPTIONS", "POST")
 ALLOW = {"Allow": ", ".join(METHODS)}

@@ -11,10 +11,10 @@ import pytest
 from client import Client, serving
 from rows import keep, quote
 
+from quotes.api.plans.persisted import PersistedQueries
 from quotes.database import store
 from quotes.database.models import Origin
 from quotes.live.newest import BOUND
-from quotes.server.persisted_queries import PersistedQueries
 from quotes.settings import Settings
 
 DAY = '{ prices(ticker: "BTC", date: "2026-01-31") { nodes { at price } } }'
