@@ -22,6 +22,7 @@ from sqlalchemy import (
 )
 from sqlmodel.ext.asyncio.session import AsyncSession
 
+from quotes.database.json_pages import Row, expression
 from quotes.market.coverage import FULL, HOUR, MINUTE, Hole, Presence, hour_of
 
 
@@ -101,6 +102,35 @@ async def candles(
     The last ends at `until`. From the hours where no bucket is shorter than one, else from the
     minutes.
     """
+    sql, parameters = _rolled(ticker, starts, until)
+    return [Rolled(*row) for row in await _rows(session, _statement(sql, **parameters))]
+
+
+async def candles_json(
+    session: AsyncSession, ticker: str, bounds: Sequence[datetime], row: Row, now: datetime
+) -> str:
+    """The buckets between each bound and the next that have quotes, as JSON separated by commas."""
+    sql, parameters = _rolled(ticker, bounds[:-1], bounds[-1])
+    place = ":since + bucket * :length", ":since + (bucket + 1) * :length"
+    if "length" not in parameters:  # the buckets are not alike
+        place = "(:bounds)[bucket + 1]", "(:bounds)[bucket + 2]"
+        parameters["bounds"] = list(bounds)
+    written = f"""
+        SELECT string_agg({expression(row)}, ',')
+        FROM (
+            SELECT {place[0]} AS start, {place[1]} AS stop, open, high, low, close, count
+            FROM ({sql}) AS rolled
+        ) AS candle
+        WHERE :now IS NOT NULL
+    """  # noqa: S608  # names of fields and our own text alone
+    statement = _statement(written, **parameters, now=now)
+    ((found,),) = await _rows(session, statement)
+    return found or ""
+
+
+def _rolled(
+    ticker: str, starts: Sequence[datetime], until: datetime
+) -> tuple[str, dict[str, object]]:
     bounds = (*starts, until)
     lengths = {end - start for start, end in pairwise(bounds)}
     parameters: dict[str, object] = {"ticker": ticker, "since": starts[0], "until": until}
@@ -110,10 +140,8 @@ async def candles(
         rows, step = (_HOURS_BUT_CUT, MINUTE) if cut else (_HOURS, HOUR)
         parameters |= {"cut": cut} if cut else {}
     if lengths == {step}:
-        statement = _statement(_ALREADY.format(rows=rows), length=step, **parameters)
-    else:
-        statement = _statement(_CANDLES.format(rows=rows), starts=list(starts), **parameters)
-    return [Rolled(*row) for row in await _rows(session, statement)]
+        return _ALREADY.format(rows=rows), {**parameters, "length": step}
+    return _CANDLES.format(rows=rows), {**parameters, "starts": list(starts)}
 
 
 _HOLED = """

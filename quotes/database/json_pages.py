@@ -41,6 +41,20 @@ COLUMNS = {
     "pageCursor": Column("extract(epoch FROM minute)::bigint", '"p', '"'),
 }
 
+# Of a candle as `history.candles_json` has it, each as its field of `quotes.api.candles.Candle`.
+CANDLE_COLUMNS = {
+    "openTime": Column("left(to_json(start AT TIME ZONE 'UTC')::text, -1)", "", 'Z"'),
+    "closeTime": Column("left(to_json(stop AT TIME ZONE 'UTC')::text, -1)", "", 'Z"'),
+    **{name: Column(name, '"', '"') for name in ("open", "high", "low", "close")},
+    "count": Column("count"),
+    "coverage": Column(
+        "count::float8 / greatest(count,"
+        " floor(extract(epoch FROM least(stop, :now) - start) / 60)::int)"
+    ),
+    "complete": Column("(stop <= :now)::text"),
+    "filled": Column("'false'"),
+}
+
 Row = tuple[str | Column, ...]  # a row's JSON: literal text and columns, in order
 
 
@@ -68,7 +82,7 @@ async def page(
 
 @lru_cache(MAX_STATEMENTS)
 def _page(rows: tuple[Row, ...], *, newest_first: bool) -> str:
-    texts = "".join(f"string_agg({_expression(row)}, ','), " for row in rows)
+    texts = "".join(f"string_agg({expression(row)}, ','), " for row in rows)
     return f"""
         SELECT {texts} min(minute), max(minute), count(*)
         FROM (
@@ -82,7 +96,7 @@ def _page(rows: tuple[Row, ...], *, newest_first: bool) -> str:
     """  # noqa: S608  # names of fields and our own text alone
 
 
-def _expression(row: Row) -> str:
+def expression(row: Row) -> str:
     """SQL for a row's text, with neighbouring literals joined."""
     pieces: list[str] = []
     literal = ""

@@ -56,10 +56,11 @@ class Interval:
         if since >= until:
             return  # `since` may be the last moment there is, which no bucket's end comes after
         start = self.start(since, zone)
+        even = zone is UTC and self.length < _MONTH
         while start < until:
             if start >= since:
                 yield start
-            start = self.after(start, zone)
+            start = start + self.length if even else self.after(start, zone)
 
     def _floor(self, wall: datetime) -> datetime:
         midnight = wall.replace(hour=0, minute=0, second=0, microsecond=0)

@@ -47,6 +47,7 @@ async def executed(
 
 
 @example(('{ prices(ticker: "BTC") { nodes { at @skip(if: true) } edges { __typename } } }', {}))
+@example(('{ candles(ticker: "old_usd", interval: "1m") { openTime } }', {}))
 @given(documents())
 @hypothesis_settings(deadline=None, max_examples=60, suppress_health_check=list(HealthCheck))
 async def test_a_plan_answers_what_the_ordinary_execution_does(

@@ -10,13 +10,13 @@ from typing import Any
 import orjson
 from graphql import GraphQLField
 
-from quotes.api import cursors, freshness, pagination, types
+from quotes.api import candles, cursors, freshness, pagination, types
 from quotes.api.context import MAX_TICKERS, Context
 from quotes.api.execution import NotPlainError, Shape
 from quotes.api.plans.scope import ONCE, SCOPES, Scope
 from quotes.api.plans.selection import Selection
 from quotes.api.schema import schema
-from quotes.database import json_pages
+from quotes.database import history, json_pages
 from quotes.database.models import Quote
 from quotes.database.store import Span
 
@@ -130,11 +130,34 @@ def _prices(root: Root) -> Step:
         found = await json_pages.page(
             context.queries, page.span, rows, limit=page.size, newest_first=page.from_the_end
         )
-        if not found.count and ticker not in context.settings.tickers:
-            raise NotPlainError  # it may be unknown
+        if not found.count:
+            await _newest(context, [ticker])
         written = [f"{_name(key)}:{await part(context, page, found)}" for key, part in parts]
         scope = Scope(frozenset([ticker]), page.range.since, page.range.until)
         return f"{{{','.join(written)}}}".encode(), scope
+
+    return read
+
+
+def _candles(root: Root) -> Step:
+    """As the database writes them; by the resolver where some are made up."""
+    assert root.selection is not None
+    row = tuple(_row(root.selection, json_pages.CANDLE_COLUMNS))
+    filled = _resolver(root)
+
+    async def read(context: Context, arguments: Arguments, now: datetime) -> Read:
+        if arguments.get("fill") not in {None, candles.Fill.NONE}:
+            return await filled(context, arguments, now)
+        ticker, text = arguments["ticker"], ""
+        asked = pagination.span(ticker, None, arguments.get("from"), arguments.get("to"))
+        zone = candles.clocks(arguments.get("timeZone"))
+        bounds = candles.bounds(arguments["interval"], zone, asked.since, asked.until, now)
+        if bounds:
+            async with context.sessions() as session:
+                text = await history.candles_json(session, ticker, bounds, row, now)
+        if not text:
+            await _newest(context, [ticker])
+        return f"[{text}]".encode(), SCOPES["candles"](arguments, now)
 
     return read
 
@@ -147,7 +170,7 @@ def _part(name: str, selected: Selection | None, rows: list[json_pages.Row]) -> 
         return _typename
     if name == "pageInfo":
         return partial(_page_info, selected)
-    rows.append(tuple(_row(selected)))
+    rows.append(tuple(_row(selected, json_pages.COLUMNS)))
     return partial(_list, len(rows) - 1)
 
 
@@ -182,19 +205,21 @@ async def _any(context: Context, span: Span | None) -> bool:
     return span is not None and await json_pages.exists(context.queries, span)
 
 
-def _row(selected: Selection) -> list[str | json_pages.Column]:
-    """The JSON of a quote, or of an edge around one. Raises NotPlainError for a computed field."""
+def _row(
+    selected: Selection, columns: Mapping[str, json_pages.Column]
+) -> list[str | json_pages.Column]:
+    """The JSON of an object whose fields are columns. Raises NotPlainError for other fields."""
     pieces: list[str | json_pages.Column] = ["{"]
     for each in selected:
         pieces.append(f"{',' if len(pieces) > 1 else ''}{_name(each.key)}:")
         if each.inner is not None:
-            pieces += _row(each.inner)
+            pieces += _row(each.inner, columns)
         elif each.name == "__typename":
             pieces.append(f'"{selected.type_name}"')
         elif selected.type_name == types.QuoteEdge.__name__:
             pieces.append(json_pages.COLUMNS["pageCursor"])
-        elif each.name in json_pages.COLUMNS:
-            pieces.append(json_pages.COLUMNS[each.name])
+        elif each.name in columns:
+            pieces.append(columns[each.name])
         else:
             raise NotPlainError
     return [*pieces, "}"]
@@ -205,6 +230,7 @@ def _name(key: str) -> str:
 
 
 _STEPS: dict[str, Callable[[Root], Step]] = {
+    "candles": _candles,
     "latestPrice": _latest_price,
     "latestPrices": _latest_prices,
     "prices": _prices,
