@@ -308,6 +308,7 @@ async def running(side: Side, url: str, core: int) -> AsyncIterator[Running]:
         "QUOTES_DATABASE_URL": url,
         "QUOTES_PORT": str(port),
         "QUOTES_TICKERS": ",".join(TICKERS),
+        "QUOTES_QUERY_WAIT": "30",  # none is refused, however slow the machine
         "NODE_ENV": "production",
         "GRAPHILE_ENV": "production",
     }
