@@ -133,7 +133,7 @@ class Writer:
             for ticker in tickers
         ]
         async with self._sessions.begin() as session:
-            await store.keep(session, quotes)
+            await store.insert(session, quotes)
 
     async def cursor(self) -> str:
         """Where the stream ends now."""

@@ -73,7 +73,7 @@ def walk(seed: str, since: datetime, until: datetime) -> Iterator[tuple[object, 
 
 
 async def fill(url: str) -> int:
-    """Put the quotes there, past `store.keep`; how many."""
+    """Put the quotes there, past `store.insert`; how many."""
     connection = await asyncpg.connect(url)
     spans = [(f"t{number:02}_usd", BEGIN) for number in range(20)] + [("year_usd", YEAR)]
     rows = [row for ticker, since in spans for row in walk(ticker, since, END)]
@@ -246,7 +246,7 @@ async def following(url: str, sessions: store.Sessions) -> None:
             quotes = arrived(1, 1, 1_000_000 + at, rolled=True)  # so late that no clock ends it
             before, began = cpu(pid), time.perf_counter()
             async with sessions.begin() as session:
-                await store.keep(session, quotes)
+                await store.insert(session, quotes)
             for _ in range(FOLLOWERS):
                 assert await asyncio.wait_for(told.get(), 60) == "next"
             whole.append((time.perf_counter() - began) * 1_000)
@@ -275,7 +275,7 @@ async def writing(sessions: store.Sessions) -> None:
                 began = time.perf_counter()
                 with replaced(rolled=rolled):
                     async with sessions.begin() as session:
-                        assert await store.keep(session, batch) == len(batch)
+                        assert await store.insert(session, batch) == len(batch)
                 took.append(time.perf_counter() - began)
             median = statistics.median(took)
             label = f"keep {tickers} tickers x {minutes:,} minutes, {name}"

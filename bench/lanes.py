@@ -127,7 +127,7 @@ class Probe:
                 origin=Origin.LIVE,
             )
             async with sessions.begin() as session:
-                await store.keep(session, [quote])
+                await store.insert(session, [quote])
                 self.committed[f"{at:%Y-%m-%dT%H:%M:%SZ}"] = time.perf_counter()
             await asyncio.sleep(PACE)
         async with asyncio.timeout(30):

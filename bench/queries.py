@@ -239,7 +239,7 @@ class Writer:
 
     async def _store(self, quotes: list[Quote]) -> None:
         async with self._sessions.begin() as session:
-            await store.keep(session, quotes)
+            await store.insert(session, quotes)
 
 
 @dataclass(frozen=True)

@@ -1,4 +1,4 @@
-"""Quotes for tests, and the shortest way to keep and read them."""
+"""Quotes for tests, and the shortest way to store and read them."""
 
 import asyncio
 from collections.abc import Awaitable, Callable, Iterable
@@ -9,7 +9,7 @@ from typing import TypeVar
 from sqlalchemy import text
 
 from quotes.api import cursors
-from quotes.database import store, stream
+from quotes.database import minutes, store, stream
 from quotes.database.models import Failure, Origin, Quote
 
 Found = TypeVar("Found")
@@ -61,9 +61,14 @@ def seq_of(cursor: str) -> int:
     return cursors.place_of(cursor).seq
 
 
-async def keep(sessions: store.Sessions, *quotes: Quote) -> int:
+async def insert(sessions: store.Sessions, *quotes: Quote) -> int:
     async with sessions.begin() as session:
-        return await store.keep(session, quotes)
+        return await store.insert(session, quotes)
+
+
+async def record(sessions: store.Sessions, *failures: Failure) -> None:
+    async with sessions.begin() as session:
+        await minutes.record_failures(session, failures)
 
 
 async def restore(sessions: store.Sessions, *, upto: int) -> None:
@@ -88,25 +93,25 @@ def names(quotes: Iterable[Quote]) -> list[tuple[str, int]]:
 
 
 def standing(at: datetime) -> Callable[[], datetime]:
-    """A clock that stands two seconds after `at`."""
+    """A clock stopped two seconds after `at`."""
     return lambda: at + timedelta(seconds=2)
 
 
 async def until(condition: Callable[[], bool], *, seconds: float = 20) -> None:
-    """Wait for what a task or a process beside this one brings about."""
+    """Wait until another task or process has made the condition true."""
     async with asyncio.timeout(seconds):
-        while not condition():  # noqa: ASYNC110  # what is waited for rings no bell of its own
+        while not condition():  # noqa: ASYNC110  # there is no event to wait for
             await asyncio.sleep(0.01)
 
 
 async def wait(look: Callable[[], Awaitable[Found]], done: Callable[[Found], object]) -> Found:
-    """Look until what another process brings about is there, and return it."""
+    """Poll until another process has made the result `done`, and return it."""
     async with asyncio.timeout(60):
-        while not done(found := await look()):  # noqa: ASYNC110  # it rings no bell of its own
+        while not done(found := await look()):  # noqa: ASYNC110  # there is no event to wait for
             await asyncio.sleep(0.05)
     return found
 
 
-async def kept(sessions: store.Sessions, count: int) -> list[Quote]:
-    """The log, once it holds so many."""
+async def logged(sessions: store.Sessions, count: int) -> list[Quote]:
+    """The log, once it holds `count` quotes."""
     return await wait(lambda: log(sessions), lambda found: len(found) >= count)

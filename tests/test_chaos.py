@@ -14,7 +14,7 @@ import pytest
 from client import PROTOCOL
 from processes import Api, free_port, send, worker
 from redis import RedisError
-from rows import keep, log, minute, quote, seq_of, standing, wait
+from rows import insert, log, minute, quote, seq_of, standing, wait
 
 from quotes.database import migrations, store
 from quotes.database.errors import DatabaseError
@@ -78,7 +78,7 @@ async def write(number: int, sessions: store.Sessions, stop: asyncio.Event) -> N
     while not stop.is_set():
         batch = [quote(f"t{number}_usd", each) for each in range(at, at + dice.randint(1, 5))]
         try:
-            await keep(sessions, *batch)
+            await insert(sessions, *batch)
         except DatabaseError:
             await asyncio.sleep(0.1)
         else:

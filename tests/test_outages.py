@@ -91,7 +91,7 @@ async def test_an_api_without_its_database_waits_writes_little_and_serves_when_i
 
     written = events(log)
     assert len(written) <= FEW, [each["event"] for each in written]
-    assert {"database_unavailable", "database_found"} <= {each["event"] for each in written}
+    assert {"database_unavailable", "database_available"} <= {each["event"] for each in written}
     assert all(each["process"] == "api" for each in written)
 
 
@@ -122,15 +122,15 @@ def test_a_cause_that_stays_is_logged_when_it_begins_and_now_and_then(
     outage = outages.Outage("test")
 
     with structlog.testing.capture_logs() as written:
-        outage.met(UnavailableError("no route"))
-        outage.met(UnavailableError("no route"))
+        outage.failed(UnavailableError("no route"))
+        outage.failed(UnavailableError("no route"))
         assert len(written) == 1
         monkeypatch.setattr(outages, "REMIND", 0.0)
-        outage.met(UnavailableError("no route"))
-        outage.over()
+        outage.failed(UnavailableError("no route"))
+        outage.recovered()
 
     assert [each["event"] for each in written] == [
-        *("database_unavailable", "database_unavailable", "database_found")
+        *("database_unavailable", "database_unavailable", "database_available")
     ]
 
 

@@ -12,7 +12,7 @@ from browser import browsing, needs_browser
 from client import Client, serving
 from node import BENCH, NODE, needs_clients
 from paths import ROOT
-from rows import keep, quote, restore, until
+from rows import insert, quote, restore, until
 
 from quotes.database import store
 from quotes.settings import Settings
@@ -43,7 +43,7 @@ def snippet(language: str, word: str) -> str:
 
 @pytest.fixture
 async def client(settings: Settings, sessions: store.Sessions) -> AsyncIterator[Client]:
-    await keep(sessions, quote(price="91892.59"))
+    await insert(sessions, quote(price="91892.59"))
     async with serving(settings) as client:
         yield client
 
@@ -121,7 +121,7 @@ async def after_a_restore(words: Sequence[str], code: str, sessions: store.Sessi
         while b"}" not in before:
             before = await process.stdout.readline()
         await restore(sessions, upto=0)
-        await keep(sessions, *(quote(at=at, price="7.5") for at in range(5)))
+        await insert(sessions, *(quote(at=at, price="7.5") for at in range(5)))
         printed = ""
         while "7.5" not in printed:
             line = await process.stdout.readline()

@@ -11,7 +11,7 @@ import redis.asyncio
 import structlog
 from client import serving
 from processes import namespace, running, send, worker
-from rows import NOON, keep, kept, log, minute, names, quote, seq_of, standing, until, wait
+from rows import NOON, insert, log, logged, minute, names, quote, seq_of, standing, until, wait
 
 from quotes.database import migrations, store
 from quotes.local.embedded import Postgres, Valkey
@@ -69,14 +69,14 @@ async def test_subscribers_stay_connected_and_lose_nothing_while_postgresql_is_r
         client.subscription(UPDATES, after="s0") as updates,
     ):
         sessions = store.sessions_of(engine)
-        await keep(sessions, quote(at=0))
+        await insert(sessions, quote(at=0))
         got = [await updates.next()]
 
         for at in range(1, 4):
             await kill(postgres)
             assert (await client.report("/healthz"))[0] == 200
             await postgres.start()
-            await keep(sessions, quote(at=at), quote("eth_usd", at=at))
+            await insert(sessions, quote(at=at), quote("eth_usd", at=at))
             got += [await updates.next(), await updates.next()]
 
         assert [seq_of(each["cursor"]) for each in got] == list(range(1, 8))
@@ -89,7 +89,7 @@ async def test_a_candle_that_is_followed_while_postgresql_is_away_is_told_when_i
     own = Settings(database_url=postgres.url, redis_url=settings.redis_url)
     now = (datetime.now(UTC) - NOON) // timedelta(minutes=1)
     async with store.open_engine(postgres.url, name="test") as engine, serving(own) as client:
-        await keep(store.sessions_of(engine), quote(at=now))
+        await insert(store.sessions_of(engine), quote(at=now))
         await wait(lambda: client.report("/readyz"), lambda report: report[0] == 200)
         await kill(postgres)
 
@@ -117,13 +117,13 @@ async def test_a_worker_keeps_what_it_fetched_while_postgresql_was_away(
         )
         async with worker(own):
             send(own, minute(0))
-            await kept(sessions, 2)
+            await logged(sessions, 2)
             for at in range(1, 5):
                 await kill(postgres)
                 exchange.clock = standing(minute(at))
                 await asked_again(exchange, own, at)
                 await postgres.start()
-                await kept(sessions, 2 * (at + 1))
+                await logged(sessions, 2 * (at + 1))
 
         found = await log(sessions)
         assert sorted(names(found)) == [
@@ -148,18 +148,18 @@ async def test_messages_outlive_their_queue_s_server_and_the_worker_goes_on(
         )
         async with worker(own):
             send(own, minute(0), "btc_usd")
-            await kept(sessions, 1)
+            await logged(sessions, 1)
 
             await kill(valkey)
             await valkey.start()
             send(own, minute(0), "eth_usd")
-            await kept(sessions, 2)
+            await logged(sessions, 2)
 
         send(own, minute(0), "sol_usd")  # with no worker there, it waits in the queue
         await valkey.stop()
         await valkey.start()
         async with worker(own):
-            await kept(sessions, 3)
+            await logged(sessions, 3)
 
     assert {each.ticker for each in await log(sessions)} == {"btc_usd", "eth_usd", "sol_usd"}
 

@@ -143,7 +143,7 @@ async def _store(sessions: store.Sessions, quotes: Sequence[Quote]) -> int:
     stored = 0
     for start in range(0, len(quotes), CHUNK):
         chunk = quotes[start : start + CHUNK]
-        stored += await sessions.transact(partial(store.keep, arrived=chunk))
+        stored += await sessions.transact(partial(store.insert, quotes=chunk))
     return stored
 
 

@@ -74,7 +74,7 @@ class Collector:
             async with asyncio.timeout(LOOKUP_TIMEOUT), self._sessions() as session:
                 return await minutes.lacking(session, begin, tickers)
         except (DatabaseError, TimeoutError) as error:
-            self._outage.met(error)
+            self._outage.failed(error)
             return list(tickers)
 
     async def _store(self, begin: datetime, batch: list[Outcome]) -> int:
@@ -84,7 +84,7 @@ class Collector:
         error: DatabaseError
 
         async def write(session: AsyncSession) -> int:
-            stored = await store.keep(session, _quotes(batch))
+            stored = await store.insert(session, _quotes(batch))
             await minutes.record_failures(session, failures)
             return stored
 
@@ -100,7 +100,7 @@ class Collector:
             except DatabaseError as met:
                 error = met
             else:
-                self._outage.over()
+                self._outage.recovered()
                 self._refusal.ended()
                 return stored
             if isinstance(error, RejectedError) or time.monotonic() > deadline:
@@ -110,7 +110,7 @@ class Collector:
                     "quotes_not_stored", minute=begin.isoformat(), prices=prices, reason=reason
                 )
                 raise error
-            self._outage.met(error)
+            self._outage.failed(error)
             await asyncio.sleep(STORE_RETRY)
 
 

@@ -11,7 +11,7 @@ from sqlmodel.ext.asyncio.session import AsyncSession
 
 from quotes.database import backfills, history, store
 from quotes.database.models import Backfill, Origin
-from quotes.market.coverage import MINUTE, holes, minutes
+from quotes.market.coverage import MINUTE, gaps, missing_minutes
 from quotes.market.sources import Cause, Priority, Range, Source, SourceError
 from workers import charts
 
@@ -116,8 +116,8 @@ async def _missing(
     since = max(since, reach)
     if since >= until:
         return set()
-    hours = await history.holed(session, ticker, since, until)
-    return minutes(holes(hours, since, until))
+    hours = await history.incomplete_hours(session, ticker, since, until)
+    return missing_minutes(gaps(hours, since, until))
 
 
 async def _fetch(each: Repair, source: Source, sessions: store.Sessions, now: datetime) -> int:
@@ -136,7 +136,7 @@ async def _fetch(each: Repair, source: Source, sessions: store.Sessions, now: da
         ticker, chart.points, source.name, Origin.REPAIRED, until=now - charts.SETTLED
     )
     wanted = [quote for quote in found if quote.minute in each.missing]
-    stored = await sessions.transact(partial(store.keep, arrived=wanted))
+    stored = await sessions.transact(partial(store.insert, quotes=wanted))
     left_out = chart.left_out.total()
     about = {"repaired": stored, "missing": len(each.missing) - stored, "left_out": left_out}
     if stored or left_out:

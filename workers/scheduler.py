@@ -42,12 +42,12 @@ async def lead(settings: Settings) -> None:
             with translated():
                 await _lead_on(await connect(), settings.require_redis_url(), outage)
         except DatabaseError as error:
-            outage.met(error)
+            outage.failed(error)
         await asyncio.sleep(ASK)
 
 
 async def _lead_on(connection: Any, redis_url: str, outage: Outage) -> None:
-    outage.over()
+    outage.recovered()
     try:
         await _while_leading(connection, redis_url)
     finally:

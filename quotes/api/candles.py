@@ -67,7 +67,7 @@ class Candle:
     )
 
     @classmethod
-    def of(cls, rolled: history.Rolled, start: datetime, end: datetime, now: datetime) -> Self:
+    def of(cls, rolled: history.Ohlc, start: datetime, end: datetime, now: datetime) -> Self:
         passed = (min(end, now) - start) // MINUTE
         return cls(
             open_time=start,

@@ -11,7 +11,8 @@ from quotes.api.enums import Cause
 from quotes.api.errors import bad_input
 from quotes.api.pagination import span
 from quotes.database import history, store
-from quotes.market.coverage import MINUTE, Hole, holes
+from quotes.market import coverage
+from quotes.market.coverage import MINUTE
 
 MOST = 5_000  # gaps of one answer
 USUAL = 1_000
@@ -30,7 +31,7 @@ class Gap:
     )
 
     @classmethod
-    def of(cls, hole: Hole, cause: str | None) -> Self:
+    def of(cls, hole: coverage.Gap, cause: str | None) -> Self:
         return cls(
             since=hole.since,
             until=hole.until,
@@ -110,8 +111,8 @@ async def read(session: AsyncSession, span: store.Span, most: int, now: datetime
         oldest = await store.oldest(session, [span.ticker])
         since = oldest[0].minute if oldest else until
     since = min(_ceiling(min(since, now)), until)
-    hours = await history.holed(session, span.ticker, since, until)
-    found = holes(hours, since, until)
+    hours = await history.incomplete_hours(session, span.ticker, since, until)
+    found = coverage.gaps(hours, since, until)
     causes = await history.causes(session, span.ticker, found[:most])
     expected = (until - since) // MINUTE
     missing = sum(hole.minutes for hole in found if not hole.repaired)

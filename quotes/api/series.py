@@ -75,7 +75,7 @@ def _outermost(points: Sequence[Point]) -> list[Point]:
     return sorted({points[0], max(points, key=price), min(points, key=price), points[-1]})
 
 
-def corners(stretch: history.Stretch) -> list[Point]:
+def corners(stretch: history.Bucket) -> list[Point]:
     """Its first, highest, lowest and last quote, each once and in order."""
     first = (stretch.first_minutes & -stretch.first_minutes).bit_length() - 1
     last = stretch.last_minutes.bit_length() - 1
@@ -143,7 +143,7 @@ async def read(session: AsyncSession, span: store.Span, most: int) -> tuple[list
         if until - since > FINE:
             hours = ceil((until - hour_of(since)) / HOUR)
             length = ceil(hours / (most // 4)) * HOUR
-            stretches = await history.stretches(session, ticker, since, until, length)
+            stretches = await history.buckets(session, ticker, since, until, length)
             count = sum(stretch.count for stretch in stretches)
             if count > most:
                 return [point for each in stretches for point in corners(each)], count

@@ -23,7 +23,7 @@ from sqlalchemy import (
 from sqlmodel.ext.asyncio.session import AsyncSession
 
 from quotes.database.json_pages import Row, expression
-from quotes.market.coverage import FULL, HOUR, MINUTE, Hole, Presence, hour_of
+from quotes.market.coverage import FULL, HOUR, MINUTE, Gap, HourCoverage, hour_of
 
 
 async def freeze(session: AsyncSession) -> None:
@@ -32,7 +32,7 @@ async def freeze(session: AsyncSession) -> None:
 
 
 @dataclass(slots=True)  # frozen takes thrice as long to make, and these come in thousands
-class Rolled:
+class Ohlc:
     """The quotes of one bucket, rolled up."""
 
     bucket: int  # its place among the starts that were asked for, from 0
@@ -44,7 +44,7 @@ class Rolled:
 
 
 @dataclass(slots=True)
-class Stretch:
+class Bucket:
     """Quotes of some hours, and those among them that a drawing must not miss."""
 
     first_hour: datetime
@@ -96,14 +96,14 @@ _HOURS_BUT_CUT = f"""
 
 async def candles(
     session: AsyncSession, ticker: str, starts: Sequence[datetime], until: datetime
-) -> list[Rolled]:
+) -> list[Ohlc]:
     """The buckets that have quotes, in order; one begins at each of `starts`, in order.
 
     The last ends at `until`. From the hours where no bucket is shorter than one, else from the
     minutes.
     """
     sql, parameters = _rolled(ticker, starts, until)
-    return [Rolled(*row) for row in await _rows(session, _statement(sql, **parameters))]
+    return [Ohlc(*row) for row in await _rows(session, _statement(sql, **parameters))]
 
 
 async def candles_json(
@@ -144,7 +144,7 @@ def _rolled(
     return _CANDLES.format(rows=rows), {**parameters, "starts": list(starts)}
 
 
-_HOLED = """
+_INCOMPLETE_HOURS = """
     SELECT hour, minutes, repaired, before
     FROM (
         SELECT hour, minutes, repaired,
@@ -158,19 +158,21 @@ _HOLED = """
 """
 
 
-async def holed(
+async def incomplete_hours(
     session: AsyncSession, ticker: str, since: datetime, until: datetime
-) -> list[Presence]:
-    """The hours that [since, until) touches, in order, without those that `holes` needs not."""
-    statement = _statement(_HOLED, ticker=ticker, since=hour_of(since), until=until, full=FULL)
-    return [Presence(*row) for row in await _rows(session, statement)]
+) -> list[HourCoverage]:
+    """The hours that [since, until) touches, in order, without those that `gaps` needs not."""
+    statement = _statement(
+        _INCOMPLETE_HOURS, ticker=ticker, since=hour_of(since), until=until, full=FULL
+    )
+    return [HourCoverage(*row) for row in await _rows(session, statement)]
 
 
 _CAUSES = """
     SELECT DISTINCT ON (place) place::int, cause
     FROM (
         SELECT place, cause, count(*) AS times, min(minute) AS first
-        FROM unnest(:starts, :ends) WITH ORDINALITY AS hole (since, until, place)
+        FROM unnest(:starts, :ends) WITH ORDINALITY AS gap (since, until, place)
         JOIN failures ON ticker = :ticker AND minute >= since AND minute < until
         GROUP BY place, cause
     ) AS counted
@@ -178,9 +180,9 @@ _CAUSES = """
 """
 
 
-async def causes(session: AsyncSession, ticker: str, holes: Sequence[Hole]) -> dict[int, str]:
-    """By its place, from 0, the cause of most of a hole's failures; none where nobody asked."""
-    starts, ends = [hole.since for hole in holes], [hole.until for hole in holes]
+async def causes(session: AsyncSession, ticker: str, gaps: Sequence[Gap]) -> dict[int, str]:
+    """By its place, from 0, the cause of most of a gap's failures; none where nobody asked."""
+    starts, ends = [gap.since for gap in gaps], [gap.until for gap in gaps]
     statement = _statement(_CAUSES, ticker=ticker, starts=starts, ends=ends)
     return {place - 1: cause for place, cause in await _rows(session, statement)}
 
@@ -201,7 +203,7 @@ async def prices(
 
 
 # A minute of an hour that a bound cuts stands there as an hour with a single quote, its first.
-_STRETCHES = """
+_BUCKETS = """
     SELECT min(at), (array_agg(minutes ORDER BY at))[1], (array_agg(open ORDER BY at))[1],
            (array_agg(high_at ORDER BY high DESC, at))[1], max(high),
            (array_agg(low_at ORDER BY low, at))[1], min(low),
@@ -223,14 +225,14 @@ _STRETCHES = """
 """
 
 
-async def stretches(
+async def buckets(
     session: AsyncSession, ticker: str, since: datetime, until: datetime, length: timedelta
-) -> list[Stretch]:
+) -> list[Bucket]:
     """[since, until) in stretches of `length`, whole hours each, in order; none without quotes."""
     cut = sorted({hour_of(bound) for bound in (since, until) if hour_of(bound) != bound})
     span = {"since": since, "until": until, "begin": hour_of(since)}
-    statement = _statement(_STRETCHES, ticker=ticker, cut=cut, length=length, **span)
-    return [Stretch(*row) for row in await _rows(session, statement)]
+    statement = _statement(_BUCKETS, ticker=ticker, cut=cut, length=length, **span)
+    return [Bucket(*row) for row in await _rows(session, statement)]
 
 
 def _statement(sql: str, **parameters: object) -> TextClause:

@@ -29,7 +29,7 @@ class Origin(StrEnum):
 
 
 class Quote(SQLModel, table=True):
-    """One ticker's price for one minute. Written once, by `store.keep`, and never changed."""
+    """One ticker's price for one minute. Written once, by `store.insert`, and never changed."""
 
     __tablename__ = "quotes"
     __table_args__ = (
@@ -94,7 +94,7 @@ class Failure(SQLModel, table=True):
 
 
 class Hour(SQLModel, table=True):
-    """One ticker's quotes of one hour, rolled up by `store.keep`; no row where there are none."""
+    """One ticker's quotes of one hour, rolled up by `store.insert`; no row where there are none."""
 
     __tablename__ = "hours"
     __table_args__ = (PrimaryKeyConstraint("ticker", "hour", name="hours_pkey"),)

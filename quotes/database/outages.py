@@ -27,7 +27,7 @@ class Outage:
         self.cause: str | None = None  # None while all is well
         self._logged_at = 0.0
 
-    def met(self, error: DatabaseError | TimeoutError) -> None:
+    def failed(self, error: DatabaseError | TimeoutError) -> None:
         """Log the cause when it is another than the round before, else once in REMIND seconds."""
         cause = str(error) or "no answer in time"
         if cause != self.cause or time.monotonic() - self._logged_at >= REMIND:
@@ -38,9 +38,9 @@ class Outage:
                 log.error("database_refused", subject=self._subject, reason=cause)
         self.cause = cause
 
-    def over(self) -> None:
+    def recovered(self) -> None:
         if self.cause is not None:
-            log.info("database_found", subject=self._subject)
+            log.info("database_available", subject=self._subject)
         self.cause = None
 
 
@@ -59,12 +59,12 @@ async def wait_until_available(url: str, *, seconds: float) -> None:
                         connection = await connect()
                     break
                 except DatabaseError as error:
-                    outage.met(error)
+                    outage.failed(error)
                 await asyncio.sleep(RETRY)
     except TimeoutError:
         raise StillUnavailableError(
             f"The database of QUOTES_DATABASE_URL ({addresses.shown(url)}) has not answered within "
             f"{seconds:.0f} seconds: {outage.cause or 'no connection'}."
         ) from None
-    outage.over()
+    outage.recovered()
     await connection.close(timeout=connections.CONNECT_TIMEOUT)

@@ -47,7 +47,7 @@ _REFRESH = text(
 
 
 async def refresh(session: AsyncSession, touched: Collection[Key]) -> None:
-    """Roll these hours up anew. Only under the lock of `store.keep`, which makes writers queue."""
+    """Roll these hours up anew. Only under `store.lock`, which excludes other writers."""
     connection = await session.connection()
     in_order = sorted(touched)
     await connection.execute(
@@ -62,7 +62,7 @@ async def refresh(session: AsyncSession, touched: Collection[Key]) -> None:
 async def rebuild(session: AsyncSession, ticker: str, since: datetime, until: datetime) -> None:
     """Roll up anew every hour that [since, until) touches; none is left where no quote is.
 
-    Only under the lock of `store.keep`.
+    Only under `store.lock`.
     """
     first = hour_of(since)
     await session.exec(

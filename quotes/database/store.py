@@ -1,4 +1,4 @@
-"""The statements that keep quotes and read them; those about history are in `history`, `rollup`.
+"""The statements that write and read quotes; `history` and `rollup` hold those about history.
 
 Each function runs in the transaction of the session it is given, and never commits.
 """
@@ -22,7 +22,6 @@ from sqlalchemy import (
     text,
     true,
 )
-from sqlalchemy.dialects.postgresql import insert
 from sqlalchemy.orm import aliased
 from sqlmodel import col, select
 from sqlmodel.ext.asyncio.session import AsyncSession
@@ -31,13 +30,13 @@ from sqlmodel.sql.expression import SelectOfScalar
 from quotes.database import rollup, sessions
 from quotes.database.models import Failure, HighWater, Origin, Quote
 from quotes.market.coverage import hour_of
-from quotes.market.sources import DEMO, refuse_mixing
+from quotes.market.sources import DEMO, require_one_kind
 
 Sessions = sessions.Sessions
 open_engine = sessions.open_engine
 sessions_of = sessions.Sessions
 
-DOORBELL = "quotes"  # the channel rung by each commit that kept something
+CHANNEL = "quotes"  # notified by each commit that stored something
 
 Row = TypeVar("Row", Quote, Failure)
 
@@ -68,49 +67,49 @@ _INSERT = text(
 )
 
 
-async def keep(session: AsyncSession, arrived: Sequence[Quote]) -> int:
-    """Keep the quotes whose ticker and minute are not kept yet; how many that were.
+async def insert(session: AsyncSession, quotes: Sequence[Quote]) -> int:
+    """Store the quotes whose ticker and minute have none yet; returns how many those were.
 
-    The counter's row is locked first, so writers take turns, and seq is given in the order of
-    commits without a hole. Nothing new: no number is taken and no bell rung. Each `seq` of
-    `arrived` is ignored. The hours that the quotes are of are rolled up in the same transaction.
-    Raises MixedError, and keeps none, where made-up and real prices would come together.
+    The counter's row is locked first, so writers take turns, and seq follows the order of commits
+    without a gap. If none is new, no number is used and nobody is notified. Each `seq` of `quotes`
+    is ignored. The affected hours are rolled up in the same transaction. Raises MixedError, and
+    stores none, if made-up and real prices would be mixed.
     """
-    if not arrived:
+    if not quotes:
         return 0
     last = await lock(session)
     one = (await session.exec(select(Quote.source).limit(1))).all()  # the others are of its kind
-    sources = {quote.source for quote in arrived}
-    refuse_mixing(sources.union(one), made_up=DEMO in sources)
+    sources = {quote.source for quote in quotes}
+    require_one_kind(sources.union(one), made_up=DEMO in sources)
     connection = await session.connection()
     inserted = await connection.execute(
         _INSERT,
         {
             "last": last,
-            "tickers": [quote.ticker for quote in arrived],
-            "minutes": [quote.minute for quote in arrived],
-            "prices": [quote.price for quote in arrived],
-            "observed": [quote.observed_at for quote in arrived],
-            "sources": [quote.source for quote in arrived],
-            "origins": [quote.origin.value for quote in arrived],
+            "tickers": [quote.ticker for quote in quotes],
+            "minutes": [quote.minute for quote in quotes],
+            "prices": [quote.price for quote in quotes],
+            "observed": [quote.observed_at for quote in quotes],
+            "sources": [quote.source for quote in quotes],
+            "origins": [quote.origin.value for quote in quotes],
         },
     )
     if inserted.rowcount:
-        touched = {(quote.ticker, hour_of(quote.minute)) for quote in arrived}
+        touched = {(quote.ticker, hour_of(quote.minute)) for quote in quotes}
         await rollup.refresh(session, touched)
         await advance(session, last + inserted.rowcount)
     return inserted.rowcount
 
 
 async def lock(session: AsyncSession) -> int:
-    """Take the turn of a writer until this transaction ends; the seq last given."""
+    """Exclude other writers until this transaction ends; returns the last assigned seq."""
     return (await session.exec(select(HighWater.seq).with_for_update())).one()
 
 
 async def advance(session: AsyncSession, seq: int) -> None:
-    """Give the seqs up to `seq`, and notify all web processes with the commit. Under `lock`."""
+    """Assign the seqs up to `seq`, and notify all web processes with the commit. Under `lock`."""
     connection = await session.connection()
-    await connection.execute(_ADVANCE, {"seq": seq, "channel": DOORBELL})
+    await connection.execute(_ADVANCE, {"seq": seq, "channel": CHANNEL})
 
 
 # The payload is the new high-water number: never the data, which may outgrow a notification.
@@ -120,29 +119,13 @@ _ADVANCE = text(
 )
 
 
-async def record_failure(session: AsyncSession, failure: Failure) -> None:
-    """Remember why a ticker's minute is missing; a later attempt's cause replaces an earlier's."""
-    new = insert(Failure).values(failure.model_dump())
-    await session.exec(
-        new.on_conflict_do_update(
-            constraint="failures_pkey",
-            set_={
-                "cause": new.excluded.cause,
-                "message": new.excluded.message,
-                "failed_at": new.excluded.failed_at,
-                "attempts": Failure.attempts + new.excluded.attempts,
-            },
-        )
-    )
-
-
 async def high_water(session: AsyncSession) -> int:
-    """The seq last given; every quote up to it is visible to whoever reads after this."""
+    """The last assigned seq; every quote up to it is visible to any later read."""
     return (await session.exec(select(HighWater.seq))).one()
 
 
 async def with_seq(session: AsyncSession, seq: int) -> Quote | None:
-    """The quote that has this seq, be it streamed or not."""
+    """The quote with this seq, whether it is streamed or not."""
     origin, with_it = col(Quote.origin), select(Quote).where(col(Quote.seq) == seq)
     for kind in (origin != Origin.BACKFILLED, origin == Origin.BACKFILLED):  # an index for each
         if quote := (await session.exec(with_it.where(kind))).first():
@@ -157,14 +140,14 @@ def _one_each(model: type[Row], *, newest: bool, bounded: bool = False) -> Selec
     One step down the key for each ticker, however many rows it has.
     """
     array = bindparam("tickers", type_=ARRAY(Text))
-    asked = func.unnest(array).table_valued("ticker", name="asked").render_derived()
+    wanted = func.unnest(array).table_valued("ticker", name="wanted").render_derived()
     minute = col(model.minute)
-    one = select(model).where(col(model.ticker) == asked.c.ticker)
+    one = select(model).where(col(model.ticker) == wanted.c.ticker)
     if bounded:
         one = one.where(col(Quote.seq) <= bindparam("upto", type_=BigInteger))
     order = minute.desc() if newest else minute.asc()
     row = aliased(model, one.order_by(order).limit(1).lateral("one"))
-    return select(row).select_from(asked).join(row, true())
+    return select(row).select_from(wanted).join(row, true())
 
 
 async def newest(

@@ -44,7 +44,7 @@ class Growing:
     def end(self) -> datetime:
         return self.interval.after(self.start, self.zone)
 
-    async def read(self) -> list[history.Rolled]:
+    async def read(self) -> list[history.Ohlc]:
         """Its quotes, rolled up; none where it has none. Raises of errors.DatabaseError."""
         async with self.sessions() as session:
             return await history.candles(session, self.ticker, [self.start], self.end)
@@ -60,7 +60,7 @@ class Candle:
 
     start: datetime
     end: datetime
-    rolled: history.Rolled
+    rolled: history.Ohlc
     as_of: datetime
     complete: bool
 
@@ -163,10 +163,10 @@ async def _read(growing: Growing, readings: Readings, *, complete: bool) -> list
         try:
             rolled = await readings.now(growing)
         except UnavailableError as error:
-            outage.met(error)
+            outage.failed(error)
             await asyncio.sleep(RETRY)
         else:
-            outage.over()
+            outage.recovered()
             return [Candle(growing.start, growing.end, each, now(), complete) for each in rolled]
 
 

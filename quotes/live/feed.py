@@ -210,9 +210,9 @@ class Feed:
                 async with asyncio.timeout(READ_TIMEOUT):
                     await self._catch_up()
             except (DatabaseError, TimeoutError) as error:
-                self.outage.met(error)
+                self.outage.failed(error)
             else:
-                self.outage.over()
+                self.outage.recovered()
             checked, self._checked = self._checked, asyncio.Event()
             checked.set()
             with suppress(TimeoutError):
@@ -277,16 +277,16 @@ class Feed:
                 with translated():
                     await self._hear(outage)
             except DatabaseError as error:
-                outage.met(error)
+                outage.failed(error)
             await asyncio.sleep(RETRY)
 
     async def _hear(self, outage: Outage) -> None:
         """Hold one LISTEN connection until it is lost or falls silent."""
         connection = await self._connect()
         try:
-            await connection.add_listener(store.DOORBELL, lambda *_: self._bell.set())
+            await connection.add_listener(store.CHANNEL, lambda *_: self._bell.set())
             self.listening = True
-            outage.over()
+            outage.recovered()
             self._bell.set()  # what was rung before we listened
             while True:
                 await asyncio.sleep(PROBE_EVERY)

@@ -70,10 +70,10 @@ class Replay:
                         session, after=after, upto=upto, limit=PAGE, tickers=tickers
                     )
             except UnavailableError as error:
-                self._outage.met(error)
+                self._outage.failed(error)
                 await asyncio.sleep(RETRY)
             else:
-                self._outage.over()
+                self._outage.recovered()
                 return page
 
 

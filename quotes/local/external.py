@@ -11,7 +11,7 @@ from typing import Any
 from quotes import addresses
 from quotes.database import connections, revisions
 from quotes.local.preflight import PreflightError
-from quotes.market.sources import MixedError, refuse_mixing
+from quotes.market.sources import MixedError, require_one_kind
 from quotes.settings import SettingsError
 
 Errors = tuple[type[Exception], ...]
@@ -31,7 +31,7 @@ async def check_database(url: str, *, made_up: bool) -> None:
         connection = await connect()
         try:
             connections.require_supported(connection.get_server_version().major)
-            refuse_mixing(await _sources(connection), made_up=made_up)
+            require_one_kind(await _sources(connection), made_up=made_up)
         except (connections.UnsupportedServerError, MixedError) as error:
             raise PreflightError(str(error)) from None
         finally:
@@ -123,7 +123,7 @@ async def _until_answered(
 async def _sources(connection: Any) -> set[str]:
     """Where one of the quotes comes from, if there is one.
 
-    `store.keep` never mixes them, so one is enough, and it is found at once in any table.
+    `store.insert` never mixes them, so one is enough, and it is found at once in any table.
     """
     if await connection.fetchval("SELECT to_regclass('quotes')") is None:
         return set()

@@ -9,8 +9,8 @@ from contextlib import ExitStack, suppress
 
 from quotes.local import external, preflight, probe, processes, running
 from quotes.local.embedded import EmbeddedError, Postgres, Valkey
-from quotes.local.fleet import BrokenError, Fleet, Stage
 from quotes.local.server import Server
+from quotes.local.supervisor import BrokenError, Stage, Supervisor
 from quotes.market.sources import DEMO, name_of
 from quotes.settings import FAILED, PREFIX, REFUSED, Settings, unknown_names
 
@@ -59,7 +59,7 @@ class Up:
         self.env = {**os.environ, f"{PREFIX}DERIBIT_URL": self.exchange}
         for unknown in unknown_names():  # of which this process has warned
             self.env.pop(unknown.name, None)
-        self.fleet = Fleet()
+        self.supervisor = Supervisor()
         self._asked_at = 0.0
 
     def joining(self) -> dict[str, str]:
@@ -79,7 +79,7 @@ class Up:
         try:
             await asyncio.wait({work})
         finally:
-            await self.fleet.stop()
+            await self.supervisor.stop()
         if not work.cancelled():
             work.result()
 
@@ -90,11 +90,11 @@ class Up:
             self._asked_at = now
             work.cancel()
         elif now - self._asked_at > _SAME_SIGNAL_SECONDS:
-            self.fleet.kill()
+            self.supervisor.kill()
 
     async def _work(self) -> None:
         start = asyncio.create_task(self._start())
-        broken = asyncio.create_task(self.fleet.broken())
+        broken = asyncio.create_task(self.supervisor.broken())
         try:
             await asyncio.wait({start, broken}, return_when=asyncio.FIRST_COMPLETED)
             if not broken.done():
@@ -117,7 +117,7 @@ class Up:
             test = f"{_API_PATH}/public/test"
             await self._until("The demo exchange", "127.0.0.1", self.demo_port, test)
         await self._spawn(Stage.WORK, "The worker", "quotes", "worker")
-        await self._spawn(Stage.CLOCK, "The scheduler", "quotes", "scheduler")
+        await self._spawn(Stage.SCHEDULER, "The scheduler", "quotes", "scheduler")
         await self._until("The API", self._reached(), self.settings.port, "/healthz")
         fault = None if self.made_up else await self._exchange_fault()
         if not fault:
@@ -143,7 +143,7 @@ class Up:
             await self._serve("REDIS_URL", Valkey(self.folder / "valkey"))
 
     async def _serve(self, variable: str, server: Server) -> None:
-        await self.fleet.run(Stage.SERVERS, server.start)
+        await self.supervisor.run(Stage.SERVERS, server.start)
         self.env[PREFIX + variable] = server.url
 
     async def _migrate(self) -> None:
@@ -160,7 +160,7 @@ class Up:
         async def start() -> processes.Process:
             return await processes.start(name, _python(*words), env=self.env)
 
-        await self.fleet.run(stage, start)
+        await self.supervisor.run(stage, start)
 
     async def _until(self, name: str, host: str, port: int, path: str) -> None:
         try:

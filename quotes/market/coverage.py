@@ -6,13 +6,13 @@ from datetime import datetime, timedelta
 
 MINUTE = timedelta(minutes=1)
 HOUR = timedelta(hours=1)
-Run = tuple[datetime, datetime, bool]  # as the fields of a Hole
+Run = tuple[datetime, datetime, bool]  # as the fields of a Gap
 
 FULL = (1 << 60) - 1  # an hour that misses nothing
 
 
 @dataclass(slots=True)
-class Presence:
+class HourCoverage:
     """An hour that has quotes, and the one before it that has."""
 
     hour: datetime
@@ -22,7 +22,7 @@ class Presence:
 
 
 @dataclass(slots=True)  # not frozen: a year of hourly history has thousands
-class Hole:
+class Gap:
     """The longest run of minutes that are all missing, or all repaired; half-open."""
 
     since: datetime
@@ -34,13 +34,13 @@ class Hole:
         return (self.until - self.since) // MINUTE
 
 
-def holes(hours: Iterable[Presence], since: datetime, until: datetime) -> list[Hole]:
-    """The holes of [since, until), both whole minutes, in order.
+def gaps(hours: Iterable[HourCoverage], since: datetime, until: datetime) -> list[Gap]:
+    """The gaps of [since, until), both whole minutes, in order.
 
     `hours` are in order and may leave out full ones, but none that follows an hour without quotes,
     and not the last that has any.
     """
-    found: list[Hole] = []
+    found: list[Gap] = []
     for begin, end, repaired in _raw(hours, hour_of(since), until):
         start, stop = max(begin, since), min(end, until)
         if start >= stop:
@@ -48,11 +48,11 @@ def holes(hours: Iterable[Presence], since: datetime, until: datetime) -> list[H
         if found and found[-1].until == start and found[-1].repaired is repaired:
             found[-1].until = stop
         else:
-            found.append(Hole(start, stop, repaired))
+            found.append(Gap(start, stop, repaired))
     return found
 
 
-def _raw(hours: Iterable[Presence], known: datetime, until: datetime) -> Iterator[Run]:
+def _raw(hours: Iterable[HourCoverage], known: datetime, until: datetime) -> Iterator[Run]:
     """Hour by hour, not yet joined where they touch."""
     for each in hours:
         begin = known if each.before is None else each.before + HOUR
@@ -64,7 +64,7 @@ def _raw(hours: Iterable[Presence], known: datetime, until: datetime) -> Iterato
         yield known, until, False
 
 
-def _within(each: Presence) -> list[Run]:
+def _within(each: HourCoverage) -> list[Run]:
     runs = [(*run, False) for run in _runs(~each.minutes & FULL)]
     runs += [(*run, True) for run in _runs(each.repaired)]
     return [
@@ -83,13 +83,10 @@ def _runs(bits: int) -> Iterator[tuple[int, int]]:
         bits &= ~(((1 << length) - 1) << start)
 
 
-def minutes(holes: Iterable[Hole]) -> set[datetime]:
-    """Every minute of the holes that are not repaired."""
+def missing_minutes(gaps: Iterable[Gap]) -> set[datetime]:
+    """Every minute of the gaps that are not repaired."""
     return {
-        hole.since + at * MINUTE
-        for hole in holes
-        if not hole.repaired
-        for at in range(hole.minutes)
+        gap.since + at * MINUTE for gap in gaps if not gap.repaired for at in range(gap.minutes)
     }
 
 

@@ -134,7 +134,7 @@ class MixedError(Exception):
     """Made-up prices and real ones would come together in one database. The message mends it."""
 
 
-def refuse_mixing(kept: Collection[str], *, made_up: bool) -> None:
+def require_one_kind(kept: Collection[str], *, made_up: bool) -> None:
     """Raises MixedError where what is kept is from sources of the other kind."""
     if made_up and any(source != DEMO for source in kept):
         raise MixedError(

@@ -5,7 +5,7 @@ from datetime import UTC, datetime
 
 import pytest
 from planning import planning
-from rows import keep, minute, quote
+from rows import insert, minute, quote
 
 from quotes.api.plans.plans import Plans
 from quotes.database import store
@@ -22,7 +22,7 @@ ALL = "{ latestPrices { ticker price } }"
 
 @pytest.fixture
 async def plans(settings: Settings, sessions: store.Sessions) -> AsyncIterator[Plans]:
-    await keep(sessions, quote(at=0), quote(at=5), quote("eth_usd", 5))
+    await insert(sessions, quote(at=0), quote(at=5), quote("eth_usd", 5))
     async with planning(settings, now=minute(24 * 60)) as plans:
         yield plans
 
@@ -35,7 +35,7 @@ async def body(plans: Plans, query: str) -> bytes:
 
 async def committed(plans: Plans, sessions: store.Sessions, *quotes: Quote) -> None:
     """Keep them, and wait until this process knows."""
-    await keep(sessions, *quotes)
+    await insert(sessions, *quotes)
     async with sessions() as session:
         await plans.context.feed.reach(await store.high_water(session))
 
@@ -74,7 +74,7 @@ async def test_what_depends_on_the_moment_is_answered_anew(plans: Plans) -> None
 async def test_a_candle_under_way_is_answered_anew_each_minute(
     settings: Settings, sessions: store.Sessions
 ) -> None:
-    await keep(sessions, quote(at=0))
+    await insert(sessions, quote(at=0))
     query = '{ candles(ticker: "BTC", interval: "1h") { coverage } }'
     clock = [minute(1)]
     async with planning(settings, now=lambda: clock[0]) as plans:
@@ -89,7 +89,7 @@ async def test_a_candle_under_way_is_answered_anew_each_minute(
 async def test_no_more_is_kept_than_there_is_room_for(
     settings: Settings, sessions: store.Sessions
 ) -> None:
-    await keep(sessions, quote(at=0))
+    await insert(sessions, quote(at=0))
     async with planning(settings, now=datetime.now(UTC), room=10_000) as plans:
         asked = [f'{{ a{n}: latestPrice(ticker: "BTC") {{ price }} }}' for n in range(50)]
         answers = [await plans.answer(query, None, None) for query in asked]

@@ -5,7 +5,7 @@ from datetime import UTC, datetime
 
 import pytest
 from client import Client, serving
-from rows import NOON, keep, quote
+from rows import NOON, insert, quote
 
 from quotes.database import store
 from quotes.market.coverage import MINUTE
@@ -32,7 +32,7 @@ async def test_a_candle_tells_everything_that_is_known_of_it(
     client: Client, sessions: store.Sessions
 ) -> None:
     prices = {0: "100.10", 1: "99.5", 3: "101.25", 4: "100"}
-    await keep(sessions, *(quote(at=at, price=price) for at, price in prices.items()))
+    await insert(sessions, *(quote(at=at, price=price) for at, price in prices.items()))
 
     (candle,) = await client.data(CANDLES, interval="5m", **{"from": "2026-01-31T12:00Z"},
                                   to="2026-01-31T12:05Z")  # fmt: skip
@@ -62,7 +62,7 @@ async def test_a_candle_tells_everything_that_is_known_of_it(
 async def test_what_is_filled_says_so(
     client: Client, sessions: store.Sessions, fill: str, closes: list[str | None]
 ) -> None:
-    await keep(sessions, quote(at=10, price="100"), quote(at=20, price="200"))
+    await insert(sessions, quote(at=10, price="100"), quote(at=20, price="200"))
 
     told = await client.data(CANDLES, interval="5m", fill=fill,
                              **{"from": "2026-01-31T12:00Z"}, to="2026-01-31T12:30Z")  # fmt: skip
@@ -75,7 +75,7 @@ async def test_what_is_filled_says_so(
 async def test_a_candle_filled_first_takes_the_last_price_before_the_range(
     client: Client, sessions: store.Sessions
 ) -> None:
-    await keep(sessions, quote(at=-500, price="90"))
+    await insert(sessions, quote(at=-500, price="90"))
 
     range_ = {"from": "2026-01-31T12:00Z", "to": "2026-01-31T13:00Z"}
     (told,) = await client.data(CANDLES, interval="1h", fill="PREVIOUS", **range_)
@@ -87,7 +87,7 @@ async def test_the_newest_candle_is_under_way_and_none_is_in_the_future(
     client: Client, sessions: store.Sessions
 ) -> None:
     now = (datetime.now(UTC) - NOON) // MINUTE
-    await keep(sessions, quote(at=now - 1_500), quote(at=now))
+    await insert(sessions, quote(at=now - 1_500), quote(at=now))
 
     told = await client.data(CANDLES, interval="1d", fill="NULL")
 

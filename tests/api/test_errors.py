@@ -6,7 +6,7 @@ from collections.abc import AsyncIterator
 import pytest
 import structlog
 from client import Client, serving
-from rows import failure, keep, quote
+from rows import failure, insert, quote, record
 
 from quotes.api import cost
 from quotes.database import store
@@ -110,8 +110,7 @@ async def test_a_fault_of_ours_is_told_as_one_and_its_words_are_logged_once(
     client: Client, sessions: store.Sessions, caplog: pytest.LogCaptureFixture
 ) -> None:
     beyond = failure("ETH_WENT_TO_THE_MOON")  # as a later release may have left it
-    async with sessions.begin() as session:
-        await store.record_failure(session, beyond)
+    await record(sessions, beyond)
 
     with structlog.testing.capture_logs() as ours:
         told = await client.refusal("{ tickers { lastFailure { cause } } }")
@@ -150,7 +149,7 @@ async def test_a_failure_before_execution_is_ours_too(
 async def test_null_means_the_default_as_a_literal_a_variable_and_a_variable_s_default(
     client: Client, sessions: store.Sessions, kind: str, field: str
 ) -> None:
-    await keep(sessions, quote(at=0), quote(at=1))
+    await insert(sessions, quote(at=0), quote(at=1))
     variable = field.replace("X", "$value")
     left_out = await client.data(f"query ($value: {kind}) {{ {variable} }}")
 

@@ -9,11 +9,11 @@ from client import Client, serving
 from hypothesis import HealthCheck, given
 from hypothesis import settings as hypothesis_settings
 from hypothesis import strategies as st
-from rows import keep, minute, quote
+from rows import insert, minute, quote, record
 
 from quotes.database import history, store
 from quotes.database.models import Failure, Origin
-from quotes.market.coverage import holes
+from quotes.market import coverage
 from quotes.settings import Settings
 
 
@@ -26,11 +26,10 @@ async def client(settings: Settings) -> AsyncIterator[Client]:
 async def test_gaps_tell_their_bounds_their_cause_and_whether_they_were_repaired(
     client: Client, sessions: store.Sessions
 ) -> None:
-    await keep(sessions, *(quote(at=at) for at in (0, 1, 6)))
-    await keep(sessions, *(quote(at=at, origin=Origin.REPAIRED) for at in (2, 3)))
-    async with sessions.begin() as session:
-        for at, cause in ((2, "TIMEOUT"), (3, "TIMEOUT"), (8, "MAINTENANCE")):
-            await store.record_failure(session, failure(at, cause))
+    failed = ((2, "TIMEOUT"), (3, "TIMEOUT"), (8, "MAINTENANCE"))
+    await record(sessions, *(failure(at, cause) for at, cause in failed))
+    await insert(sessions, *(quote(at=at) for at in (0, 1, 6)))
+    await insert(sessions, *(quote(at=at, origin=Origin.REPAIRED) for at in (2, 3)))
 
     told = await client.data(
         """{ gaps(ticker: "BTC", to: "2026-01-31T12:09:00Z") {
@@ -60,7 +59,7 @@ async def test_gaps_tell_their_bounds_their_cause_and_whether_they_were_repaired
 
 
 async def test_gaps_are_told_a_page_at_a_time(client: Client, sessions: store.Sessions) -> None:
-    await keep(sessions, *(quote(at=at) for at in range(0, 10, 2)))
+    await insert(sessions, *(quote(at=at) for at in range(0, 10, 2)))
     ask = """query ($from: DateTime) {
         gaps(ticker: "BTC", from: $from, to: "2026-01-31T12:09:00Z", first: 3) {
             more nodes { from to } } }"""
@@ -98,11 +97,13 @@ async def test_holes_read_from_hours_are_the_minutes_that_are_missing(
     sessions: store.Sessions, present: set[int], since: int, length: int
 ) -> None:
     ticker = f"t{uuid4().hex[:8]}_usd"
-    await keep(sessions, *(quote(ticker, at) for at in present))
+    await insert(sessions, *(quote(ticker, at) for at in present))
     begin, end = minute(since), minute(since + length)
 
     async with sessions() as session:
-        found = holes(await history.holed(session, ticker, begin, end), begin, end)
+        found = coverage.gaps(
+            await history.incomplete_hours(session, ticker, begin, end), begin, end
+        )
 
     expected = plain.gaps((minute(at) for at in present), begin, end)
     assert [(hole.since, hole.until) for hole in found] == expected

@@ -10,7 +10,7 @@ from weakref import ReferenceType, ref
 
 import pytest
 from client import Client, Subscription, serving
-from rows import keep, log, quote, seq_of
+from rows import insert, log, quote, seq_of
 
 from quotes.api.context import Context
 from quotes.api.schema import schema
@@ -75,7 +75,7 @@ async def test_a_shared_payload_is_what_the_ordinary_execution_gives(
     streams: Streams, sessions: store.Sessions, document: tuple[str, str | None, dict[str, Any]]
 ) -> None:
     query, name, variables = document
-    await keep(sessions, *(quote(each, at) for at in range(3) for each in ("btc_usd", "eth_usd")))
+    await insert(sessions, *(quote(each, at) for at in range(3) for each in ("btc_usd", "eth_usd")))
     ordinary: Any = await schema.subscribe(
         query, variable_values=variables, operation_name=name, context_value=streams.context
     )
@@ -146,7 +146,7 @@ async def test_what_nobody_selects_any_more_is_forgotten(streams: Streams) -> No
 async def test_a_payload_is_made_anew_after_a_second_so_that_its_age_is_true(
     streams: Streams, sessions: store.Sessions
 ) -> None:
-    await keep(sessions, quote())
+    await insert(sessions, quote())
     (kept,) = await log(sessions)
     updates = streams.payloads.shared("subscription { priceUpdates { ageSeconds } }", None, None)
     assert updates is not None
@@ -174,7 +174,7 @@ async def test_a_subscription_does_not_hold_the_snapshot_that_it_began_with(
         return end, quotes
 
     monkeypatch.setattr(Snapshot, "read", remembered)
-    await keep(sessions, quote())
+    await insert(sessions, quote())
     connection = Connection()
     sink = OperationSink(connection, lambda payload, cursor: payload)
     operation = Operation("subscription { priceUpdates { price } }", None, None)
@@ -192,13 +192,13 @@ async def test_a_subscription_does_not_hold_the_snapshot_that_it_began_with(
 async def test_many_who_come_at_once_all_begin_with_the_newest_and_go_on(
     settings: Settings, sessions: store.Sessions
 ) -> None:
-    await keep(sessions, quote(at=1), quote("eth_usd", at=1), quote(at=2))
+    await insert(sessions, quote(at=1), quote("eth_usd", at=1), quote(at=2))
     query = "subscription { priceUpdates { cursor } }"
     async with serving(settings) as client, AsyncExitStack() as stack:
         everyone = [await stack.enter_async_context(client.subscription(query)) for _ in range(100)]
         begun = [[await number(each), await number(each)] for each in everyone]
 
-        await keep(sessions, quote(at=3))
+        await insert(sessions, quote(at=3))
 
         assert begun == [[2, 3]] * 100
         assert [await number(each) for each in everyone] == [4] * 100
@@ -218,15 +218,17 @@ SAMPLED = """
 async def test_conflation_gives_the_newest_of_each_ticker_and_its_cursors_go_on(
     settings: Settings, sessions: store.Sessions
 ) -> None:
-    await keep(sessions, *(quote(each, at) for at in range(50) for each in ("btc_usd", "eth_usd")))
+    await insert(
+        sessions, *(quote(each, at) for at in range(50) for each in ("btc_usd", "eth_usd"))
+    )
     async with serving(settings) as client:
         async with client.subscription(SAMPLED, i=1, after="s0") as updates:
             first = [await updates.next(), await updates.next()]
-            await keep(sessions, *(quote(at=at) for at in range(50, 60)), quote("eth_usd", 50))
-            await keep(sessions, quote(at=60))
+            await insert(sessions, *(quote(at=at) for at in range(50, 60)), quote("eth_usd", 50))
+            await insert(sessions, quote(at=60))
             second = [await updates.next(), await updates.next()]
 
-        await keep(sessions, quote(at=61))
+        await insert(sessions, quote(at=61))
         async with client.subscription(SAMPLED, after=second[-1]["cursor"]) as updates:
             resumed = await updates.next()
 

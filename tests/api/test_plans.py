@@ -11,7 +11,7 @@ from documents import documents
 from hypothesis import HealthCheck, example, given
 from hypothesis import settings as hypothesis_settings
 from planning import planning
-from rows import failure, keep, minute, quote
+from rows import failure, insert, minute, quote, record
 
 from quotes.api.plans.plans import Plans
 from quotes.api.schema import schema
@@ -28,12 +28,11 @@ async def plans(settings: Settings, sessions: store.Sessions) -> AsyncIterator[P
     fill = {"BACKFILLED": range(-180, 0, 60), "LIVE": range(40), "REPAIRED": range(45, 50)}
     for origin, minutes in fill.items():
         rows = [quote(at=at, price=f"{100_000 + at}.5", origin=Origin(origin)) for at in minutes]
-        await keep(sessions, *rows)
+        await insert(sessions, *rows)
     whole = quote("eth_usd", 62, "0.00001234")
     whole.observed_at = whole.minute  # which is written without a fraction
-    await keep(sessions, whole, quote("old_usd", -9_000, "12"))
-    async with sessions.begin() as session:
-        await store.record_failure(session, failure("TIMEOUT"))
+    await insert(sessions, whole, quote("old_usd", -9_000, "12"))
+    await record(sessions, failure("TIMEOUT"))
     async with planning(settings.model_copy(update={"tickers": named}), now=NOW) as plans:
         yield plans
 

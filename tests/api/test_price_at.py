@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 from client import Client, serving
-from rows import NOON, cursor, keep, minute, quote
+from rows import NOON, cursor, insert, minute, quote, record
 
 from quotes.database import store
 from quotes.database.models import Failure
@@ -48,7 +48,7 @@ PRICE_AT = """
 async def test_the_price_at_a_moment_is_looked_for_where_and_as_far_as_is_said(  # noqa: PLR0913, PLR0917
     client: Client, sessions: store.Sessions, asked: str, direction: str, within: str, found: str
 ) -> None:
-    await keep(sessions, quote(at=10), quote(at=20))
+    await insert(sessions, quote(at=10), quote(at=20))
 
     told = await client.data(
         PRICE_AT, at=f"2026-01-31T{asked}Z", direction=direction, maxDistance=within
@@ -60,7 +60,7 @@ async def test_the_price_at_a_moment_is_looked_for_where_and_as_far_as_is_said( 
 async def test_the_calendar_s_last_moment_has_a_price_before_it(
     client: Client, sessions: store.Sessions
 ) -> None:
-    await keep(sessions, quote(at=0))
+    await insert(sessions, quote(at=0))
 
     assert await client.data(PRICE_AT, at="9999-12-31T23:59:59.999999Z") is not None
 
@@ -77,7 +77,7 @@ CHANGE = """
 async def test_a_change_tells_what_it_is_reckoned_from(
     client: Client, sessions: store.Sessions
 ) -> None:
-    await keep(sessions, quote(at=0, price="80000.10"), quote(at=1_440, price="81000.123456789"))
+    await insert(sessions, quote(at=0, price="80000.10"), quote(at=1_440, price="81000.123456789"))
 
     told = await client.data(CHANGE)
 
@@ -97,7 +97,7 @@ async def test_a_base_that_is_missing_or_too_old_is_none(
     base: int,
     told: bool,  # noqa: FBT001
 ) -> None:
-    await keep(sessions, quote(at=base), quote(at=60))
+    await insert(sessions, quote(at=base), quote(at=60))
 
     change = await client.data(CHANGE, window="1h")
 
@@ -109,7 +109,7 @@ async def test_a_fall_is_negative_and_no_quote_is_no_change(
 ) -> None:
     assert await client.data(CHANGE) is None
 
-    await keep(sessions, quote(at=0, price="4"), quote(at=60, price="3"))
+    await insert(sessions, quote(at=0, price="4"), quote(at=60, price="3"))
 
     change = await client.data(CHANGE, window="1h")
     assert (change["absolute"], change["percent"]) == ("-1", "-25.0000")
@@ -133,21 +133,20 @@ async def stale(client: Client, max_age: str) -> Any:
 async def test_a_price_older_than_allowed_is_refused_with_what_there_is_and_why(
     client: Client, sessions: store.Sessions
 ) -> None:
-    await keep(sessions, quote(at=0, price="101.50"))
+    await insert(sessions, quote(at=0, price="101.50"))
 
     never_asked = await stale(client, "90s")
-    async with sessions.begin() as session:
-        await store.record_failure(
-            session,
-            Failure(
-                ticker="btc_usd",
-                minute=minute(1),
-                cause="MAINTENANCE",
-                message="The exchange is under maintenance.",
-                failed_at=minute(1),
-                attempts=1,
-            ),
-        )
+    await record(
+        sessions,
+        Failure(
+            ticker="btc_usd",
+            minute=minute(1),
+            cause="MAINTENANCE",
+            message="The exchange is under maintenance.",
+            failed_at=minute(1),
+            attempts=1,
+        ),
+    )
     failed = await stale(client, "90s")
 
     assert (never_asked["cause"], failed["cause"]) == ("NOT_ASKED", "MAINTENANCE")
@@ -166,7 +165,7 @@ async def test_a_price_older_than_allowed_is_refused_with_what_there_is_and_why(
 async def test_a_price_that_is_fresh_enough_is_told(
     client: Client, sessions: store.Sessions
 ) -> None:
-    await keep(sessions, quote(at=(datetime.now(UTC) - NOON) // MINUTE, price="101.5"))
+    await insert(sessions, quote(at=(datetime.now(UTC) - NOON) // MINUTE, price="101.5"))
 
     assert await client.data(LATEST, maxAge="10m") == {"price": "101.5"}
     assert await client.data(LATEST) == {"price": "101.5"}

@@ -10,7 +10,7 @@ from client import Client, serving
 from hypothesis import HealthCheck, given
 from hypothesis import settings as hypothesis_settings
 from hypothesis import strategies as st
-from rows import NOON, cursor, failure, keep, minute, quote
+from rows import NOON, cursor, failure, insert, minute, quote, record
 
 from quotes.database import store
 from quotes.database.models import Origin, Quote
@@ -30,7 +30,7 @@ async def client(settings: Settings) -> AsyncIterator[Client]:
 async def test_latest_price_answers_in_any_spelling(
     client: Client, sessions: store.Sessions
 ) -> None:
-    await keep(sessions, quote(at=1), quote(at=2, price="101848.9"))
+    await insert(sessions, quote(at=1), quote(at=2, price="101848.9"))
 
     for spelling in ("btc_usd", "BTC_USD", "BTC", " btc "):
         latest = await client.data(
@@ -42,7 +42,7 @@ async def test_latest_price_answers_in_any_spelling(
 async def test_a_quote_tells_everything_that_is_known_of_it(
     client: Client, sessions: store.Sessions
 ) -> None:
-    await keep(sessions, quote(at=0, price="81110.428333"))
+    await insert(sessions, quote(at=0, price="81110.428333"))
 
     latest = await client.data(f'{{ latestPrice(ticker: "BTC") {{ {ALL_FIELDS} }} }}')
 
@@ -75,7 +75,7 @@ async def test_a_quote_tells_everything_that_is_known_of_it(
 async def test_a_price_is_told_exactly_and_never_in_scientific_notation(
     client: Client, sessions: store.Sessions, sent: str, told: str
 ) -> None:
-    await keep(sessions, quote(price=sent))
+    await insert(sessions, quote(price=sent))
 
     assert await client.data('{ latestPrice(ticker: "BTC") { price } }') == {"price": told}
 
@@ -84,7 +84,7 @@ async def test_a_price_is_stale_after_two_minutes(client: Client, sessions: stor
     now = datetime.now(UTC)
     for ticker, age in (("btc_usd", 60), ("eth_usd", 180)):
         observed = now - timedelta(seconds=age)
-        await keep(
+        await insert(
             sessions,
             Quote(
                 ticker=ticker,
@@ -106,7 +106,7 @@ async def test_a_price_is_stale_after_two_minutes(client: Client, sessions: stor
 async def test_latest_prices_are_in_the_order_of_names_and_of_the_asked_only(
     client: Client, sessions: store.Sessions
 ) -> None:
-    await keep(sessions, *(quote(name, at=1) for name in ("sol_usd", "btc_usd", "eth_usd")))
+    await insert(sessions, *(quote(name, at=1) for name in ("sol_usd", "btc_usd", "eth_usd")))
 
     everything = await client.data("{ latestPrices { ticker } }")
     some = await client.data('{ latestPrices(tickers: ["SOL", "btc_usd"]) { ticker } }')
@@ -123,7 +123,7 @@ async def test_a_configured_ticker_without_quotes_has_no_price_and_no_page(
 
 
 async def test_a_day_is_half_open_in_utc(client: Client, sessions: store.Sessions) -> None:
-    await keep(sessions, quote(at=-721), quote(at=-720), quote(at=719), quote(at=720))
+    await insert(sessions, quote(at=-721), quote(at=-720), quote(at=719), quote(at=720))
 
     day = await client.data('{ prices(ticker: "BTC", date: "2026-01-31") { nodes { at } } }')
 
@@ -136,7 +136,7 @@ async def test_a_day_is_half_open_in_utc(client: Client, sessions: store.Session
 async def test_a_range_holds_its_start_and_not_its_end_in_any_zone(
     client: Client, sessions: store.Sessions
 ) -> None:
-    await keep(sessions, *(quote(at=at) for at in range(5)))
+    await insert(sessions, *(quote(at=at) for at in range(5)))
 
     page = await client.data(
         """{ prices(ticker: "BTC", from: "2026-01-31T14:01:00+02:00", to: "2026-01-31T12:03:00Z")
@@ -174,7 +174,7 @@ async def test_paging_either_way_loses_and_doubles_nothing_while_rows_arrive(  #
     backwards: bool,  # noqa: FBT001
 ) -> None:
     ticker = f"t{uuid4().hex[:8]}_usd"  # each example's own
-    await keep(sessions, *(quote(ticker, at) for at in present))
+    await insert(sessions, *(quote(ticker, at) for at in present))
     expected = set(present)
     seen: list[str] = []
     more, place = True, {"ticker": ticker, "last" if backwards else "first": size}
@@ -186,7 +186,7 @@ async def test_paging_either_way_loses_and_doubles_nothing_while_rows_arrive(  #
         seen = found + seen if backwards else seen + found
         more = info["hasPreviousPage" if backwards else "hasNextPage"]
         if more:
-            await keep(sessions, *(quote(ticker, at) for at in late))
+            await insert(sessions, *(quote(ticker, at) for at in late))
             expected |= set() if backwards else late
         place |= {"before": info["startCursor"]} if backwards else {"after": info["endCursor"]}
 
@@ -196,7 +196,7 @@ async def test_paging_either_way_loses_and_doubles_nothing_while_rows_arrive(  #
 async def test_a_page_between_two_others_tells_of_both(
     client: Client, sessions: store.Sessions
 ) -> None:
-    await keep(sessions, *(quote(at=at) for at in range(6)))
+    await insert(sessions, *(quote(at=at) for at in range(6)))
 
     first = (await client.data(PAGE, ticker="btc", first=2))["pageInfo"]
     second = (await client.data(PAGE, ticker="btc", first=2, after=first["endCursor"]))["pageInfo"]
@@ -222,7 +222,7 @@ async def test_the_last_day_of_the_calendar_is_a_day(client: Client) -> None:
 async def test_a_ticker_that_was_removed_can_be_told_from_a_collected_one(
     settings: Settings, sessions: store.Sessions
 ) -> None:
-    await keep(sessions, quote(), quote("eth_usd"), quote("sol_usd"))
+    await insert(sessions, quote(), quote("eth_usd"), quote("sol_usd"))
     without = settings.model_copy(update={"tickers": ("btc_usd", "eth_usd")})
     async with serving(without) as client:
         newest = await client.data("{ latestPrices { ticker collected } }")
@@ -245,9 +245,8 @@ async def test_a_ticker_that_was_removed_can_be_told_from_a_collected_one(
 async def test_tickers_tell_what_is_collected_and_why_it_failed(
     client: Client, sessions: store.Sessions
 ) -> None:
-    await keep(sessions, quote(at=1), quote(at=2), quote("old_usd", at=1))
-    async with sessions.begin() as session:
-        await store.record_failure(session, failure("UNKNOWN_INDEX"))
+    await insert(sessions, quote(at=1), quote(at=2), quote("old_usd", at=1))
+    await record(sessions, failure("UNKNOWN_INDEX"))
 
     told = await client.data(
         """{ tickers { name source collected first { at } last { at }

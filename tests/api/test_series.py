@@ -12,7 +12,7 @@ from client import Client, serving
 from hypothesis import HealthCheck, given
 from hypothesis import settings as hypothesis_settings
 from hypothesis import strategies as st
-from rows import keep, log, minute, quote
+from rows import insert, log, minute, quote
 
 from quotes.api.series import thinned
 from quotes.database import store
@@ -64,7 +64,7 @@ async def test_a_short_range_is_told_whole_and_exact(
     client: Client, sessions: store.Sessions
 ) -> None:
     quotes = [quote(at=at, price=f"100.{at}0") for at in range(6)]
-    await keep(sessions, *quotes)
+    await insert(sessions, *quotes)
 
     told = await client.data(SERIES, ticker="btc", **{"from": "2026-01-31T12:01:00Z"},
                              to="2026-01-31T12:05:00Z")  # fmt: skip
@@ -80,7 +80,7 @@ async def test_of_a_long_range_each_stretch_s_outermost_quotes_are_told(
     chance = random.Random(7)  # noqa: S311  # no secret
     days = 40 * 1_440
     there = [at for at in range(0, days, 3) if not 20_000 < at < 25_000]
-    await keep(sessions, *[quote(at=at, price=str(chance.randint(900, 1_100))) for at in there])
+    await insert(sessions, *[quote(at=at, price=str(chance.randint(900, 1_100))) for at in there])
     since, until = minute(begin), minute(days - end)
 
     told = await client.data(
@@ -107,7 +107,7 @@ async def test_of_a_long_range_with_few_quotes_each_is_told(
     client: Client, sessions: store.Sessions
 ) -> None:
     quotes = [quote(at=at, price=str(at + 1)) for at in (*range(10), *range(0, 40 * 1_440, 777))]
-    await keep(sessions, *quotes)
+    await insert(sessions, *quotes)
 
     told = await client.data(SERIES, ticker="btc")
 
@@ -123,13 +123,13 @@ async def test_the_stream_goes_on_after_a_series_without_gap_or_double(
     client: Client, sessions: store.Sessions, batches: list[set[int]], read_after: int
 ) -> None:
     ticker = f"t{uuid4().hex[:8]}_usd"
-    await keep(sessions, quote(ticker, at=-1))
+    await insert(sessions, quote(ticker, at=-1))
     for batch in batches[:read_after]:
-        await keep(sessions, *(quote(ticker, at) for at in batch))
+        await insert(sessions, *(quote(ticker, at) for at in batch))
     told = await client.data(SERIES, ticker=ticker)
     for batch in batches[read_after:]:
-        await keep(sessions, *(quote(ticker, at) for at in batch))
-    await keep(sessions, quote(ticker, at=61))
+        await insert(sessions, *(quote(ticker, at) for at in batch))
+    await insert(sessions, quote(ticker, at=61))
 
     streamed: list[int] = []
     async with client.subscription(UPDATES, after=told["cursor"], tickers=[ticker]) as updates:
@@ -149,7 +149,7 @@ async def test_a_ticker_without_quotes_is_an_empty_series_that_can_be_followed(
 
     assert (told["times"], told["prices"], told["count"]) == ([], [], 0)
     async with client.subscription(UPDATES, after=told["cursor"]) as updates:
-        await keep(sessions, quote(at=1), quote(at=0, origin=Origin.BACKFILLED))
+        await insert(sessions, quote(at=1), quote(at=0, origin=Origin.BACKFILLED))
         assert (await updates.next())["timestamp"] == int(minute(1).timestamp())
 
 

@@ -6,7 +6,7 @@ from collections.abc import AsyncIterator
 import aiohttp
 import pytest
 from client import PROTOCOL, Client, serving
-from rows import cursor, keep, quote, restore, seq_of
+from rows import cursor, insert, quote, restore, seq_of
 
 from quotes.database import store
 from quotes.database.models import Origin
@@ -28,12 +28,12 @@ async def client(settings: Settings) -> AsyncIterator[Client]:
 async def test_a_subscriber_gets_the_newest_of_each_ticker_and_then_each_new_quote(
     client: Client, sessions: store.Sessions
 ) -> None:
-    await keep(sessions, quote(at=1), quote("eth_usd", at=1), quote(at=2, price="2"))
+    await insert(sessions, quote(at=1), quote("eth_usd", at=1), quote(at=2, price="2"))
     async with client.subscription(UPDATES) as updates:
         snapshot = [await updates.next(), await updates.next()]
 
         third = quote(at=3, price="3")
-        await keep(sessions, third)
+        await insert(sessions, third)
 
         assert {(each["ticker"], seq_of(each["cursor"])) for each in snapshot} == {
             ("eth_usd", 2),
@@ -49,11 +49,11 @@ async def test_a_subscriber_gets_the_newest_of_each_ticker_and_then_each_new_quo
 async def test_after_resumes_with_all_that_was_missed_and_goes_on_live(
     client: Client, sessions: store.Sessions
 ) -> None:
-    await keep(sessions, *(quote(at=at) for at in range(5)))
+    await insert(sessions, *(quote(at=at) for at in range(5)))
     async with client.subscription(UPDATES, after=cursor(2, quote(at=1))) as updates:
         missed = [seq_of((await updates.next())["cursor"]) for _ in range(3)]
 
-        await keep(sessions, quote(at=5))
+        await insert(sessions, quote(at=5))
 
         assert [*missed, seq_of((await updates.next())["cursor"])] == [3, 4, 5, 6]
 
@@ -62,9 +62,9 @@ async def test_a_subscriber_of_one_ticker_gets_only_that(
     client: Client, sessions: store.Sessions
 ) -> None:
     async with client.subscription(UPDATES, tickers=["eth"], after="s0") as updates:
-        await keep(sessions, quote(at=1), quote("eth_usd", at=1))
-        await keep(sessions, quote(at=2))
-        await keep(sessions, quote("eth_usd", at=2))
+        await insert(sessions, quote(at=1), quote("eth_usd", at=1))
+        await insert(sessions, quote(at=2))
+        await insert(sessions, quote("eth_usd", at=2))
 
         got = [await updates.next(), await updates.next()]
 
@@ -77,12 +77,12 @@ async def test_a_subscriber_of_one_ticker_gets_only_that(
 async def test_the_snapshot_may_be_history_but_the_stream_carries_none(
     client: Client, sessions: store.Sessions
 ) -> None:
-    await keep(sessions, quote(at=1, origin=Origin.BACKFILLED))
+    await insert(sessions, quote(at=1, origin=Origin.BACKFILLED))
     async with client.subscription(UPDATES) as updates:
         assert seq_of((await updates.next())["cursor"]) == 1
 
-        await keep(sessions, quote(at=2, origin=Origin.BACKFILLED))
-        await keep(sessions, quote(at=3, origin=Origin.REPAIRED))
+        await insert(sessions, quote(at=2, origin=Origin.BACKFILLED))
+        await insert(sessions, quote(at=3, origin=Origin.REPAIRED))
 
         assert seq_of((await updates.next())["cursor"]) == 3
 
@@ -115,10 +115,10 @@ async def test_a_subscription_that_cannot_be_is_refused_with_a_code(
 async def test_after_a_restore_that_has_grown_past_a_cursor_the_cursor_is_refused(
     client: Client, sessions: store.Sessions, origin: Origin
 ) -> None:
-    await keep(sessions, *(quote(at=at) for at in range(5)))
+    await insert(sessions, *(quote(at=at) for at in range(5)))
     seen = cursor(4, quote(at=3))
     await restore(sessions, upto=2)
-    await keep(sessions, *(quote(at=at, price="7", origin=origin) for at in range(2, 9)))
+    await insert(sessions, *(quote(at=at, price="7", origin=origin) for at in range(2, 9)))
 
     async with client.subscription(UPDATES, after=seen) as updates:
         message = await updates.message()
@@ -129,9 +129,9 @@ async def test_after_a_restore_that_has_grown_past_a_cursor_the_cursor_is_refuse
 async def test_the_cursor_of_a_quote_that_a_restore_kept_goes_on(
     client: Client, sessions: store.Sessions
 ) -> None:
-    await keep(sessions, *(quote(at=at) for at in range(5)))
+    await insert(sessions, *(quote(at=at) for at in range(5)))
     await restore(sessions, upto=2)
-    await keep(sessions, *(quote(at=at, price="7") for at in range(2, 9)))
+    await insert(sessions, *(quote(at=at, price="7") for at in range(2, 9)))
 
     async with client.subscription(UPDATES) as updates:  # this process has read the new log
         assert (await updates.next())["price"] == "7"
@@ -143,7 +143,7 @@ async def test_the_cursor_of_a_quote_that_a_restore_kept_goes_on(
 async def test_the_cursor_of_a_quote_of_history_goes_on(
     client: Client, sessions: store.Sessions
 ) -> None:
-    await keep(sessions, quote(at=1, origin=Origin.BACKFILLED), quote(at=2))
+    await insert(sessions, quote(at=1, origin=Origin.BACKFILLED), quote(at=2))
 
     async with client.subscription(UPDATES, after=cursor(1, quote(at=1))) as updates:
         assert seq_of((await updates.next())["cursor"]) == 2
@@ -152,13 +152,13 @@ async def test_the_cursor_of_a_quote_of_history_goes_on(
 async def test_a_subscriber_that_stays_connected_over_a_restore_is_sent_cursor_lost(
     client: Client, sessions: store.Sessions
 ) -> None:
-    await keep(sessions, *(quote(at=at) for at in range(5)))
+    await insert(sessions, *(quote(at=at) for at in range(5)))
     async with client.subscription(UPDATES, after=cursor(5, quote(at=4))) as updates:
-        await keep(sessions, quote(at=5))
+        await insert(sessions, quote(at=5))
         assert seq_of((await updates.next())["cursor"]) == 6
 
         await restore(sessions, upto=2)
-        await keep(sessions, *(quote(at=at, price="7") for at in range(2, 9)))
+        await insert(sessions, *(quote(at=at, price="7") for at in range(2, 9)))
         message = await updates.message()
 
     assert message["type"] == "error"
@@ -179,7 +179,7 @@ async def test_a_foreign_page_may_not_subscribe(client: Client) -> None:
 async def test_subscribers_are_told_to_come_again_when_the_service_ends(
     settings: Settings, sessions: store.Sessions
 ) -> None:
-    await keep(sessions, quote(at=1))
+    await insert(sessions, quote(at=1))
     async with aiohttp.ClientSession() as http:
         async with serving(settings) as service:
             socket = await http.ws_connect(f"{service.url}/graphql", protocols=[PROTOCOL])

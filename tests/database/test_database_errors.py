@@ -6,7 +6,7 @@ from urllib.parse import urlsplit
 
 import asyncpg
 import pytest
-from rows import keep, quote, wait
+from rows import insert, quote, wait
 from sqlalchemy import text
 from sqlmodel.ext.asyncio.session import AsyncSession
 
@@ -199,8 +199,8 @@ async def test_writers_queue_whatever_isolation_their_role_has_by_default(
         async with store.open_engine(url, name="test") as engine:
             sessions = store.sessions_of(engine)
             async with sessions.begin() as first:
-                await store.keep(first, [quote(at=1)])
-                second = asyncio.create_task(keep(sessions, quote(at=2)))
+                await store.insert(first, [quote(at=1)])
+                second = asyncio.create_task(insert(sessions, quote(at=2)))
                 await wait(lambda: _waits(admin), bool)
 
             assert await second == 1

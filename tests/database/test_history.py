@@ -14,7 +14,7 @@ from hypothesis import HealthCheck, given
 from hypothesis import settings as hypothesis_settings
 from hypothesis import strategies as st
 from paths import REPLAY
-from rows import NOON, keep, minute, quote
+from rows import NOON, insert, minute, quote
 from versions import on_each_postgres
 
 from quotes.api import candles, gaps
@@ -85,7 +85,7 @@ async def keep_with_holes_and_late_rows(sessions: store.Sessions, prices: Prices
     chance.shuffle(too_late)
     for part in (in_time, too_late):
         for start in range(0, len(part), 5_000):
-            await keep(sessions, *part[start : start + 5_000])
+            await insert(sessions, *part[start : start + 5_000])
     return quotes
 
 
@@ -161,7 +161,7 @@ async def test_candles_of_a_zone_follow_its_clocks_on_the_day_they_change(
         quote(at=(middle - NOON) // MINUTE + at, price=str(chance.randint(1, 10_000)))
         for at in range(-2 * 1_440, 2 * 1_440, 7)
     ]
-    await keep(sessions, *quotes)
+    await insert(sessions, *quotes)
     interval = INTERVALS[name]
 
     bounds = candles.bounds(
@@ -191,7 +191,7 @@ async def test_ranges_that_touch_share_nothing_and_lose_nothing(
     sessions: store.Sessions, present: set[int], cuts: list[int], name: str
 ) -> None:
     ticker = f"t{uuid4().hex[:8]}_usd"
-    await keep(sessions, *(quote(ticker, at) for at in present))
+    await insert(sessions, *(quote(ticker, at) for at in present))
     first, middle, last = (NOON + timedelta(seconds=cut) for cut in cuts)
 
     async def read(since: datetime, until: datetime) -> list[candles.Candle]:

@@ -10,11 +10,11 @@ import pytest
 from client import serving
 from processes import environment
 from rolled import reckoned, rolled, scattered, shown
-from rows import NOON, keep, minute, quote
+from rows import NOON, insert, minute, quote
 from sqlmodel import col, select, update
 from versions import on_each_postgres
 
-from quotes.database import backfills, removal, store
+from quotes.database import backfills, minutes, removal, store
 from quotes.database.models import Failure, Hour, Quote
 from quotes.settings import Settings
 
@@ -42,7 +42,7 @@ async def test_what_stays_after_a_removal_equals_what_plain_python_computes(
     monkeypatch.setattr(removal, "CHUNK", timedelta(hours=5))
     quotes = scattered(seed=3)
     for start in range(0, len(quotes), 2_000):
-        await keep(sessions, *quotes[start : start + 2_000])
+        await insert(sessions, *quotes[start : start + 2_000])
     begin, end = minute(since), minute(until)
     stay = [each for each in quotes if each.ticker != "btc_usd" or not begin <= each.minute < end]
 
@@ -63,7 +63,7 @@ async def test_failures_of_the_range_are_removed_and_others_stay(sessions: store
             failed_at=minute(at),
             attempts=1,
         )
-        await sessions.transact(partial(store.record_failure, failure=failure))
+        await sessions.transact(partial(minutes.record_failures, failures=[failure]))
 
     await remove(sessions, removal.Extent("btc_usd", minute(0), minute(2)))
 
@@ -77,12 +77,12 @@ async def test_failures_of_the_range_are_removed_and_others_stay(sessions: store
 
 async def test_a_removal_beside_writers_leaves_the_rollup_right(sessions: store.Sessions) -> None:
     quotes = [quote(at=at) for at in range(-300, 0)]
-    await keep(sessions, *quotes)
+    await insert(sessions, *quotes)
     new = [quote(at=at) for at in range(60)]
 
     await asyncio.gather(
         remove(sessions, removal.Extent("btc_usd", minute(-250), minute(-10))),
-        *(keep(sessions, each) for each in new),
+        *(insert(sessions, each) for each in new),
     )
 
     stay = [each for each in quotes if not minute(-250) <= each.minute < minute(-10)]
@@ -111,7 +111,9 @@ async def hours_of(sessions: store.Sessions) -> Collection[str]:
 async def test_forget_removes_a_ticker_from_every_table_and_asks_first(
     settings: Settings, sessions: store.Sessions
 ) -> None:
-    await keep(sessions, *(quote(name, at) for name in ("btc_usd", "eth_usd") for at in range(90)))
+    await insert(
+        sessions, *(quote(name, at) for name in ("btc_usd", "eth_usd") for at in range(90))
+    )
     await sessions.transact(partial(backfills.add, tickers=["btc_usd", "eth_usd"], now=NOON))
 
     asked = await command(settings, "forget", "BTC")
@@ -132,7 +134,7 @@ async def test_rebuild_mends_what_was_changed_by_hand(
     settings: Settings, sessions: store.Sessions
 ) -> None:
     quotes = scattered(seed=4)[:1_500]
-    await keep(sessions, *quotes, quote("gone_usd", at=5))
+    await insert(sessions, *quotes, quote("gone_usd", at=5))
     stay = [each for each in quotes if each.minute.hour % 3 and each.minute.minute != 7]
     async with sessions.begin() as session:
         connection = await session.connection()
@@ -176,7 +178,7 @@ async def test_the_stream_and_queries_go_on_over_what_was_removed(
     settings: Settings, sessions: store.Sessions
 ) -> None:
     begin = (datetime.now(UTC) - NOON) // timedelta(minutes=1) - 100
-    await keep(sessions, *(quote(at=begin + at) for at in range(50)))
+    await insert(sessions, *(quote(at=begin + at) for at in range(50)))
     history = """{ candles(ticker: "BTC", interval: "1d") { count }
                    series(ticker: "BTC", maxPoints: 100) { count } }"""
     stream = "subscription ($after: String) { priceUpdates(after: $after) { at cursor } }"
@@ -186,7 +188,7 @@ async def test_the_stream_and_queries_go_on_over_what_was_removed(
         before = await client.data(history)
         await remove(sessions, removal.Extent("btc_usd", minute(begin + 10), minute(begin + 30)))
         after = await client.data(history)
-        await keep(sessions, quote(at=begin + 60))
+        await insert(sessions, quote(at=begin + 60))
         live = await updates.next()
     async with serving(settings) as client, client.subscription(stream, after="s0") as replay:
         replayed = [await replay.next() for _ in range(31)]

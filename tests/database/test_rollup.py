@@ -7,7 +7,7 @@ from decimal import Decimal
 import asyncpg
 import pytest
 from rolled import reckoned, rolled, scattered, shown
-from rows import keep, minute, quote
+from rows import insert, minute, quote
 from versions import on_each_postgres
 
 from quotes.database import migrations, store
@@ -22,15 +22,15 @@ async def test_hours_equal_their_minutes_in_whatever_order_these_came(
     quotes = scattered(seed=1)
 
     for start in range(0, len(quotes), 500):
-        await keep(sessions, *quotes[start : start + 500])
+        await insert(sessions, *quotes[start : start + 500])
 
     assert shown(await rolled(sessions)) == reckoned(quotes)
 
 
 async def test_a_quote_that_is_kept_already_changes_no_hour(sessions: store.Sessions) -> None:
-    await keep(sessions, quote(at=0, price="100"))
+    await insert(sessions, quote(at=0, price="100"))
 
-    await keep(sessions, quote(at=0, price="200"), quote(at=1, price="150"))
+    await insert(sessions, quote(at=0, price="200"), quote(at=1, price="150"))
 
     (hour,) = await rolled(sessions)
     prices = [Decimal(price) for price in (100, 150, 150)]
@@ -40,14 +40,14 @@ async def test_a_quote_that_is_kept_already_changes_no_hour(sessions: store.Sess
 
 async def test_a_rollup_is_rolled_back_with_its_quotes(sessions: store.Sessions) -> None:
     async with sessions() as session:
-        await store.keep(session, [quote()])
+        await store.insert(session, [quote()])
         await session.rollback()
 
     assert await rolled(sessions) == []
 
 
 async def test_writers_side_by_side_leave_an_hour_whole(sessions: store.Sessions) -> None:
-    await asyncio.gather(*(keep(sessions, quote(at=at)) for at in range(60)))
+    await asyncio.gather(*(insert(sessions, quote(at=at)) for at in range(60)))
 
     (hour,) = await rolled(sessions)
     assert (hour.hour, hour.count, hour.minutes) == (minute(0), 60, (1 << 60) - 1)
@@ -83,7 +83,7 @@ async def _insert(url: str, quotes: list[Quote]) -> None:
 async def test_an_hour_begins_with_its_first_minute_and_ends_before_the_next_hour_s(
     sessions: store.Sessions, hours: int
 ) -> None:
-    await keep(sessions, quote(at=60 * hours - 1), quote(at=60 * hours))
+    await insert(sessions, quote(at=60 * hours - 1), quote(at=60 * hours))
 
     assert [each.hour for each in await rolled(sessions)] == [
         minute(0) + timedelta(hours=hours - 1),

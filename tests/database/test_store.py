@@ -7,10 +7,10 @@ import pytest
 from hypothesis import HealthCheck, given
 from hypothesis import settings as hypothesis_settings
 from hypothesis import strategies as st
-from rows import keep, log, minute, names, quote
+from rows import insert, log, minute, names, quote
 from versions import on_each_postgres
 
-from quotes.database import store
+from quotes.database import minutes, store
 from quotes.database.errors import RejectedError
 from quotes.database.models import Failure, Origin
 from quotes.market.sources import MixedError
@@ -22,16 +22,16 @@ pytestmark = on_each_postgres
 async def test_a_quote_kept_twice_is_one_row_and_keeps_its_first_price(
     sessions: store.Sessions,
 ) -> None:
-    first = await keep(sessions, quote(price="100"))
+    first = await insert(sessions, quote(price="100"))
 
-    second = await keep(sessions, quote(price="200"))
+    second = await insert(sessions, quote(price="200"))
 
     assert (first, second) == (1, 0)
     assert [each.price for each in await log(sessions)] == [Decimal(100)]
 
 
 async def test_a_batch_that_names_a_minute_twice_keeps_it_once(sessions: store.Sessions) -> None:
-    kept = await keep(sessions, quote(at=1), quote(at=1), quote(at=2))
+    kept = await insert(sessions, quote(at=1), quote(at=1), quote(at=2))
 
     assert kept == 2
     assert [each.seq for each in await log(sessions)] == [1, 2]
@@ -43,20 +43,20 @@ async def test_made_up_and_real_prices_are_never_kept_together(
 ) -> None:
     for batch in ([first, then], [then, first]):
         with pytest.raises(MixedError):
-            await keep(sessions, *(quote(at=at, source=name) for at, name in enumerate(batch)))
-    await keep(sessions, quote(at=1, source=first))
+            await insert(sessions, *(quote(at=at, source=name) for at, name in enumerate(batch)))
+    await insert(sessions, quote(at=1, source=first))
 
     with pytest.raises(MixedError, match="would mix"):
-        await keep(sessions, quote(at=2, source=then))
+        await insert(sessions, quote(at=2, source=then))
 
-    await keep(sessions, quote(at=3, source=first))
+    await insert(sessions, quote(at=3, source=first))
     assert [(each.seq, each.source) for each in await log(sessions)] == [(1, first), (2, first)]
 
 
 async def test_seq_has_no_hole_where_part_of_a_batch_is_known(sessions: store.Sessions) -> None:
-    await keep(sessions, quote(at=1), quote(at=3))
+    await insert(sessions, quote(at=1), quote(at=3))
 
-    await keep(sessions, quote(at=1), quote(at=2), quote(at=3), quote(at=4))
+    await insert(sessions, quote(at=1), quote(at=2), quote(at=3), quote(at=4))
 
     kept = await log(sessions)
     assert [each.seq for each in kept] == [1, 2, 3, 4]
@@ -65,10 +65,10 @@ async def test_seq_has_no_hole_where_part_of_a_batch_is_known(sessions: store.Se
 
 async def test_a_transaction_rolled_back_takes_no_number(sessions: store.Sessions) -> None:
     async with sessions() as session:
-        await store.keep(session, [quote(at=1)])
+        await store.insert(session, [quote(at=1)])
         await session.rollback()
 
-    await keep(sessions, quote(at=2))
+    await insert(sessions, quote(at=2))
 
     assert [(each.seq, each.minute) for each in await log(sessions)] == [(1, minute(2))]
 
@@ -78,11 +78,11 @@ async def test_a_batch_with_nothing_new_rings_no_bell(
 ) -> None:
     heard: asyncio.Queue[str] = asyncio.Queue()
     connection = await asyncpg.connect(settings.require_database_url())
-    await connection.add_listener(store.DOORBELL, lambda *event: heard.put_nowait(str(event[-1])))
+    await connection.add_listener(store.CHANNEL, lambda *event: heard.put_nowait(str(event[-1])))
 
-    await keep(sessions, quote(at=1))
-    await keep(sessions, quote(at=1))
-    await keep(sessions, quote(at=2), quote("eth_usd", at=2))
+    await insert(sessions, quote(at=1))
+    await insert(sessions, quote(at=1))
+    await insert(sessions, quote(at=2), quote("eth_usd", at=2))
 
     async with asyncio.timeout(5):
         assert [await heard.get(), await heard.get()] == ["1", "3"]
@@ -95,7 +95,7 @@ async def test_a_batch_with_nothing_new_rings_no_bell(
     ["81110.428333", "0.0000012345678", "1.6433e-4", "101848.9", "7465.123456789012", "80000"],
 )
 async def test_a_price_comes_back_digit_for_digit(sessions: store.Sessions, price: str) -> None:
-    await keep(sessions, quote(price=price))
+    await insert(sessions, quote(price=price))
 
     (kept,) = await log(sessions)
     assert kept.price == Decimal(price)
@@ -112,7 +112,7 @@ async def test_every_price_above_zero_comes_back_as_it_was(
     sessions: store.Sessions, price: Decimal
 ) -> None:
     async with sessions() as session:  # never committed, so that each example finds no row
-        await store.keep(session, [quote(price=str(price))])
+        await store.insert(session, [quote(price=str(price))])
 
         (kept,) = await store.newest(session, ["btc_usd"])
 
@@ -124,13 +124,13 @@ async def test_the_table_itself_refuses_what_is_no_price(
     sessions: store.Sessions, price: str
 ) -> None:
     with pytest.raises(RejectedError):
-        await keep(sessions, quote(price=price))
+        await insert(sessions, quote(price=price))
 
 
 async def test_backfilled_quotes_are_numbered_but_never_streamed(
     sessions: store.Sessions,
 ) -> None:
-    await keep(sessions, quote(at=1), quote(at=2, origin=Origin.BACKFILLED), quote(at=3))
+    await insert(sessions, quote(at=1), quote(at=2, origin=Origin.BACKFILLED), quote(at=3))
 
     assert [each.seq for each in await log(sessions)] == [1, 3]
     async with sessions() as session:
@@ -141,8 +141,8 @@ async def test_backfilled_quotes_are_numbered_but_never_streamed(
 async def test_the_newest_quote_is_that_of_the_newest_minute_not_of_the_last_commit(
     sessions: store.Sessions,
 ) -> None:
-    await keep(sessions, quote(at=5), quote("eth_usd", at=1))
-    await keep(sessions, quote(at=2, origin=Origin.REPAIRED))
+    await insert(sessions, quote(at=5), quote("eth_usd", at=1))
+    await insert(sessions, quote(at=2, origin=Origin.REPAIRED))
 
     async with sessions() as session:
         newest = await store.newest(session, ["btc_usd", "eth_usd", "sol_usd"])
@@ -151,7 +151,9 @@ async def test_the_newest_quote_is_that_of_the_newest_minute_not_of_the_last_com
 
 
 async def test_tickers_are_found_without_reading_their_quotes(sessions: store.Sessions) -> None:
-    await keep(sessions, *(quote(ticker, at) for ticker in ("b_usd", "a_usd") for at in range(50)))
+    await insert(
+        sessions, *(quote(ticker, at) for ticker in ("b_usd", "a_usd") for at in range(50))
+    )
 
     async with sessions() as session:
         assert list(await store.tickers(session)) == ["a_usd", "b_usd"]
@@ -170,7 +172,7 @@ async def test_a_later_failure_of_a_minute_replaces_the_cause_and_counts_the_att
                 failed_at=datetime.now(UTC),
                 attempts=1,
             )
-            await store.record_failure(session, failure)
+            await minutes.record_failures(session, [failure])
 
     await fail("TIMEOUT")
     await fail("UNAVAILABLE")
@@ -184,14 +186,14 @@ async def test_sixteen_writers_lose_and_double_nothing_for_a_reader_that_follows
     sessions: store.Sessions,
 ) -> None:
     """A plain serial loses a fifth here: its numbers become visible out of order."""
-    writers, minutes = 16, 25
-    written = {("eth_usd", at) for at in range(minutes)} | {
-        (f"t{writer}_usd", at) for writer in range(writers) for at in range(minutes)
+    writers, count = 16, 25
+    written = {("eth_usd", at) for at in range(count)} | {
+        (f"t{writer}_usd", at) for writer in range(writers) for at in range(count)
     }
 
     async def write(writer: int) -> None:
-        for at in range(minutes):  # each a ticker of its own, and one that all of them fight for
-            await keep(sessions, quote(f"t{writer}_usd", at), quote("eth_usd", at))
+        for at in range(count):  # each a ticker of its own, and one that all of them fight for
+            await insert(sessions, quote(f"t{writer}_usd", at), quote("eth_usd", at))
 
     async def read() -> list[tuple[int, str, int]]:
         seen: list[tuple[int, str, int]] = []

@@ -7,7 +7,7 @@ import pytest
 from hypothesis import HealthCheck, given
 from hypothesis import settings as hypothesis_settings
 from hypothesis import strategies as st
-from rows import keep, quote
+from rows import insert, quote
 from sqlalchemy import event
 from sqlalchemy.ext.asyncio import AsyncEngine
 from versions import on_each_postgres
@@ -47,7 +47,7 @@ async def test_pages_hold_the_whole_log_of_their_tickers_once_and_in_order(  # n
     for name, many in runs:
         begin = len(log)
         batch = [quote(name, at) for at in range(begin, begin + many)]
-        await keep(sessions, *batch)
+        await insert(sessions, *batch)
         log += [(name, begin + each + 1) for each in range(many)]
 
     found: list[tuple[str, int]] = []
@@ -66,8 +66,8 @@ async def test_pages_hold_the_whole_log_of_their_tickers_once_and_in_order(  # n
 
 
 async def test_backfilled_quotes_are_in_no_page(sessions: store.Sessions) -> None:
-    await keep(sessions, *(quote(at=at, origin=Origin.BACKFILLED) for at in range(5)))
-    await keep(sessions, quote(at=10))
+    await insert(sessions, *(quote(at=at, origin=Origin.BACKFILLED) for at in range(5)))
+    await insert(sessions, quote(at=10))
 
     async with sessions() as session:
         for tickers in (None, ["btc_usd"]):
@@ -133,7 +133,7 @@ def _scanned(plan: dict[str, Any]) -> list[int]:
 
 @on_each_postgres
 async def test_a_page_of_tickers_is_read_on_every_postgres(sessions: store.Sessions) -> None:
-    await keep(sessions, quote("a_usd", 1), quote("b_usd", 2))
+    await insert(sessions, quote("a_usd", 1), quote("b_usd", 2))
 
     async with sessions() as session:
         quotes, reached = await stream.page(session, after=0, upto=2, limit=9, tickers=["b_usd"])

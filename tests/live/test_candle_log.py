@@ -5,7 +5,7 @@ from collections.abc import AsyncIterator
 from datetime import UTC, datetime
 
 import pytest
-from rows import NOON, keep, quote, until
+from rows import NOON, insert, quote, until
 
 from quotes.database import connections, store
 from quotes.live.candle_log import Candle, CandleStream, CandleStreams
@@ -59,7 +59,7 @@ async def test_whoever_reads_late_skips_what_is_outdated_and_sees_each_candle_co
     begin = hour_to_come()
     async with streams.joined("btc_usd", FIVE_MINUTES, UTC) as stream:
         for count, at in enumerate((0, 1, 2, 5, 6, 10), 1):
-            await keep(sessions, quote(at=begin + at, price=str(count)))
+            await insert(sessions, quote(at=begin + at, price=str(count)))
             await until(lambda: stream.log.last >= count)  # noqa: B023  # awaited at once
         await until(lambda: stream.log.last == 8)
 
@@ -75,7 +75,7 @@ async def test_a_fault_of_the_log_reaches_whoever_follows_it(
 
     async with streams.joined("btc_usd", FIVE_MINUTES, UTC) as stream:
         monkeypatch.setattr("quotes.live.candle_log.Candle", broken)
-        await keep(sessions, quote(at=hour_to_come()))
+        await insert(sessions, quote(at=hour_to_come()))
 
         with pytest.raises(ZeroDivisionError):
             await asyncio.wait_for(stream.log.beyond(0, None, 0), 20)

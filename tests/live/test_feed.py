@@ -5,7 +5,7 @@ from contextlib import aclosing
 
 import asyncpg
 import pytest
-from rows import keep, log, names, quote, until
+from rows import insert, log, names, quote, until
 from sqlalchemy import text
 
 from quotes.database import connections, store
@@ -36,11 +36,11 @@ async def take(running: Feed, count: int, *, after: int, **which: list[str]) -> 
 async def test_a_follower_sees_what_was_there_and_then_what_comes(
     running: Feed, sessions: store.Sessions
 ) -> None:
-    await keep(sessions, quote(at=1), quote(at=2))
+    await insert(sessions, quote(at=1), quote(at=2))
     following = asyncio.create_task(take(running, 4, after=0))
 
-    await keep(sessions, quote(at=3))
-    await keep(sessions, quote(at=4))
+    await insert(sessions, quote(at=3))
+    await insert(sessions, quote(at=4))
 
     assert names(await following) == [("btc_usd", at) for at in (1, 2, 3, 4)]
 
@@ -48,7 +48,7 @@ async def test_a_follower_sees_what_was_there_and_then_what_comes(
 async def test_a_follower_of_some_tickers_sees_only_those(
     running: Feed, sessions: store.Sessions
 ) -> None:
-    await keep(sessions, *(quote(name, at) for at in range(5) for name in ("a_usd", "b_usd")))
+    await insert(sessions, *(quote(name, at) for at in range(5) for name in ("a_usd", "b_usd")))
 
     taken = await take(running, 5, after=0, tickers=["b_usd"])
 
@@ -58,8 +58,8 @@ async def test_a_follower_of_some_tickers_sees_only_those(
 async def test_backfilled_history_is_not_sent_to_followers(
     running: Feed, sessions: store.Sessions
 ) -> None:
-    await keep(sessions, *(quote(at=at, origin=Origin.BACKFILLED) for at in range(100)))
-    await keep(sessions, quote(at=200))
+    await insert(sessions, *(quote(at=at, origin=Origin.BACKFILLED) for at in range(100)))
+    await insert(sessions, quote(at=200))
 
     assert names(await take(running, 1, after=0)) == [("btc_usd", 200)]
 
@@ -69,18 +69,18 @@ async def test_a_follower_from_before_the_tail_reads_the_table_and_joins_without
 ) -> None:
     monkeypatch.setattr(feed, "TAIL", 10)
     monkeypatch.setattr(replay, "PAGE", 7)
-    await keep(sessions, *(quote(at=at) for at in range(100)))
+    await insert(sessions, *(quote(at=at) for at in range(100)))
     await running.reach(100)
 
     following = asyncio.create_task(take(running, 130, after=3))
     for at in range(100, 133):
-        await keep(sessions, quote(at=at))
+        await insert(sessions, quote(at=at))
 
     assert [each.seq for each in await following] == list(range(4, 134))
 
 
 async def test_a_cursor_beyond_the_end_is_refused(running: Feed, sessions: store.Sessions) -> None:
-    await keep(sessions, quote(at=1))
+    await insert(sessions, quote(at=1))
     await running.reach(1)
 
     with pytest.raises(CursorLostError):
@@ -90,7 +90,7 @@ async def test_a_cursor_beyond_the_end_is_refused(running: Feed, sessions: store
 async def test_a_follower_is_told_when_the_log_goes_back(
     running: Feed, sessions: store.Sessions, settings: Settings
 ) -> None:
-    await keep(sessions, quote(at=1), quote(at=2))
+    await insert(sessions, quote(at=1), quote(at=2))
     await running.reach(2)
     following = asyncio.create_task(take(running, 1, after=2))
     connection = await asyncpg.connect(settings.require_database_url())
@@ -105,7 +105,7 @@ async def test_a_follower_is_told_when_the_log_goes_back(
 async def test_a_log_that_is_replaced_by_a_longer_one_is_noticed(
     running: Feed, sessions: store.Sessions
 ) -> None:
-    await keep(sessions, *(quote(at=at) for at in range(5)))
+    await insert(sessions, *(quote(at=at) for at in range(5)))
     await running.reach(5)
     following = asyncio.create_task(take(running, 1, after=5))
 
@@ -113,7 +113,7 @@ async def test_a_log_that_is_replaced_by_a_longer_one_is_noticed(
         connection = await session.connection()
         await connection.execute(text("DELETE FROM quotes WHERE seq > 3"))
         await connection.execute(text("UPDATE high_water SET seq = 3"))
-        await store.keep(session, [quote(at=at, price="7") for at in range(3, 20)])
+        await store.insert(session, [quote(at=at, price="7") for at in range(3, 20)])
 
     with pytest.raises(CursorLostError):
         await following
@@ -139,8 +139,8 @@ async def test_quotes_kept_while_the_bell_is_gone_still_arrive(
     following = asyncio.create_task(take(running, 3, after=0))
 
     assert await sever(settings, application="quotes-feed") == 1
-    await keep(sessions, quote(at=1))
-    await keep(sessions, quote(at=2), quote(at=3))
+    await insert(sessions, quote(at=1))
+    await insert(sessions, quote(at=2), quote(at=3))
 
     assert [each.seq for each in await following] == [1, 2, 3]
     await until(lambda: running.listening)
@@ -155,7 +155,7 @@ async def test_without_any_bell_the_timer_brings_the_quotes(
     async with open_feed(sessions, never, sessions) as (running, _):
         begin = await running.position()
         following = asyncio.create_task(take(running, 2, after=begin))
-        await keep(sessions, quote(at=1), quote(at=2))
+        await insert(sessions, quote(at=1), quote(at=2))
 
         assert len(await following) == 2
         assert not running.listening
@@ -177,7 +177,7 @@ async def test_what_followers_get_equals_the_log_however_it_was_written(
 
 async def _write_fifty(sessions: store.Sessions, ticker: str) -> None:
     for at in range(0, 50, 2):
-        await keep(sessions, quote(ticker, at), quote(ticker, at + 1))
+        await insert(sessions, quote(ticker, at), quote(ticker, at + 1))
 
 
 async def test_a_feed_that_starts_before_its_database_waits_for_it(
@@ -210,7 +210,7 @@ async def test_a_feed_begins_with_the_newest_quotes_in_memory(
     sessions: store.Sessions, settings: Settings, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(feed, "TAIL", 10)
-    await keep(sessions, *(quote(at=at) for at in range(100)))
+    await insert(sessions, *(quote(at=at) for at in range(100)))
     connect = connections.connector(settings.require_database_url(), name="feed")
     async with open_feed(sessions, connect, sessions) as (running, _):
         await running.position()
@@ -226,12 +226,12 @@ async def test_followers_find_no_seam_wherever_they_begin_beside_the_tail_s_edge
 ) -> None:
     monkeypatch.setattr(feed, "TAIL", 10)
     monkeypatch.setattr(replay, "PAGE", 4)
-    await keep(sessions, *(quote(at=at) for at in range(30)))
+    await insert(sessions, *(quote(at=at) for at in range(30)))
     await running.reach(30)
     followers = [asyncio.create_task(take(running, 50 - after, after=after)) for after in range(31)]
 
     for at in range(30, 50):
-        await keep(sessions, quote(at=at))
+        await insert(sessions, quote(at=at))
 
     for after, follower in enumerate(followers):
         assert [each.seq for each in await follower] == list(range(after + 1, 51))

@@ -4,7 +4,7 @@ import asyncio
 from typing import Any
 
 import pytest
-from rows import keep, quote, until
+from rows import insert, quote, until
 
 from quotes.database import connections, store
 from quotes.live import feed
@@ -25,7 +25,7 @@ async def test_what_was_committed_before_the_feed_listened_is_read_at_once(
 
     async with open_feed(sessions, connect_later, sessions) as (running, _):
         assert await running.position() == 0
-        await keep(sessions, quote())  # notifies nobody
+        await insert(sessions, quote())  # notifies nobody
 
         may_listen.set()
 

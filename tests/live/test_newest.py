@@ -5,7 +5,7 @@ from collections.abc import AsyncIterator, Mapping
 
 import asyncpg
 import pytest
-from rows import keep, quote
+from rows import insert, quote
 
 from quotes.database import connections, store
 from quotes.database.models import Origin, Quote
@@ -47,7 +47,7 @@ async def test_a_quote_is_known_a_moment_after_its_commit_also_without_notificat
         if at % 2:
             await connection.execute(SILENT)
 
-        await keep(sessions, quote(at=at, price=str(at + 1)))
+        await insert(sessions, quote(at=at, price=str(at + 1)))
         await asyncio.sleep(BOUND)  # what is promised is a time
 
         assert await prices(newest) == {"btc_usd": str(at + 1)}
@@ -66,7 +66,7 @@ async def test_the_newest_is_that_of_the_newest_minute_whatever_arrives_last(
         (quote(at=8, price="8"), "8"),
     ]
     for each, expected in arriving:
-        await keep(sessions, each)
+        await insert(sessions, each)
         await feed.reach(each.seq or await end(sessions))
 
         assert await prices(newest) == {"btc_usd": expected}

@@ -3,7 +3,7 @@ from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 
 import pytest
-from rows import keep, quote
+from rows import insert, quote
 from sqlmodel.ext.asyncio.session import AsyncSession
 
 from quotes.database import store
@@ -31,7 +31,7 @@ class Counting(store.Sessions):
 
 @pytest.fixture
 async def counting(sessions: store.Sessions) -> Counting:
-    await keep(sessions, *(quote(name, at) for at in range(5) for name in ("a_usd", "b_usd")))
+    await insert(sessions, *(quote(name, at) for at in range(5) for name in ("a_usd", "b_usd")))
     return Counting(sessions)
 
 

@@ -5,7 +5,7 @@ from collections.abc import AsyncIterator
 from dataclasses import dataclass, field
 
 import pytest
-from rows import keep, quote, until
+from rows import insert, quote, until
 
 from quotes.database import connections, store
 from quotes.database.errors import UnavailableError
@@ -53,7 +53,7 @@ async def test_a_reading_is_made_once_for_all_until_the_next_commit(
     assert await asyncio.gather(*(readings.now(counting) for _ in range(50))) == [0] * 50
     assert len(counting.asked) == 1
 
-    await keep(sessions, quote(at=1))
+    await insert(sessions, quote(at=1))
     await feed.reach(1)
     assert await asyncio.gather(*(readings.now(counting) for _ in range(50))) == [1] * 50
     assert len(counting.asked) == 2

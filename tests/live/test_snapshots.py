@@ -1,7 +1,7 @@
 """Where subscribers begin, while others commit."""
 
 import pytest
-from rows import keep, names, quote
+from rows import insert, names, quote
 from sqlmodel.ext.asyncio.session import AsyncSession
 
 from quotes.database import store
@@ -12,13 +12,13 @@ from quotes.live.snapshots import Snapshot
 async def test_a_snapshot_ends_where_its_cursor_is_although_more_is_committed_meanwhile(
     sessions: store.Sessions, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    await keep(sessions, quote("btc_usd", 1), quote("eth_usd", 1))
+    await insert(sessions, quote("btc_usd", 1), quote("eth_usd", 1))
     high_water = store.high_water
 
     async def then_more_is_committed(session: AsyncSession) -> int:
         end = await high_water(session)
-        await keep(sessions, quote("btc_usd", 3))
-        await keep(sessions, quote("btc_usd", 2, origin=Origin.REPAIRED))
+        await insert(sessions, quote("btc_usd", 3))
+        await insert(sessions, quote("btc_usd", 2, origin=Origin.REPAIRED))
         return end
 
     monkeypatch.setattr(store, "high_water", then_more_is_committed)

@@ -17,7 +17,7 @@ from typing import Any
 import aiohttp
 import pytest
 from client import Client
-from rows import keep, quote, until, wait
+from rows import insert, quote, until, wait
 
 from quotes.database import connections, store
 from quotes.local import external
@@ -314,7 +314,7 @@ async def test_a_data_folder_in_use_is_named_with_who_uses_it(up: Start, folder:
 async def test_real_and_made_up_prices_are_never_mixed(
     up: Start, settings: Settings, sessions: store.Sessions, source: str, words: list[str]
 ) -> None:
-    await keep(sessions, quote(source=source))
+    await insert(sessions, quote(source=source))
 
     run = await up(*words, **servers(settings))
 

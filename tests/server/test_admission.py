@@ -7,7 +7,7 @@ from contextlib import AsyncExitStack
 
 import pytest
 from client import Client, serving
-from rows import keep, quote
+from rows import insert, quote
 
 from quotes.api.errors import Code, Refusal
 from quotes.database import store
@@ -49,7 +49,7 @@ async def test_on_a_socket_it_is_an_error_of_that_operation(
         assert (message["id"], message["type"]) == ("q", "error")
         assert message["payload"][0]["extensions"]["code"] == "OVERLOADED"
 
-        await keep(sessions, quote(at=1))  # and the subscription goes on
+        await insert(sessions, quote(at=1))  # and the subscription goes on
         assert await updates.next() == {"ticker": "btc_usd"}
 
 

@@ -13,7 +13,7 @@ from client import Client, serving
 from hypothesis import HealthCheck, given
 from hypothesis import settings as hypothesis_settings
 from requests_of_any_kind import QUERY, SUBSCRIPTION, Sent, sent
-from rows import keep, quote
+from rows import insert, quote
 
 from quotes.database import store
 from quotes.settings import Settings
@@ -36,7 +36,7 @@ async def client(database_url: str) -> AsyncIterator[Client]:
         quotes = [
             quote(ticker, at, f"{at}.5") for ticker in ("btc_usd", "eth_usd") for at in (0, 1, 9)
         ]
-        await keep(store.sessions_of(engine), *quotes)
+        await insert(store.sessions_of(engine), *quotes)
     async with serving(Settings(database_url=database_url)) as client:
         yield client
 

@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 from client import Client, serving
-from rows import NOON, keep, minute, quote, until
+from rows import NOON, insert, minute, quote, until
 
 from quotes.database import store
 from quotes.live import candle_log
@@ -44,7 +44,7 @@ async def test_a_candle_grows_with_each_quote_and_is_complete_once(
         told: list[dict[str, Any]] = []
         for at, price in ((0, "10"), (2, "12"), (1, "8"), (4, "11"), (5, "20"), (3, "99"),
                           (10, "30"), (11, "31")):  # fmt: skip
-            await keep(sessions, quote(at=begin + at, price=price))
+            await insert(sessions, quote(at=begin + at, price=price))
         while not told or told[-1]["close"] != "31":
             told.append(await updates.next())
 
@@ -66,7 +66,7 @@ async def test_a_candle_is_complete_by_the_clock_where_no_quote_follows(
     client: Client, sessions: store.Sessions, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(candle_log, "GRACE", -MINUTE)  # over at once
-    await keep(sessions, quote(at=(datetime.now(UTC) - NOON) // MINUTE))
+    await insert(sessions, quote(at=(datetime.now(UTC) - NOON) // MINUTE))
 
     async with client.subscription(UPDATES, interval="1m") as updates:
         told = [await updates.next()]
@@ -79,7 +79,7 @@ async def test_a_candle_is_complete_by_the_clock_where_no_quote_follows(
 
 async def test_the_candle_under_way_is_told_first(client: Client, sessions: store.Sessions) -> None:
     now = (datetime.now(UTC) - NOON) // MINUTE
-    await keep(sessions, quote(at=now, price="10"))
+    await insert(sessions, quote(at=now, price="10"))
 
     async with client.subscription(UPDATES, interval="1mo") as updates:
         told = await updates.next()
@@ -91,7 +91,7 @@ async def test_who_comes_later_is_told_the_coverage_of_then(
     client: Client, sessions: store.Sessions, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     query = 'subscription { candleUpdates(ticker: "BTC", interval: "1h") { coverage } }'
-    await keep(sessions, quote(at=0))
+    await insert(sessions, quote(at=0))
     for minutes in (4, 40):  # and no commit in between
         monkeypatch.setattr(candle_log, "now", partial(minute, minutes))
         async with client.subscription(query) as updates:
@@ -103,7 +103,7 @@ async def test_an_end_of_the_socket_ends_the_following(
 ) -> None:
     before = len(asyncio.all_tasks())
     async with client.subscription(UPDATES, interval="1h") as updates:
-        await keep(sessions, quote(at=hour_to_come()))
+        await insert(sessions, quote(at=hour_to_come()))
         await updates.next()
 
     await until(lambda: len(asyncio.all_tasks()) <= before)

@@ -10,7 +10,7 @@ from decimal import Decimal
 import asyncpg
 import pytest
 from client import Client, serving
-from rows import keep, quote, wait
+from rows import insert, quote, record, wait
 
 from quotes.database import store
 from quotes.database.models import Failure, Origin, Quote
@@ -31,7 +31,7 @@ async def test_readyz_tells_the_freshness_of_each_ticker_with_its_reason(
 ) -> None:
     now = datetime.now(UTC)
     minute = now.replace(second=0, microsecond=0)
-    await keep(
+    await insert(
         sessions,
         Quote(
             ticker="btc_usd",
@@ -42,18 +42,17 @@ async def test_readyz_tells_the_freshness_of_each_ticker_with_its_reason(
             origin=Origin.LIVE,
         ),
     )
-    async with sessions.begin() as session:
-        await store.record_failure(
-            session,
-            Failure(
-                ticker="eth_usd",
-                minute=minute,
-                cause="MAINTENANCE",
-                message="The exchange is under maintenance.",
-                failed_at=now,
-                attempts=1,
-            ),
-        )
+    await record(
+        sessions,
+        Failure(
+            ticker="eth_usd",
+            minute=minute,
+            cause="MAINTENANCE",
+            message="The exchange is under maintenance.",
+            failed_at=now,
+            attempts=1,
+        ),
+    )
 
     status, report = await wait(
         lambda: client.report("/readyz"),
@@ -168,7 +167,7 @@ async def test_it_is_not_ready_while_no_quote_arrives_and_says_why(
 ) -> None:
     async with serving(settings) as client:
         _, before = await wait(lambda: client.report("/readyz"), lambda found: "quotes" in found[1])
-        await keep(sessions, quote(at=1))  # of January
+        await insert(sessions, quote(at=1))  # of January
         status, report = await wait(
             lambda: client.report("/readyz"), lambda found: "newest" in str(found[1]["quotes"])
         )

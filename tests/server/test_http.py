@@ -11,7 +11,7 @@ import pytest
 from client import PROTOCOL, Client, serving
 from graphql_over_http import ANSWER, EVENTS, JSON, RESPONSE, TYPENAME, URQL, post
 from node import needs_clients, script
-from rows import keep, quote
+from rows import insert, quote
 
 from quotes.api.errors import Code, Refusal
 from quotes.database import store
@@ -140,7 +140,7 @@ async def test_a_word_is_a_page_only_where_it_can_be_a_ticker_and_nothing_is_sni
 async def test_a_client_of_http_1_0_gets_no_chunks(
     settings: Settings, sessions: store.Sessions
 ) -> None:
-    await keep(sessions, quote(at=1, price="1"))
+    await insert(sessions, quote(at=1, price="1"))
     query = quoted('subscription{priceUpdates(after:"s0"){price}}')
     stream = f"GET /graphql?query={query} HTTP/1.0\nHost: localhost\nAccept: {EVENTS}\n\n"
 

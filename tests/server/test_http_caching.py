@@ -9,7 +9,7 @@ from typing import Any
 import aiohttp
 import pytest
 from client import Client, serving
-from rows import keep, quote
+from rows import insert, quote
 
 from quotes.api.plans.persisted import PersistedQueries
 from quotes.database import store
@@ -31,7 +31,7 @@ OPEN = [
 
 @pytest.fixture
 async def client(settings: Settings, sessions: store.Sessions) -> AsyncIterator[Client]:
-    await keep(sessions, quote(at=0), quote(at=5))
+    await insert(sessions, quote(at=0), quote(at=5))
     async with serving(settings) as client:
         yield client
 
@@ -60,7 +60,7 @@ async def test_a_closed_range_is_304_until_a_row_comes_late(
         again, nothing = await got(client, query, headers={"If-None-Match": known})
         assert (again.status, nothing, again.headers["ETag"]) == (304, b"", etag)
 
-    await keep(sessions, quote(at=7, price="7", origin=origin))
+    await insert(sessions, quote(at=7, price="7", origin=origin))
     await asyncio.sleep(BOUND)  # what is promised is a time
     changed, other = await got(client, query, headers={"If-None-Match": etag})
     assert changed.status == 200

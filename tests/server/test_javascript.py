@@ -9,7 +9,7 @@ from browser import browsing, looking, needs_browser
 from node import needs_clients, script
 from playwright.async_api import Page
 from processes import Api, free_port
-from rows import cursor, keep, quote, restore, seq_of, wait
+from rows import cursor, insert, quote, restore, seq_of, wait
 
 from quotes.database import store
 from quotes.local import probe
@@ -44,14 +44,14 @@ async def test_a_front_end_s_client_goes_on_where_it_was_after_a_restart(
     await api.start()
     try:
         async with script("clients.mjs", kind, api.url, "6") as lines:
-            await keep(sessions, quote(at=1), quote(at=2))
+            await insert(sessions, quote(at=1), quote(at=2))
             got = await cursors(lines, 2)
 
             await api.end(how)
-            await keep(sessions, quote(at=3), quote(at=4))
+            await insert(sessions, quote(at=3), quote(at=4))
             await api.start()
             got += await cursors(lines, 2)
-            await keep(sessions, quote(at=5), quote(at=6))
+            await insert(sessions, quote(at=5), quote(at=6))
             got += await cursors(lines, 2)
     finally:
         await api.end(signal.SIGTERM)
@@ -81,14 +81,14 @@ async def test_a_browser_s_own_event_source_goes_on_where_it_was_after_a_restart
         async with browsing() as browser, looking(browser, api.url) as (page, _):
             await page.goto("/")
             await page.evaluate(EVENTS, 'subscription { priceUpdates(after: "s0") { cursor } }')
-            await keep(sessions, quote(at=1), quote(at=2))
+            await insert(sessions, quote(at=1), quote(at=2))
             await told(page, 2)
 
             await api.end(how)
-            await keep(sessions, quote(at=3), quote(at=4))
+            await insert(sessions, quote(at=3), quote(at=4))
             await api.start()
             await told(page, 4)
-            await keep(sessions, quote(at=5), quote(at=6))
+            await insert(sessions, quote(at=5), quote(at=6))
             got = await told(page, 6)
     finally:
         await api.end(signal.SIGTERM)
@@ -108,18 +108,18 @@ async def test_a_browser_s_own_event_source_recovers_by_itself_from_a_restore_of
         async with browsing() as browser, looking(browser, api.url) as (page, _):
             await page.goto("/")
             await page.evaluate(EVENTS, "subscription { priceUpdates { cursor } }")
-            await keep(sessions, *(quote(at=at) for at in range(5)))
+            await insert(sessions, *(quote(at=at) for at in range(5)))
             await last_cursor(page, cursor(5, quote(at=4)))
 
             await api.end(signal.SIGKILL)
             await restore(sessions, upto=2)
             newest = quote(at=9, price="7")
-            await keep(sessions, *(quote(at=at, price="7") for at in range(2, 9)), newest)
+            await insert(sessions, *(quote(at=at, price="7") for at in range(2, 9)), newest)
             await api.start()
 
             await last_cursor(page, cursor(10, newest))
             reasons = await page.evaluate("window.errors")
-            await keep(sessions, quote(at=10))
+            await insert(sessions, quote(at=10))
             await last_cursor(page, cursor(11, quote(at=10)))
     finally:
         await api.end(signal.SIGTERM)

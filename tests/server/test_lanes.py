@@ -6,7 +6,7 @@ from functools import partial
 
 import asyncpg
 from client import serving
-from rows import keep, quote, wait
+from rows import insert, quote, wait
 
 from quotes.database import store
 from quotes.server.lanes import open_lanes
@@ -56,7 +56,7 @@ async def test_the_stream_goes_on_while_every_connection_for_queries_is_taken(
             ]
             await wait(partial(waiting, settings), lambda many: many >= LANE)
 
-            await keep(sessions, quote(at=1))
+            await insert(sessions, quote(at=1))
 
             assert await updates.next() == {"ticker": "btc_usd"}
         await asyncio.gather(*asking)

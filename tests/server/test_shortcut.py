@@ -5,7 +5,7 @@ from typing import Any
 
 import pytest
 from client import Client, serving
-from rows import keep, quote
+from rows import insert, quote
 
 from quotes.database import store
 from quotes.settings import Settings
@@ -16,7 +16,7 @@ LONG_WAY = {"Content-Encoding": "identity"}  # which says nothing, and which the
 
 @pytest.fixture
 async def client(settings: Settings, sessions: store.Sessions) -> AsyncIterator[Client]:
-    await keep(sessions, quote())
+    await insert(sessions, quote())
     async with serving(settings) as client:
         yield client
 

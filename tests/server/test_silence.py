@@ -11,7 +11,7 @@ from urllib.parse import unquote, urlsplit
 
 import pytest
 from client import Client, serving
-from rows import keep, quote, seq_of, until
+from rows import insert, quote, seq_of, until
 
 from quotes.database import connections, store
 from quotes.live.feed import open_feed
@@ -75,13 +75,13 @@ async def test_a_bell_that_died_silently_is_replaced_and_quotes_arrive_meanwhile
         await until(lambda: feed.listening)
 
         proxy.fall_silent()
-        await keep(sessions, quote(at=1))
+        await insert(sessions, quote(at=1))
 
         await until(lambda: feed.last == 1)
         assert feed.listening  # nobody knows yet: the timer brought it
         await until(lambda: not feed.listening, seconds=10)
         await until(lambda: feed.listening, seconds=10)
-        await keep(sessions, quote(at=2))
+        await insert(sessions, quote(at=2))
         await until(lambda: feed.last == 2)
 
 
@@ -102,7 +102,7 @@ async def test_a_reader_that_stops_reading_is_cut_off_and_delays_nobody(
     stuck = await stuck_reader(client, operations=50)
     async with client.subscription(UPDATES) as updates:
         for at in range(0, 4_000, 500):
-            await keep(sessions, *(quote(at=each) for each in range(at, at + 500)))
+            await insert(sessions, *(quote(at=each) for each in range(at, at + 500)))
             for each in range(at, at + 500):
                 assert seq_of((await updates.next())["cursor"]) == each + 1
 

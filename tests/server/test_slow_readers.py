@@ -14,7 +14,7 @@ from urllib.parse import urlsplit
 
 import pytest
 from client import serving
-from rows import keep, log, quote, until
+from rows import insert, log, quote, until
 
 from quotes.database import store
 from quotes.server import protocol
@@ -134,7 +134,7 @@ async def test_600_connections_a_third_of_them_slow_get_every_quote_once_and_in_
 
 async def write(sessions: store.Sessions, ticker: str) -> None:
     for at in range(COMMITS // WRITERS):
-        await keep(sessions, quote(ticker, at))
+        await insert(sessions, quote(ticker, at))
 
 
 def _end(readers: Readers) -> None:

@@ -9,7 +9,7 @@ from typing import Any
 import aiohttp
 import pytest
 from client import Client, serving
-from rows import cursor, keep, quote, seq_of
+from rows import cursor, insert, quote, seq_of
 
 from quotes.database import store
 from quotes.server import sse
@@ -75,10 +75,10 @@ async def test_quotes_come_as_events_with_their_cursor_as_id(
     client: Client, sessions: store.Sessions
 ) -> None:
     one, two = quote(at=1, price="1"), quote(at=2, price="2")
-    await keep(sessions, one)
+    await insert(sessions, one)
     async with opened(client, UPDATES) as stream:
         first = await stream.next()
-        await keep(sessions, two)
+        await insert(sessions, two)
         second = await stream.next()
 
     for event, price, place in ((first, "1", cursor(1, one)), (second, "2", cursor(2, two))):
@@ -88,7 +88,7 @@ async def test_quotes_come_as_events_with_their_cursor_as_id(
 async def test_the_last_event_id_goes_before_after(
     client: Client, sessions: store.Sessions
 ) -> None:
-    await keep(sessions, *(quote(at=at) for at in range(5)))
+    await insert(sessions, *(quote(at=at) for at in range(5)))
     async with opened(client, UPDATES, resume=cursor(3, quote(at=2)), after="s0") as stream:
         ids = [seq_of((await stream.next())[0]) for _ in range(2)]
 
@@ -98,7 +98,7 @@ async def test_the_last_event_id_goes_before_after(
 async def test_a_cursor_of_another_log_is_answered_with_the_reason_and_then_the_newest_quotes(
     client: Client, sessions: store.Sessions
 ) -> None:
-    await keep(sessions, quote(at=1, price="1"))
+    await insert(sessions, quote(at=1, price="1"))
     for lost in (cursor(1, quote(at=1, price="2")), cursor(9, quote())):
         async with opened(client, UPDATES, resume=lost) as stream:
             reason = await stream.event()
@@ -111,7 +111,7 @@ async def test_a_cursor_of_another_log_is_answered_with_the_reason_and_then_the_
 
 
 async def test_a_subscription_by_post_streams_too(client: Client, sessions: store.Sessions) -> None:
-    await keep(sessions, quote(at=1))
+    await insert(sessions, quote(at=1))
     async with client.http.post(
         f"{client.url}/graphql",
         json={"query": UPDATES, "variables": {"after": "s0"}},
@@ -205,7 +205,7 @@ async def test_streams_of_events_are_counted_with_sockets_and_bounded(client: Cl
 async def test_when_the_service_ends_a_stream_ends_without_complete_and_resumes_elsewhere(
     settings: Settings, sessions: store.Sessions
 ) -> None:
-    await keep(sessions, quote(at=1))
+    await insert(sessions, quote(at=1))
     async with aiohttp.ClientSession() as http:
         async with serving(settings) as service:
             response = await http.get(
@@ -216,6 +216,6 @@ async def test_when_the_service_ends_a_stream_ends_without_complete_and_resumes_
             last, _ = await Stream(response).next()
         assert await Stream(response).event() == {}
 
-    await keep(sessions, quote(at=2))
+    await insert(sessions, quote(at=2))
     async with serving(settings) as service, opened(service, UPDATES, resume=last) as stream:
         assert seq_of((await stream.next())[0]) == 2

@@ -8,7 +8,7 @@ from typing import Any
 import aiohttp
 import pytest
 from client import PROTOCOL, Client, serving
-from rows import cursor, keep, quote
+from rows import cursor, insert, quote
 
 from quotes.database import store
 from quotes.server import websocket
@@ -119,7 +119,7 @@ async def test_what_is_no_utf_8_or_too_large_closes_its_socket_and_no_other(
                 await socket.send_frame(payload, aiohttp.WSMsgType.TEXT)
                 assert (await closing(socket))[0] == code
 
-        await keep(sessions, quote(at=1))
+        await insert(sessions, quote(at=1))
 
         assert await updates.next() == {"cursor": cursor(1, quote(at=1))}
 
@@ -229,7 +229,7 @@ async def test_what_is_wrong_with_one_operation_is_one_error_and_ends_no_other(
         assert (failed["id"], failed["type"]) == ("bad", "error")
         assert words in failed["payload"][0]["message"]
         assert failed["payload"][0]["extensions"]["code"] == "BAD_INPUT"
-        await keep(sessions, quote(at=1))
+        await insert(sessions, quote(at=1))
         assert (await heard(socket))["id"] == "good"
 
 
@@ -266,7 +266,7 @@ async def test_after_complete_nothing_more_comes_and_the_id_is_free(
         for _ in range(50):
             await socket.send_json(subscribe(UPDATES, "a"))
             await socket.send_json({"id": "a", "type": "complete"})
-        await keep(sessions, quote(at=1))
+        await insert(sessions, quote(at=1))
         await socket.send_json(subscribe(TICKERS, "a"))
         await socket.send_json({"type": "ping"})
 

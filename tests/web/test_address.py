@@ -9,7 +9,7 @@ from client import serving
 from collected import Market
 from playwright.async_api import Browser, Page, expect
 from prices import priced
-from rows import keep
+from rows import insert
 
 from quotes.database import store
 from quotes.market.intervals import INTERVALS
@@ -145,7 +145,7 @@ async def test_on_the_day_of_a_clock_change_candles_are_cut_and_named_by_the_zon
 ) -> None:
     change = last_return_to_winter_time()
     hours = [change + timedelta(hours=each) for each in range(-5, 28)]
-    await keep(
+    await insert(
         sessions,
         *(priced("btc_usd", each, f"{index + 100}.5") for index, each in enumerate(hours)),
     )

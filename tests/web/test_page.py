@@ -13,7 +13,7 @@ from collected import STEP, Market
 from playwright.async_api import Browser, WebSocketRoute, expect
 from prices import priced
 from processes import Api
-from rows import keep, wait
+from rows import insert, wait
 
 from quotes.database import store
 from quotes.database.models import Origin
@@ -132,7 +132,7 @@ async def test_gaps_stay_gaps_and_what_was_filled_in_says_so(
     browser: Browser, settings: Settings, sessions: store.Sessions, market: Market
 ) -> None:
     await market.collect(4, btc="80000.5")
-    await keep(
+    await insert(
         sessions, priced("btc_usd", market.this_minute - 2 * STEP, "79999.5", Origin.REPAIRED)
     )
     await market.collect(0, btc="80000.5")

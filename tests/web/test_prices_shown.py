@@ -6,7 +6,7 @@ from client import serving
 from collected import STEP, Market
 from playwright.async_api import Browser, Page, expect
 from prices import priced
-from rows import keep
+from rows import insert
 
 from quotes.database import store
 from quotes.database.models import Origin
@@ -36,7 +36,7 @@ async def test_the_axis_of_a_cheap_ticker_shows_its_digits_and_that_of_a_dear_on
 ) -> None:
     for ago, cheap in enumerate(["0.0000123", "0.0000125", "0.0000121"]):
         minute = market.this_minute - ago * STEP
-        await keep(
+        await insert(
             sessions,
             priced("shib_usdc", minute, cheap),
             priced("btc_usd", minute, f"8{ago}000.5"),
@@ -62,7 +62,7 @@ async def test_all_prices_of_a_ticker_have_as_many_decimals_and_their_exact_digi
 ) -> None:
     average = "2661.123456789012345"
     now = market.this_minute
-    await keep(
+    await insert(
         sessions,
         priced("eth_usd", now - 2 * STEP, average, Origin.REPAIRED),
         priced("eth_usd", now - STEP, "2661.999", Origin.REPAIRED),
@@ -100,8 +100,8 @@ async def test_long_prices_and_all_choices_stay_within_a_phone_and_within_their_
     digits = "0.000000000012345678901234567890123456789"
     for ago in range(0, 1_600, 10):
         minute = market.this_minute - ago * STEP
-        await keep(sessions, priced("btc_usd", minute, f"{80_000 + ago}.5"))
-    await keep(sessions, priced("long_usd", market.this_minute, digits))
+        await insert(sessions, priced("btc_usd", minute, f"{80_000 + ago}.5"))
+    await insert(sessions, priced("long_usd", market.this_minute, digits))
 
     async with (
         serving(settings) as client,
@@ -138,7 +138,7 @@ async def test_long_prices_and_all_choices_stay_within_a_phone_and_within_their_
 async def test_axe_finds_no_serious_fault_in_a_table_a_notice_and_a_cheap_ticker(
     browser: Browser, settings: Settings, sessions: store.Sessions, market: Market, scheme: str
 ) -> None:
-    await keep(sessions, priced("shib_usdc", market.this_minute, "0.0000123"))
+    await insert(sessions, priced("shib_usdc", market.this_minute, "0.0000123"))
 
     async with (
         serving(settings) as client,

@@ -10,7 +10,7 @@ from client import serving
 from collected import STEP, Market
 from playwright.async_api import Browser, Page, expect
 from prices import priced
-from rows import keep
+from rows import insert
 
 from quotes.database import store
 from quotes.settings import Settings
@@ -46,7 +46,7 @@ async def commit(sessions: store.Sessions, minute: datetime, price: str) -> None
     quotes = [priced(ticker, minute, price) for ticker in TICKERS if ticker != SILENT]
     for quote in quotes:
         quote.observed_at = datetime.now(UTC)
-    await keep(sessions, *quotes)
+    await insert(sessions, *quotes)
 
 
 async def test_viewers_of_twenty_cards_request_at_most_twice_a_minute_and_nothing_at_a_commit(
@@ -113,18 +113,18 @@ async def test_a_card_s_change_over_a_day_stays_the_service_s_as_both_its_ends_m
     gap = 2  # a minute without a price a day ago: then the one before it counts
     for ago in range(6, -1, -1):
         if ago != gap:
-            await keep(
+            await insert(
                 sessions,
                 priced("btc_usd", market.this_minute - day - ago * STEP, f"{100 + 7 * ago}.5"),
             )
-    await keep(sessions, priced("btc_usd", market.this_minute - 5 * STEP, "200.5"))
+    await insert(sessions, priced("btc_usd", market.this_minute - 5 * STEP, "200.5"))
 
     async with serving(settings) as client, looking(browser, client.url) as (page, _):
         requests = Requests(page)
         await page.goto("/")
         await expect(card(page, "btc_usd").locator(".change")).to_contain_text("%")
         for ago in range(4, -1, -1):
-            await keep(
+            await insert(
                 sessions, priced("btc_usd", market.this_minute - ago * STEP, f"{200 + 3 * ago}.5")
             )
 

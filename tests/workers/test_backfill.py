@@ -13,7 +13,7 @@ from itertools import pairwise
 import pytest
 from client import serving
 from processes import environment, send_fill_gaps, worker
-from rows import NOON, keep, log, minute, quote, wait
+from rows import NOON, insert, log, minute, quote, wait
 from sqlalchemy import update
 from sqlmodel import col, select
 
@@ -92,7 +92,7 @@ async def test_history_neither_overwrites_a_live_quote_nor_reaches_subscribers(
     source: Deribit, sessions: store.Sessions
 ) -> None:
     live = quote(at=-30, price="1.23")
-    await keep(sessions, live)
+    await insert(sessions, live)
 
     await fetch(source, sessions, [Range.HOUR])
 
@@ -268,7 +268,7 @@ async def test_the_command_counts_points_left_out_and_says_what_is_not_finished(
 async def test_the_command_mixes_no_made_up_prices_with_real_ones(
     here: Settings, sessions: store.Sessions
 ) -> None:
-    await keep(sessions, quote(source="deribit"))
+    await insert(sessions, quote(source="deribit"))
 
     status, said = await command(here, "BTC", "--range", "1h")
 

@@ -8,7 +8,7 @@ from decimal import Decimal
 
 import pytest
 import structlog
-from rows import failure, keep, kept, log, minute, names, quote, until, wait
+from rows import failure, insert, log, logged, minute, names, quote, until, wait
 
 from quotes.database import minutes, store
 from quotes.database.models import Failure
@@ -71,7 +71,7 @@ async def test_a_minute_is_collected_with_the_exchange_s_own_digits_and_clock(
 async def test_made_up_prices_are_not_collected_among_real_ones(
     source: Deribit, sessions: store.Sessions
 ) -> None:
-    await keep(sessions, quote(at=-1, source="deribit"))
+    await insert(sessions, quote(at=-1, source="deribit"))
 
     with structlog.testing.capture_logs() as said:
         await Collector(source, sessions).collect(minute(0), BOTH)
@@ -97,7 +97,7 @@ async def test_the_same_minute_collected_twice_changes_nothing(
 async def test_only_what_a_minute_lacks_is_requested_however_late_its_message_comes(
     exchange: Exchange, source: Deribit, sessions: store.Sessions
 ) -> None:
-    await keep(sessions, quote("btc_usd"))
+    await insert(sessions, quote("btc_usd"))
     exchange.clock = lambda: minute(2)
 
     await Collector(source, sessions).collect(minute(0), BOTH)
@@ -110,7 +110,7 @@ async def test_only_what_a_minute_lacks_is_requested_however_late_its_message_co
 async def test_a_failure_is_not_recorded_for_a_minute_that_has_its_quote(
     sessions: store.Sessions,
 ) -> None:
-    await keep(sessions, quote("btc_usd"))
+    await insert(sessions, quote("btc_usd"))
 
     for name in BOTH:
         async with sessions.begin() as session:
@@ -150,7 +150,7 @@ async def test_one_ticker_s_failure_is_its_own_and_is_recorded_with_its_cause(
 
     async with collecting(Collector(source, sessions), *BOTH, "sol_usd"):
         recorded = await failure_of(sessions, "btc_usd")
-        quotes = await kept(sessions, 2)
+        quotes = await logged(sessions, 2)
 
     assert {each.ticker for each in quotes} == {"eth_usd", "sol_usd"}
     assert (recorded.cause, recorded.minute) == (cause, minute(0))
@@ -175,7 +175,7 @@ async def test_a_ticker_that_hangs_does_not_hold_back_the_others(
     exchange.faults["btc_usd"] = Fault.TIMEOUT
 
     async with collecting(Collector(source, sessions), *BOTH):
-        assert names(await kept(sessions, 1)) == [("eth_usd", 0)]
+        assert names(await logged(sessions, 1)) == [("eth_usd", 0)]
         assert await failures(sessions, "btc_usd") == []  # that comes later
 
 
@@ -219,7 +219,7 @@ async def test_a_database_that_is_away_is_logged_once_and_when_it_is_back(
             await collection
 
     events = [each["event"] for each in logged if each["event"].startswith("database")]
-    assert events == ["database_unavailable", "database_found"]
+    assert events == ["database_unavailable", "database_available"]
     assert len(await log(sessions)) == 2
 
 

@@ -9,7 +9,7 @@ from math import inf
 
 import pytest
 from client import serving
-from rows import NOON, keep, log, minute, quote
+from rows import NOON, insert, log, minute, quote
 from sqlmodel import col, func, select
 
 from quotes.database import backfills, store
@@ -228,7 +228,7 @@ async def test_a_minute_missed_during_a_long_backfill_is_repaired_before_the_bac
         await backfills.add(session, tickers, NOON)
     live = [quote(ticker, at) for ticker in tickers for at in range(-3, 8)]
     missed = ("btc_usd", minute(2))
-    await keep(sessions, *(each for each in live if (each.ticker, each.minute) != missed))
+    await insert(sessions, *(each for each in live if (each.ticker, each.minute) != missed))
     source.pause = 0.05
 
     await fill_gaps(tickers, source, sessions, now=NOW, seconds=0.3)
@@ -245,7 +245,7 @@ async def test_the_newest_gap_is_repaired_first(
     async with sessions.begin() as session:
         await backfills.add(session, ["old_usd", "new_usd"], NOON)
     holes = {"old_usd": -1, "new_usd": 3}
-    await keep(
+    await insert(
         sessions,
         *(quote(ticker, at) for ticker, hole in holes.items() for at in range(-3, 8) if at != hole),
     )
@@ -260,7 +260,7 @@ async def test_a_gap_that_cannot_be_filled_takes_a_chart_in_five_minutes_only(
 ) -> None:
     async with sessions.begin() as session:
         await backfills.add(session, ["btc_usd"], NOON)
-    await keep(sessions, *(quote(at=at) for at in range(-3, 60) if at != 2))
+    await insert(sessions, *(quote(at=at) for at in range(-3, 60) if at != 2))
     source.answer = lambda chart: Chart([])
 
     for at in range(7, 37):
@@ -272,7 +272,7 @@ async def test_a_gap_that_cannot_be_filled_takes_a_chart_in_five_minutes_only(
 async def test_charts_that_are_not_whole_are_shown_with_their_ticker(
     source: Charts, sessions: store.Sessions, settings: Settings
 ) -> None:
-    await keep(sessions, quote(at=-60))
+    await insert(sessions, quote(at=-60))
     source.answer = lambda chart: Chart([], Counter({"without a price": 3}))
     await fill_gaps(["btc_usd"], source, sessions, now=NOW)
     shown = "{ tickers { name unfinishedCharts { range reason attempts leftOut dueAt } } }"

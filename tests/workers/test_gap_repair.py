@@ -7,7 +7,7 @@ from datetime import UTC, datetime, timedelta
 import pytest
 from client import serving
 from processes import send_fill_gaps, worker
-from rows import NOON, keep, log, minute, quote, wait
+from rows import NOON, insert, log, minute, quote, wait
 
 from quotes.api import gaps
 from quotes.database import backfills, store
@@ -113,7 +113,7 @@ async def test_a_longer_outage_is_filled_from_the_longer_charts(
     clock: Clock, source: Deribit, sessions: store.Sessions
 ) -> None:
     await finish(sessions, NOON - 5 * MINUTE)
-    await keep(sessions, quote(at=0))
+    await insert(sessions, quote(at=0))
     clock.minute = 30 * 60  # a day and six hours later
 
     await fill_gaps(["btc_usd"], source, sessions, now=clock())
@@ -154,7 +154,7 @@ async def test_nothing_is_asked_of_the_exchange_where_nothing_is_missing(
     clock: Clock, exchange: Exchange, source: Deribit, sessions: store.Sessions
 ) -> None:
     await finish(sessions, NOON)
-    await keep(sessions, *(quote(at=at) for at in range(-3, 7)))
+    await insert(sessions, *(quote(at=at) for at in range(-3, 7)))
     clock.minute = 10
     exchange.faults["btc_usd"] = Fault.TIMEOUT  # would hang
 
@@ -168,7 +168,7 @@ async def test_a_worker_fills_what_was_missed_and_subscribers_see_it(
     now = datetime.now(UTC)
     first, last = ((now - NOON) // MINUTE - ago for ago in (55, 10))
     await finish(sessions, now - timedelta(hours=1))
-    await keep(sessions, *(quote(at=at) for at in (first, last)))
+    await insert(sessions, *(quote(at=at) for at in (first, last)))
     async with serve(Exchange()) as url:
         here = settings.model_copy(update={"deribit_url": url, "tickers": ("btc_usd",)})
         async with (

@@ -12,7 +12,7 @@ import pytest
 from client import serving
 from paths import REPLAY
 from processes import send, worker
-from rows import kept, log, minute, names, standing, until, wait
+from rows import log, logged, minute, names, standing, until, wait
 
 from quotes.database import store
 from quotes.database.models import Failure
@@ -58,7 +58,7 @@ async def test_what_graphql_tells_of_replayed_minutes_is_the_file_digit_for_digi
             send(here, at)
             if number % 3 == 0:
                 send(here, at)  # now and then a minute is delivered twice
-            await kept(sessions, 2 * (number + 1))
+            await logged(sessions, 2 * (number + 1))
         told = {
             name: await client.data(
                 "query ($t: Ticker!) { prices(ticker: $t) { nodes { at price origin source } } }",
@@ -92,7 +92,7 @@ async def test_two_workers_and_every_message_twice_make_one_quote_a_minute(
             exchange.clock = standing(at)
             send(here, at)
             send(here, at)
-            await kept(sessions, 2 * (moments.index(at) + 1))
+            await logged(sessions, 2 * (moments.index(at) + 1))
 
     found = await log(sessions)
     assert sorted(names(found)) == [
@@ -113,7 +113,7 @@ async def test_a_killed_worker_s_message_is_taken_up_by_another(
     exchange.faults.clear()
 
     async with worker(here):
-        assert names(await kept(sessions, 1)) == [("btc_usd", 0)]
+        assert names(await logged(sessions, 1)) == [("btc_usd", 0)]
 
 
 def current_minute(exchange: Exchange) -> datetime:
@@ -137,7 +137,7 @@ async def test_a_ticker_that_failed_is_asked_again_within_its_minute(
 
         exchange.faults.clear()
 
-        assert {each.ticker for each in await kept(sessions, 2)} == {"btc_usd", "eth_usd"}
+        assert {each.ticker for each in await logged(sessions, 2)} == {"btc_usd", "eth_usd"}
 
 
 async def test_an_unknown_index_is_confirmed_once_and_shown(
@@ -171,7 +171,7 @@ async def test_a_worker_that_starts_without_its_exchange_says_so_and_goes_on(
         await later.enter_async_context(serve(exchange, port))
         send(here, minute(0))
 
-        assert len(await kept(sessions, 2)) == 2
+        assert len(await logged(sessions, 2)) == 2
 
 
 async def test_a_message_that_makes_no_sense_harms_no_other(
@@ -181,4 +181,4 @@ async def test_a_message_that_makes_no_sense_harms_no_other(
         send(here, minute(0), "'; DROP TABLE quotes --")
         send(here, minute(0))
 
-        assert len(await kept(sessions, 2)) == 2
+        assert len(await logged(sessions, 2)) == 2

@@ -22,7 +22,7 @@ class Stage(IntEnum):
     SERVERS = 0
     EXCHANGE = 1
     WORK = 2
-    CLOCK = 3
+    SCHEDULER = 3
 
 
 class BrokenError(Exception):
@@ -36,7 +36,7 @@ class _Part:
     process: Process
 
 
-class Fleet:
+class Supervisor:
     """Processes that live together; `delays` are the seconds before each of one's restarts."""
 
     def __init__(self, delays: Sequence[float] = DELAYS) -> None:
