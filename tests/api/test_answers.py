@@ -94,6 +94,6 @@ async def test_no_more_is_kept_than_there_is_room_for(
         asked = [f'{{ a{n}: latestPrice(ticker: "BTC") {{ price }} }}' for n in range(50)]
         answers = [await plans.answer(query, None, None) for query in asked]
 
-        assert plans.answers.size <= 10_000
+        assert 0 < plans.answers.size <= 10_000
         assert await plans.answer(asked[-1], None, None) is answers[-1]
         assert await plans.answer(asked[0], None, None) is not answers[0]

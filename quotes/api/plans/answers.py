@@ -1,14 +1,16 @@
 """Answers as bytes, given again as long as nothing in the log touches what they rest on."""
 
 from collections import OrderedDict
-from collections.abc import Hashable
 from dataclasses import dataclass
 from datetime import datetime
 from functools import cached_property
 from hashlib import blake2b
+from sys import getsizeof
 
 from quotes.api.plans.scope import Scope
 from quotes.live.feed import Feed, Place
+
+Key = tuple[str, str | None, bytes]  # the document, its operation's name, the variables
 
 OVERHEAD = 1_000  # bytes of memory that an answer takes besides its text and its key
 
@@ -42,12 +44,12 @@ class Answers:
         self._feed = feed
         self._room = room
         self.size = 0  # bytes in use
-        self._kept: OrderedDict[Hashable, tuple[Answer, Place]] = OrderedDict()
+        self._kept: OrderedDict[Key, tuple[Answer, Place]] = OrderedDict()
 
-    def __contains__(self, key: Hashable) -> bool:
+    def __contains__(self, key: Key) -> bool:
         return key in self._kept
 
-    def get(self, key: Hashable, now: datetime) -> Answer | None:
+    def get(self, key: Key, now: datetime) -> Answer | None:
         """One that is what would be answered now, as far as the feed has come."""
         found = self._kept.get(key)
         if found is None:
@@ -67,19 +69,19 @@ class Answers:
         self._kept.move_to_end(key)
         return answer
 
-    def put(self, key: Hashable, answer: Answer, place: Place) -> None:
+    def put(self, key: Key, answer: Answer, place: Place) -> None:
         """`place` is one that the feed had come to before the answer was read."""
         if key in self._kept:
             self._drop(key)
         self._kept[key] = (answer, place)
-        self.size += _size(answer)
+        self.size += _size(key, answer)
         while self.size > self._room:
             self._drop(next(iter(self._kept)))
 
-    def _drop(self, key: Hashable) -> None:
+    def _drop(self, key: Key) -> None:
         answer, _ = self._kept.pop(key)
-        self.size -= _size(answer)
+        self.size -= _size(key, answer)
 
 
-def _size(answer: Answer) -> int:
-    return len(answer.body) + OVERHEAD
+def _size(key: Key, answer: Answer) -> int:
+    return len(answer.body) + sum(map(getsizeof, key)) + OVERHEAD

@@ -9,7 +9,7 @@ from graphql import GraphQLError
 
 from quotes.api.context import Context
 from quotes.api.execution import NotPlainError
-from quotes.api.plans.answers import Answer, Answers
+from quotes.api.plans.answers import Answer, Answers, Key
 from quotes.api.plans.queries import Plan, Variables, compiled
 from quotes.database.errors import DatabaseError
 from quotes.live.newest import BOUND
@@ -48,7 +48,7 @@ class Plans:
     ) -> Answer | None:
         """As `answer`, where it was answered before and nothing has changed it since."""
         key = _key(query, operation_name, variables)
-        if key not in self.answers or not await self.context.feed.current(BOUND):
+        if key is None or key not in self.answers or not await self.context.feed.current(BOUND):
             return None
         return self.answers.get(key, self.context.now())
 
@@ -83,9 +83,7 @@ class Plans:
         return Answer(body, tuple(scopes))
 
 
-def _key(
-    query: str, operation_name: str | None, variables: Variables | None
-) -> tuple[str, str | None, bytes] | None:
+def _key(query: str, operation_name: str | None, variables: Variables | None) -> Key | None:
     """None for variables that no answer is kept for, as a number beyond 64 bits."""
     try:
         return query, operation_name, orjson.dumps(variables, option=orjson.OPT_SORT_KEYS)
