@@ -39,7 +39,7 @@ from quotes.api import cursors
 from quotes.database import migrations, store, stream
 from quotes.database.models import Origin, Quote
 from quotes.local.embedded import Postgres
-from quotes.server.app import listen
+from quotes.server.process import listen
 
 HERE = Path(__file__).parent
 WAVES = 9  # single commits, each awaited by all subscribers

@@ -34,7 +34,7 @@ from quotes.local import probe
 from quotes.local.embedded import Postgres
 from quotes.market.coverage import MINUTE
 from quotes.market.intervals import INTERVALS
-from quotes.server.app import listen
+from quotes.server.process import listen
 
 END = datetime(2026, 10, 1, tzinfo=UTC)
 BEGIN = END - timedelta(days=90)

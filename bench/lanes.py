@@ -31,7 +31,7 @@ import asyncpg
 from quotes.database import migrations, store
 from quotes.database.models import Origin, Quote
 from quotes.local.embedded import Postgres
-from quotes.server.app import listen
+from quotes.server.process import listen
 
 PACE = 0.1  # seconds between two commits, and between two questions about health
 TICKERS = 20

@@ -36,7 +36,7 @@ from quotes.database import migrations, store
 from quotes.database.models import Origin, Quote
 from quotes.database.sessions import Sessions, open_engine
 from quotes.local.embedded import Postgres
-from quotes.server.app import listen
+from quotes.server.process import listen
 
 HERE = Path(__file__).parent
 TICKERS = [f"t{number:02}_usd" for number in range(20)]

@@ -59,11 +59,11 @@ def up(
 def api() -> None:
     """Serve GraphQL, subscriptions and the pages. Needs QUOTES_DATABASE_URL."""
     settings = _settings("api", database=True)
-    from quotes.server import app as application
+    from quotes.server import process
     from quotes.settings import SettingsError
 
     try:
-        application.serve(settings)
+        process.serve(settings)
     except SettingsError as error:
         _refuse(error)
 

@@ -8,7 +8,7 @@ from typing import Any
 
 import aiohttp
 
-from quotes.server import app
+from quotes.server import process
 from quotes.settings import Settings
 
 PROTOCOL = "graphql-transport-ws"
@@ -96,8 +96,8 @@ async def serving(settings: Settings, *, send_buffer: int | None = None) -> Asyn
 
     `send_buffer` is in bytes, of each connection in the kernel; the system's own if left out.
     """
-    server = app.server(settings)
-    with app.listen("127.0.0.1", 0) as listener:
+    server = process.server(settings)
+    with process.listen("127.0.0.1", 0) as listener:
         if send_buffer is not None:  # what is accepted inherits it
             listener.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, send_buffer)
         running = asyncio.create_task(server.serve(sockets=[listener]))

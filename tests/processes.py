@@ -14,7 +14,7 @@ from dramatiq import Message
 from dramatiq.brokers.redis import RedisBroker
 
 from quotes.market.sources import name_of
-from quotes.server.app import listen
+from quotes.server.process import listen
 from quotes.settings import Settings
 
 

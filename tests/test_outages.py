@@ -25,7 +25,7 @@ LATEST = '{ latestPrice(ticker: "BTC") { price } }'
 FEED_THAT_DIES = """
 from quotes import logs
 from quotes.live.feed import Feed
-from quotes.server import app
+from quotes.server import process
 from quotes.settings import Settings
 
 async def run(self):
@@ -34,7 +34,7 @@ async def run(self):
 Feed.run = run
 settings = Settings.load()
 logs.configure("json", process="api")
-app.serve(settings)
+process.serve(settings)
 """
 
 

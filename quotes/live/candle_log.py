@@ -15,7 +15,8 @@ from quotes.database.errors import UnavailableError
 from quotes.database.models import Quote
 from quotes.database.outages import Outage
 from quotes.live.fan_out import FanOut
-from quotes.live.feed import RETRY, CursorLostError, Feed
+from quotes.live.feed import CursorLostError, Feed
+from quotes.live.notifications import RETRY
 from quotes.live.single_flight import Readings
 from quotes.market.intervals import Interval
 

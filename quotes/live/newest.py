@@ -4,9 +4,10 @@ from collections.abc import Mapping
 
 from quotes.database import store
 from quotes.database.models import Quote
-from quotes.live.feed import Feed, Place
+from quotes.live.feed import Feed
 from quotes.live.single_flight import Readings
 from quotes.live.snapshots import Snapshot
+from quotes.live.tail import Place
 
 BOUND = 0.1  # seconds; whatever was committed so long before a request is in its answer
 

@@ -1,18 +1,13 @@
-"""The web process: Starlette around the schema, its lifespan, and uvicorn that runs it."""
+"""The web process: Starlette around the schema, and its lifespan."""
 
 import asyncio
-import gc
-import resource
 import signal
-import socket
-import sys
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
 from functools import partial
 from typing import Any
 
 import structlog
-import uvicorn
 from starlette.applications import Starlette
 from starlette.middleware import Middleware
 from starlette.middleware.cors import CORSMiddleware
@@ -30,24 +25,19 @@ from quotes.live.fan_out import open_fan_out
 from quotes.live.feed import open_feed
 from quotes.live.newest import Newest
 from quotes.live.single_flight import Readings
-from quotes.server import http, protocol
 from quotes.server.admission import Admission
 from quotes.server.connection_limits import Crowd
 from quotes.server.health import Health, open_health
 from quotes.server.host_check import Gate
+from quotes.server.http import endpoint
+from quotes.server.http.shortcut import Shortcut
 from quotes.server.lanes import open_lanes
 from quotes.server.operations import Streams
 from quotes.server.pages import NOT_BUILT, Explored, Site
-from quotes.server.shortcut import Shortcut
 from quotes.server.websocket import Sockets
 from quotes.settings import FAILED, REFUSED, Settings, SettingsError
 
 log = structlog.get_logger()
-
-MAX_MESSAGE = 128 * 1024  # bytes of one message from a client
-PING_INTERVAL = 20.0  # seconds; a client that does not answer within as many is gone
-SHUTDOWN_TIMEOUT = 5  # seconds that open requests have to end
-USER_TIMEOUT = 30_000  # ms that the kernel waits for a peer that acknowledges nothing
 
 
 class Web(Starlette):
@@ -69,9 +59,9 @@ class Web(Starlette):
             scope["app"] = self
             await self._sockets(scope, receive, send)
             return
-        if scope["type"] == "http" and scope["path"] in http.PATHS:
+        if scope["type"] == "http" and scope["path"] in endpoint.PATHS:
             scope["app"] = self
-            await http.enter(scope)
+            await endpoint.enter(scope)
         await self._http(scope, receive, send)
 
 
@@ -80,13 +70,13 @@ def create_app(settings: Settings) -> Starlette:
     site = Site(tickers=settings.tickers)
     if not site.built:
         log.warning("page_not_built", how=NOT_BUILT.strip())
-    graphql: Any = Explored(http.Endpoint(), site)
+    graphql: Any = Explored(endpoint.Endpoint(), site)
     sockets = Sockets(origins=settings.allowed_origins, most_operations=settings.max_operations)
     return Web(
         partial(Gate, host=settings.host, origins=settings.allowed_origins),
         sockets,
         routes=[
-            *(Route(path, graphql) for path in http.PATHS),
+            *(Route(path, graphql) for path in endpoint.PATHS),
             Route("/healthz", _answer(Health.alive)),
             Route("/readyz", _answer(Health.ready)),
             *site.routes(),
@@ -184,91 +174,3 @@ def _answer(
         )
 
     return answer
-
-
-class Server(uvicorn.Server):
-    """uvicorn, which waits for answers under way to end; told first, streams of events end."""
-
-    def __init__(self, config: uvicorn.Config, app: Starlette) -> None:
-        super().__init__(config)
-        self._app = app
-
-    @property
-    def exit_status(self) -> int:
-        """0 unless one of its loops has died."""
-        return int(getattr(self._app.state, "exit_status", 0))
-
-    async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
-        for task in tuple(self._app.state.streams.ended_by_shutdown):
-            task.cancel()
-        await super().shutdown(sockets)
-
-
-def server(settings: Settings) -> Server:
-    """uvicorn around the application; it listens on the sockets that it is run with."""
-    app = create_app(settings)
-    return Server(
-        uvicorn.Config(
-            app,
-            log_config=None,
-            http=protocol.Http,
-            ws=protocol.WebSocket,
-            ws_max_size=MAX_MESSAGE,
-            ws_ping_interval=PING_INTERVAL,
-            ws_ping_timeout=PING_INTERVAL,
-            ws_per_message_deflate=False,  # thrice a connection's memory, for tiny messages
-            timeout_graceful_shutdown=SHUTDOWN_TIMEOUT,
-            server_header=False,
-            headers=[("X-Content-Type-Options", "nosniff")],
-        ),
-        app,
-    )
-
-
-def serve(settings: Settings) -> None:
-    """Run until SIGINT or SIGTERM, then exit with 0; with another status where a loop has died.
-
-    Open sockets are closed with 1012, service restart. Raises SettingsError where the address
-    cannot be listened on.
-    """
-    running = server(settings)
-    # uvicorn raises the signal that ended it once more when it is done; for us that is the end.
-    for number in (signal.SIGINT, signal.SIGTERM):
-        signal.signal(number, lambda *_: sys.exit(running.exit_status))
-    allow_many_files()
-    collect_garbage_seldom()
-    with listen(settings.host, settings.port) as listener:
-        running.run(sockets=[listener])
-
-
-def listen(host: str, port: int) -> socket.socket:
-    """Raises SettingsError where the address cannot be had."""
-    family = socket.AF_INET6 if ":" in host else socket.AF_INET
-    try:
-        listener = socket.create_server((host, port), family=family, backlog=2048)
-    except (OSError, UnicodeError) as error:
-        reason = getattr(error, "strerror", None) or error
-        raise SettingsError(
-            f"Cannot listen on {host}:{port} ({reason}). Set QUOTES_PORT to a free port, "
-            "or QUOTES_HOST to an address of this machine."
-        ) from None
-    if sys.platform == "linux":  # what is accepted here inherits it
-        listener.setsockopt(socket.IPPROTO_TCP, socket.TCP_USER_TIMEOUT, USER_TIMEOUT)
-    return listener
-
-
-def collect_garbage_seldom() -> None:
-    """What an answer is made of dies by its reference counts; the collector finds next to nothing.
-
-    Beside candle queries it took 28 % of the CPU, in pauses of up to 240 ms, mostly to look through
-    the modules again and again. They are left out now, and so it takes 2 %.
-    """
-    gc.collect()
-    gc.freeze()
-    gc.set_threshold(50_000, 20, 50)
-
-
-def allow_many_files() -> None:
-    """As many open files as the system lets this user have: a socket is one."""
-    _, most = resource.getrlimit(resource.RLIMIT_NOFILE)
-    resource.setrlimit(resource.RLIMIT_NOFILE, (most, most))

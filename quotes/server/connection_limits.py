@@ -4,6 +4,8 @@ from collections import Counter
 from collections.abc import Iterator
 from contextlib import contextmanager
 
+from starlette.types import Scope
+
 
 class CrowdedError(Exception):
     """No more connections are taken, from this address or at all; the message says which."""
@@ -43,3 +45,7 @@ class Crowd:
             yield
         finally:
             self.subscriptions -= 1
+
+
+def address_of(scope: Scope) -> str:
+    return scope["client"][0] if scope.get("client") else ""

@@ -7,7 +7,7 @@ from urllib.parse import urlsplit
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 from starlette.websockets import WebSocketClose
 
-from quotes.server.error_response import error_response
+from quotes.server.http.error_response import error_response
 
 MAX_BODY = 128 * 1024  # bytes; the explorer's introspection query is 2 KB
 

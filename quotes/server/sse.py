@@ -16,15 +16,14 @@ from quotes.api.errors import Code
 from quotes.database.errors import UnavailableError
 from quotes.live.subscriber import SinkClosedError
 from quotes.server import protocol
-from quotes.server.connection_limits import CrowdedError
-from quotes.server.error_response import error_response
+from quotes.server.connection_limits import CrowdedError, address_of
+from quotes.server.http.error_response import error_response
 from quotes.server.operations import (
     FailedError,
     Operation,
     OperationSink,
     Streams,
 )
-from quotes.server.websocket import address_of
 
 log = structlog.get_logger()
 

@@ -10,7 +10,7 @@ from contextlib import suppress
 from typing import Any
 
 import structlog
-from starlette.types import Message, Receive, Scope, Send
+from starlette.types import Receive, Scope, Send
 from strawberry.http.websocket_origin import is_same_origin
 
 from quotes.api.errors import Code
@@ -18,14 +18,14 @@ from quotes.database.errors import UnavailableError
 from quotes.live.subscriber import SinkClosedError
 from quotes.live.turns import client
 from quotes.server import protocol
-from quotes.server.connection_limits import CrowdedError
+from quotes.server.connection_limits import CrowdedError, address_of
+from quotes.server.messages import id_of, message_of
 from quotes.server.operations import (
     FailedError,
     MalformedError,
     Operation,
     OperationSink,
     Streams,
-    json_of,
 )
 
 log = structlog.get_logger()
@@ -33,7 +33,6 @@ log = structlog.get_logger()
 PATH = "/graphql"
 SUBPROTOCOL = "graphql-transport-ws"
 INIT_TIMEOUT = 10.0  # seconds from a socket's opening to its connection_init
-MAX_ID = 256  # characters of an operation's id; clients use a UUID or a number
 MAX_REASON = 123  # bytes of a close frame's reason
 
 
@@ -81,10 +80,6 @@ class Sockets:
         origin = headers.get(b"origin", b"").decode("latin-1")
         host = headers.get(b"host", b"").decode("latin-1")
         return not origin or origin in self._origins or is_same_origin(origin, host)
-
-
-def address_of(scope: Scope) -> str:
-    return scope["client"][0] if scope.get("client") else ""
 
 
 class Socket:
@@ -231,24 +226,3 @@ _OUR_FAULT = {
     "message": "Something went wrong on our side; it has been logged.",
     "extensions": {"code": Code.INTERNAL.value},
 }
-
-
-def message_of(event: Message) -> dict[str, Any]:
-    """Raises MalformedError where it is none of the protocol's messages in shape."""
-    text = event.get("text")
-    if text is None:
-        raise MalformedError("Messages are text, not binary.")
-    message = json_of(text)
-    if not isinstance(message, dict) or not isinstance(message.get("type"), str):
-        raise MalformedError("A message is a JSON object with a `type`.")
-    if not isinstance(message.get("payload"), dict | None):
-        raise MalformedError("A message's `payload` is an object.")
-    return message
-
-
-def id_of(message: dict[str, Any]) -> str:
-    """Raises MalformedError where there is no usable id."""
-    identity = message.get("id")
-    if not isinstance(identity, str) or not 1 <= len(identity) <= MAX_ID:
-        raise MalformedError(f"`id` is a string of 1 to {MAX_ID} characters.")
-    return identity

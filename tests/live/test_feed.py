@@ -10,7 +10,7 @@ from sqlalchemy import text
 
 from quotes.database import connections, store
 from quotes.database.models import Origin, Quote
-from quotes.live import feed, replay
+from quotes.live import replay, tail
 from quotes.live.feed import CursorLostError, Feed, open_feed
 from quotes.settings import Settings
 
@@ -67,7 +67,7 @@ async def test_backfilled_history_is_not_sent_to_followers(
 async def test_a_follower_from_before_the_tail_reads_the_table_and_joins_without_a_seam(
     running: Feed, sessions: store.Sessions, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(feed, "TAIL", 10)
+    monkeypatch.setattr(tail, "MAX_QUOTES", 10)
     monkeypatch.setattr(replay, "PAGE", 7)
     await insert(sessions, *(quote(at=at) for at in range(100)))
     await running.reach(100)
@@ -209,7 +209,7 @@ async def test_a_feed_that_starts_before_its_database_waits_for_it(
 async def test_a_feed_begins_with_the_newest_quotes_in_memory(
     sessions: store.Sessions, settings: Settings, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(feed, "TAIL", 10)
+    monkeypatch.setattr(tail, "MAX_QUOTES", 10)
     await insert(sessions, *(quote(at=at) for at in range(100)))
     connect = connections.connector(settings.require_database_url(), name="feed")
     async with open_feed(sessions, connect, sessions) as (running, _):
@@ -224,7 +224,7 @@ async def test_a_feed_begins_with_the_newest_quotes_in_memory(
 async def test_followers_find_no_seam_wherever_they_begin_beside_the_tail_s_edge(
     running: Feed, sessions: store.Sessions, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(feed, "TAIL", 10)
+    monkeypatch.setattr(tail, "MAX_QUOTES", 10)
     monkeypatch.setattr(replay, "PAGE", 4)
     await insert(sessions, *(quote(at=at) for at in range(30)))
     await running.reach(30)

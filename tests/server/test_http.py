@@ -15,8 +15,8 @@ from rows import insert, quote
 
 from quotes.api.errors import Code, Refusal
 from quotes.database import store
-from quotes.server.http import not_executed, response_of
-from quotes.server.http_request import Media
+from quotes.server.http.endpoint import not_executed, response_of
+from quotes.server.http.request import Media
 from quotes.settings import Settings
 
 

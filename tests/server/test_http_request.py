@@ -10,7 +10,7 @@ import pytest
 from client import Client, serving
 from graphql_over_http import ANSWER, EVENTS, JSON, RESPONSE, TYPENAME, URQL, post
 
-from quotes.server.http_request import preferences
+from quotes.server.http.request import preferences
 from quotes.settings import Settings
 
 

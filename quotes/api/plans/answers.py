@@ -8,7 +8,8 @@ from hashlib import blake2b
 from sys import getsizeof
 
 from quotes.api.plans.scope import Scope
-from quotes.live.feed import Feed, Place
+from quotes.live.feed import Feed
+from quotes.live.tail import Place
 
 Key = tuple[str, str | None, bytes]  # the document, its operation's name, the variables
 

@@ -6,7 +6,7 @@ from typing import Any
 from starlette.requests import Request
 
 from quotes.api.plans.persisted import PersistedQueries
-from quotes.server.error_response import RequestError
+from quotes.server.http.error_response import RequestError
 from quotes.server.operations import MalformedError, Operation, json_of
 
 METHODS = ("GET", "HEAD", "OPTIONS", "POST")

@@ -11,8 +11,8 @@ from starlette.datastructures import State
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from quotes.api.plans.answers import Answer
-from quotes.server.http import headers_of
-from quotes.server.http_request import Media, preferences
+from quotes.server.http.endpoint import headers_of
+from quotes.server.http.request import Media, preferences
 from quotes.server.operations import MalformedError, Operation
 
 PATH = "/graphql"

@@ -27,10 +27,10 @@ from quotes.api.plans.persisted import PersistedQueries
 from quotes.api.schema import schema
 from quotes.live.turns import client
 from quotes.server import sse
-from quotes.server.error_response import RequestError
-from quotes.server.http_request import ALLOW, METHODS, Media, accepted, operation_of
+from quotes.server.connection_limits import address_of
+from quotes.server.http.error_response import RequestError
+from quotes.server.http.request import ALLOW, METHODS, Media, accepted, operation_of
 from quotes.server.operations import Operation, Streams
-from quotes.server.websocket import address_of
 
 PATHS = frozenset({"/graphql", "/graphql/"})
 OVERLOADED = "quotes.overloaded"  # in a request's scope: why it is not to be executed
