@@ -3,6 +3,7 @@
 import asyncio
 from collections.abc import AsyncIterator
 from datetime import UTC, datetime
+from typing import Any
 
 import pytest
 from rows import NOON, insert, quote, until
@@ -37,10 +38,14 @@ async def closes(stream: CandleStream, cursor: int) -> list[tuple[str, bool]]:
     return [(format(each.candle.rolled.close, "f"), each.candle.complete) for each in events]
 
 
+def candle_tasks() -> list[asyncio.Task[Any]]:
+    """Of all streams of candles; apart from those that come and go with a connection."""
+    return [task for task in asyncio.all_tasks() if task.get_name().startswith("candle-")]
+
+
 async def test_all_who_follow_the_same_candles_share_a_stream_that_ends_with_the_last(
     streams: CandleStreams,
 ) -> None:
-    before = len(asyncio.all_tasks())
     async with (
         streams.joined("btc_usd", FIVE_MINUTES, UTC) as first,
         streams.joined("btc_usd", FIVE_MINUTES, UTC) as second,
@@ -48,7 +53,8 @@ async def test_all_who_follow_the_same_candles_share_a_stream_that_ends_with_the
     ):
         assert first is second
         assert first is not other
-    assert len(asyncio.all_tasks()) == before
+        assert len(candle_tasks()) == 4
+    assert not candle_tasks()
     async with streams.joined("btc_usd", FIVE_MINUTES, UTC) as again:
         assert again is not first
 
