@@ -14,7 +14,7 @@ from starlette.middleware.cors import CORSMiddleware
 from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
 from starlette.routing import Route
-from starlette.types import ASGIApp, Receive, Scope, Send
+from starlette.types import Receive, Scope, Send
 
 from quotes.api.context import Context
 from quotes.api.payloads import Payloads
@@ -41,18 +41,16 @@ log = structlog.get_logger()
 
 
 class Web(Starlette):
-    """Starlette for HTTP; sockets and cached answers go past it, all behind the gate.
+    """Starlette for HTTP; sockets and cached answers go past it, though not past the host check.
 
     Each layer of middleware would keep a frame of its own for as long as a socket is open, a
     quarter of all its memory, and take its time of each answer.
     """
 
-    def __init__(
-        self, gate: Callable[[ASGIApp], ASGIApp], sockets: ASGIApp, **starlette: Any
-    ) -> None:
+    def __init__(self, sockets: Gate, **starlette: Any) -> None:
         super().__init__(**starlette)
-        self._sockets = gate(sockets)
-        self._http = gate(Shortcut(super().__call__, self.state))
+        self._sockets = sockets
+        self._http = Shortcut(super().__call__, self.state, sockets.admits)
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] == "websocket":
@@ -73,8 +71,7 @@ def create_app(settings: Settings) -> Starlette:
     graphql: Any = Explored(endpoint.Endpoint(), site)
     sockets = Sockets(origins=settings.allowed_origins, most_operations=settings.max_operations)
     return Web(
-        partial(Gate, host=settings.host, origins=settings.allowed_origins),
-        sockets,
+        Gate(sockets, host=settings.host, origins=settings.allowed_origins),
         routes=[
             *(Route(path, graphql) for path in endpoint.PATHS),
             Route("/healthz", _answer(Health.alive)),
@@ -82,6 +79,7 @@ def create_app(settings: Settings) -> Starlette:
             *site.routes(),
         ],
         middleware=[
+            Middleware(Gate, host=settings.host, origins=settings.allowed_origins),
             Middleware(
                 CORSMiddleware,
                 allow_origins=settings.allowed_origins,

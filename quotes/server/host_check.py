@@ -31,14 +31,15 @@ class Gate:
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] == "lifespan":
             await self.app(scope, receive, send)
-        elif not self._is_ours(scope):
+        elif not self.admits(scope):
             await self._refuse_host(scope, receive, send)
         elif scope["type"] == "http":
             await self._bounded(scope, receive, send)
         else:
             await self.app(scope, receive, send)
 
-    def _is_ours(self, scope: Scope) -> bool:
+    def admits(self, scope: Scope) -> bool:
+        """Whether the request's Host is a name of this service."""
         header = dict(scope["headers"]).get(b"host", b"").decode("latin-1")
         try:
             name = urlsplit(f"//{header}").hostname or ""

@@ -4,6 +4,7 @@ Nothing is decided here but that the cache has the answer. Everything else goes 
 received, and is answered as if this were not there.
 """
 
+from collections.abc import Callable
 from functools import lru_cache
 
 import orjson
@@ -23,13 +24,14 @@ _UNUSUAL = {b"origin", b"content-encoding"}  # CORS adds headers; a compressed b
 class Shortcut:
     """ASGI in front of `app`. `state` is the application's, with its `streams`."""
 
-    def __init__(self, app: ASGIApp, state: State) -> None:
+    def __init__(self, app: ASGIApp, state: State, admits: Callable[[Scope], bool]) -> None:
         self._app = app
         self._state = state
+        self._admits = admits  # the host check
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         media = _media(scope)
-        if media is None:
+        if media is None or not self._admits(scope):
             await self._app(scope, receive, send)
             return
         message = await receive()
