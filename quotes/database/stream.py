@@ -91,3 +91,28 @@ async def end(session: AsyncSession, *, upto: int, limit: int) -> Sequence[Quote
     )
     rows = (await (await session.connection()).execute(query)).all()
     return cast("Sequence[Quote]", rows)[::-1]
+
+
+# In one statement, since each takes a round of the event loop, and a busy one has long rounds.
+_NEWS = text(
+    """
+    SELECT high_water.seq AS last, one.*
+    FROM high_water
+    LEFT JOIN LATERAL (
+        SELECT ticker, minute, price, observed_at, source, origin, seq
+        FROM quotes
+        WHERE seq >= :since AND seq <= high_water.seq AND origin <> 'BACKFILLED'
+        ORDER BY seq
+        LIMIT :limit
+    ) AS one ON true
+    """
+).bindparams(bindparam("since", type_=BigInteger), bindparam("limit", type_=Integer))
+
+
+async def news(session: AsyncSession, *, since: int, limit: int) -> tuple[Sequence[Quote], int]:
+    """The first streamed quotes with seq >= since, at most `limit`, and the seq last given."""
+    rows = (
+        await (await session.connection()).execute(_NEWS, {"since": since, "limit": limit})
+    ).all()
+    quotes = [row for row in rows if row.seq is not None]
+    return cast("Sequence[Quote]", quotes), rows[0].last

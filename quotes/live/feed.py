@@ -196,32 +196,40 @@ class Feed:
     async def _catch_up(self) -> None:
         began = asyncio.get_running_loop().time()
         async with self._sessions() as session:
-            high = await store.high_water(session)
-            if self.last is not None and await self._is_another_log(session, high):
-                log.error("feed_log_replaced", last=self.last, found=high)
-                self._tail.last = None
-                self.history += 1
-                self._replay.forget()
-            if self.last is None or high - self.last > tail.MAX_QUOTES:
-                # All who come back are served from memory: at the start, after so long an absence
-                # that no more is known, and where the log is another.
-                newest = await stream.end(session, upto=high, limit=tail.MAX_QUOTES)
-                self._tail.replace(newest, high)
-            while (last := self.last or 0) < high:
-                page = await stream.page(session, after=last, upto=high, limit=LARGEST_READ)
-                self._tail.extend(*page)
+            more = True
+            while more:
+                more = await self._read_once(session)
         self.read_at = datetime.now(UTC)
         self._current_at = began
 
-    async def _is_another_log(self, session: AsyncSession, high: int) -> bool:
-        """Whether the newest quote known is in the log no more, as after a restore from a copy."""
-        if self.last is not None and high < self.last:
-            return True
-        known = self._tail.newest
-        if known is None:
+    async def _read_once(self, session: AsyncSession) -> bool:
+        """Read what is new, at most LARGEST_READ of it; whether there is more."""
+        known, last = self._tail.newest, self.last
+        since = (last or 0) + 1 if known is None else known.seq
+        quotes, end = await stream.news(session, since=since, limit=LARGEST_READ)
+        if last is not None and _is_another_log(known, last, quotes, end):
+            log.error("feed_log_replaced", last=last, found=end)
+            self._tail.last = None
+            self.history += 1
+            self._replay.forget()
+        if self.last is None or end - self.last > tail.MAX_QUOTES:
+            # All who come back are served from memory: at the start, after so long an absence
+            # that no more is known, and where the log is another.
+            newest = await stream.end(session, upto=end, limit=tail.MAX_QUOTES)
+            self._tail.replace(newest, end)
             return False
-        quote = await store.with_seq(session, known.seq)
-        return quote is None or fingerprint(quote) != fingerprint(known)
+        more = len(quotes) == LARGEST_READ
+        new = quotes if known is None else quotes[1:]
+        if end > self.last:
+            self._tail.extend(new, new[-1].seq if more else end)
+        return more
+
+
+def _is_another_log(known: Quote | None, last: int, found: Sequence[Quote], end: int) -> bool:
+    """Whether the newest quote known is in the log no more, as after a restore from a copy."""
+    if end < last:
+        return True
+    return known is not None and (not found or fingerprint(found[0]) != fingerprint(known))
 
 
 @asynccontextmanager

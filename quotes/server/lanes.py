@@ -39,7 +39,8 @@ async def open_lanes(settings: Settings) -> AsyncIterator[Lanes]:
         connections.open_pool(url, name="api", size=of_plans) as queries,
     ):
         yield Lanes(
-            live=store.sessions_of(live),
+            # It reads by single statements: a transaction around each would be two more.
+            live=store.sessions_of(live.execution_options(isolation_level="AUTOCOMMIT")),
             listen=connections.connector(url, name="feed"),
             replays=store.sessions_of(replays),
             engine=engine,
