@@ -7,26 +7,33 @@ from alembic import context
 from sqlalchemy import Connection, text
 from sqlmodel import SQLModel
 
-from quotes.database import models, store
+from quotes.database import migrations, models, store
+from quotes.database.errors import BusyError
 from quotes.settings import Settings
 
 # Any number that nothing else in this database locks: only one process migrates at a time.
 MIGRATION_LOCK = 7_306_001
-LOCK_TIMEOUT = 3_600.0  # seconds; a large table's migration takes minutes
 LOCK_PAUSE = 0.2  # seconds
 
 assert models.Quote.metadata is SQLModel.metadata
 
 
 def take_lock(connection: Connection) -> None:
-    """By asking now and then: one that waits inside a statement would hold up an index that is
-    built beside the writers, and both would wait for each other."""
-    ask = text("SELECT pg_try_advisory_lock(:key)")
-    deadline = time.monotonic() + LOCK_TIMEOUT
-    while not connection.scalar(ask, {"key": MIGRATION_LOCK}):
+    """Poll for the lock. Raises BusyError after the time limit.
+
+    Waiting inside a statement would deadlock with a concurrent index build, which waits for every
+    older transaction.
+    """
+    attempt = text("SELECT pg_try_advisory_lock(:key)")
+    seconds = context.config.attributes.get("lock_timeout", migrations.LOCK_TIMEOUT)
+    deadline = time.monotonic() + seconds
+    while not connection.scalar(attempt, {"key": MIGRATION_LOCK}):
         connection.commit()
         if time.monotonic() > deadline:
-            raise TimeoutError(f"another migration has run for {LOCK_TIMEOUT:.0f} seconds")
+            raise BusyError(
+                f"another migration holds the lock, and has not finished within {seconds:,.0f} "
+                "seconds; look for it in pg_stat_activity, where it is named quotes-migrate"
+            )
         time.sleep(LOCK_PAUSE)
     connection.commit()
 

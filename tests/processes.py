@@ -60,19 +60,24 @@ def send(settings: Settings, minute: datetime, *tickers: str) -> None:
     _enqueue(settings, "collect", minute.isoformat(), list(tickers or settings.tickers))
 
 
+def send_later(settings: Settings, minute: datetime) -> None:
+    """A message that the worker holds back for a minute."""
+    _enqueue(settings, "collect", minute.isoformat(), [*settings.tickers], delay=60_000)
+
+
 def send_fill_gaps(settings: Settings) -> None:
     """The scheduler's other message."""
     _enqueue(settings, "fill_gaps")
 
 
-def _enqueue(settings: Settings, actor: str, *args: object) -> None:
+def _enqueue(settings: Settings, actor: str, *args: object, delay: int | None = None) -> None:
     with redis.Redis.from_url(settings.require_redis_url()) as client:
         broker = RedisBroker(client=client, middleware=[], namespace=namespace(settings))  # type: ignore[no-untyped-call]
         broker.declare_queue("default")
         message: Message[None] = Message(
             queue_name="default", actor_name=actor, args=args, kwargs={}, options={}
         )
-        broker.enqueue(message)
+        broker.enqueue(message, delay=delay)
 
 
 def free_port() -> int:

@@ -1,4 +1,4 @@
-"""What the queue's messages do. Each is safe to run twice, and too old ones are dropped."""
+"""The actors. Each is idempotent, and messages that are too old are dropped."""
 
 import asyncio
 from datetime import UTC, datetime
@@ -10,14 +10,15 @@ from periodiq import cron
 from quotes.database.errors import DatabaseError
 from quotes.market import tickers as names
 from quotes.market.sources import MixedError
+from quotes.settings import SettingsError
 from workers import collecting, gap_filling
 from workers.broker import TICK_AGE, process, settings
 
 # Ages, limits and backoffs are in milliseconds.
 
 
-# A queue and a consumer of its own, and the first place among what waits for a thread: whatever
-# else there is to do, the next minute begins on time.
+# A queue and a consumer of its own, and the highest priority for a thread: the next minute starts
+# on time whatever else there is to do.
 @dramatiq.actor(
     queue_name="ticks",
     priority=0,
@@ -28,7 +29,7 @@ from workers.broker import TICK_AGE, process, settings
     min_backoff=2_000,
 )
 def tick() -> None:
-    """The scheduler's message: turns into one that carries its minute."""
+    """Sent by the scheduler; sends a `collect` message that carries the minute."""
     message = CurrentMessage.get_current_message()
     assert message is not None
     scheduled = message.options.get("scheduled_at") or datetime.now(UTC).isoformat()
@@ -41,20 +42,20 @@ def tick() -> None:
     time_limit=180_000,
     max_retries=3,
     min_backoff=2_000,
-    throws=(ValueError, DatabaseError),  # the second was waited for, and logged
+    throws=(ValueError, DatabaseError, SettingsError),  # the last two are logged elsewhere
 )
 async def collect(minute: str, tickers: list[str]) -> None:
-    """Collect a minute, given as ISO 8601; a worker that is stopped passes on what is missing.
+    """Collect a minute, given as ISO 8601; a worker that is stopping requeues what is missing.
 
-    Raises ValueError, and is not retried, where the message makes no sense.
+    Raises ValueError, and is not retried, if the message is invalid.
     """
     begin = collecting.minute_of(minute)
-    wanted = [names.parse(ticker) for ticker in tickers]
-    if missing := await process.collector.collect(begin, wanted):
-        await asyncio.to_thread(  # a broker that does not answer must not hold up the others' loop
+    requested = [names.parse(ticker) for ticker in tickers]
+    if missing := await process.collector.collect(begin, requested):
+        await asyncio.to_thread(  # a broker that does not answer must not block the event loop
             collect.send_with_options,
             args=(minute, missing),
-            delay=1_000,  # else a thread of this worker, not stopped yet, would take it again
+            delay=1_000,  # else another thread of this stopping worker would take it
         )
 
 
@@ -64,10 +65,10 @@ async def collect(minute: str, tickers: list[str]) -> None:
     max_age=60_000,
     time_limit=200_000,
     max_retries=0,
-    throws=(DatabaseError, MixedError),  # `collect` meets the same, and says so
+    throws=(DatabaseError, MixedError, SettingsError),  # `collect` logs the same ones
 )
 async def fill_gaps() -> None:
-    """Repair and backfill for most of a minute. A process runs one at a time."""
+    """Repair and backfill for most of a minute; one run at a time in each process."""
     if not process.filling_gaps.locked():
         async with process.filling_gaps:
             now = datetime.now(UTC)

@@ -1,8 +1,10 @@
-"""The queue. Importing this reads the environment and sets Dramatiq's broker, as Dramatiq wants it.
+"""The broker. Importing this module reads the environment and sets Dramatiq's global broker.
 
-Dramatiq's defaults are made for other work: 20 retries over days turn old prices into new ones,
-and a killed worker's messages come back only by chance.
+Dramatiq's defaults suit other work: 20 retries over days would store old prices as new ones, and a
+killed worker's messages are recovered only by chance.
 """
+
+from typing import Any
 
 import dramatiq
 import redis
@@ -21,23 +23,38 @@ from quotes.market.sources import name_of
 from quotes.settings import Settings
 from workers.process import Process
 
-# Seconds; an older tick is dropped. Its minute is over even where the clocks of the scheduler's and
-# the worker's hosts differ by as much as is ridden out.
+# Seconds; an older tick is dropped. By then its minute is over even if the clocks of the
+# scheduler's and the worker's hosts differ by as much as is compensated for.
 TICK_AGE = 90
+
+
+class RedisClient(redis.Redis):
+    """Reports a server that does not answer as disconnected.
+
+    Dramatiq 2.2 retries after a ConnectionError alone: a TimeoutError of redis-py ends a consumer
+    thread that has delayed messages, and loses the acknowledgement of a finished one.
+    """
+
+    def execute_command(self, *args: Any, **options: Any) -> Any:
+        try:
+            return super().execute_command(*args, **options)  # type: ignore[no-untyped-call]
+        except redis.TimeoutError as error:
+            raise redis.ConnectionError(str(error)) from error
+
 
 settings = Settings.load()
 process = Process(settings)
 broker = RedisBroker(  # type: ignore[no-untyped-call]
-    client=redis.Redis.from_url(
+    client=RedisClient.from_url(
         settings.require_redis_url(),
         client_name="quotes-worker",
         socket_connect_timeout=5,
         socket_timeout=10,
     ),
-    namespace=f"quotes-{name_of(settings.deribit_url)}",  # no demo's message is a real worker's
-    # Each command looks for the messages of dead workers; at one message a minute this is free.
+    namespace=f"quotes-{name_of(settings.deribit_url)}",  # a real worker takes no message of a demo
+    # Each command recovers the messages of dead workers; at one message a minute the cost is nil.
     maintenance_chance=1_000_000,
-    heartbeat_timeout=5_000,  # milliseconds without a sign of life until a worker is dead
+    heartbeat_timeout=5_000,  # milliseconds of silence after which a worker counts as dead
     middleware=[
         AgeLimit(),
         TimeLimit(),

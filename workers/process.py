@@ -1,22 +1,22 @@
-"""What a worker process holds open: one pool and one HTTP session, on the worker's own loop."""
+"""What a worker process holds open: a connection pool and an HTTP session, on the worker's loop."""
 
 import asyncio
 from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack, asynccontextmanager
 
-from dramatiq import Broker, Middleware, Worker
+from dramatiq import Broker, MessageProxy, Middleware, Worker
 from dramatiq.asyncio import get_event_loop_thread
 
 from quotes.database import store
 from quotes.market.sources import Source
-from quotes.settings import Settings
+from quotes.settings import Settings, SettingsError
 from workers.collecting import Collector
 from workers.exchange.deribit import Deribit, open_http
 from workers.exchange.pacing import Pace
 
 
 class Process(Middleware):
-    """Opens before the first message and closes after the last. Stands after `AsyncIO()`."""
+    """Opens it before the first message and closes it after the last. Goes after `AsyncIO()`."""
 
     source: Source
     sessions: store.Sessions
@@ -24,13 +24,25 @@ class Process(Middleware):
 
     def __init__(self, settings: Settings) -> None:
         self.settings = settings
-        self.filling_gaps = asyncio.Lock()  # held by the one actor that fills in what is missing
+        self.settings_error: SettingsError | None = None  # met by an actor; the worker ends
+        self.filling_gaps = asyncio.Lock()  # one run of `fill_gaps` at a time
         self._open = AsyncExitStack()
 
     def before_worker_boot(self, broker: Broker, worker: Worker) -> None:
         loop = get_event_loop_thread()
         assert loop is not None
         loop.run_coroutine(self._open.enter_async_context(self._lifespan()))
+
+    def after_process_message(
+        self,
+        broker: Broker,
+        message: MessageProxy,
+        *,
+        result: object = None,
+        exception: BaseException | None = None,
+    ) -> None:
+        if isinstance(exception, SettingsError):
+            self.settings_error = exception
 
     def before_worker_shutdown(self, broker: Broker, worker: Worker) -> None:
         loop = get_event_loop_thread()

@@ -20,7 +20,7 @@ from quotes import logs
 from quotes.database import connections
 from quotes.database.errors import DatabaseError, translated
 from quotes.database.outages import Outage
-from quotes.settings import Settings
+from quotes.settings import REFUSED, Settings, SettingsError
 from workers.conditions import Condition
 
 log = structlog.get_logger(__name__)
@@ -125,8 +125,17 @@ async def _run_periodiq() -> int:
                 await process.wait()
 
 
-async def main() -> None:
-    """Run until SIGINT or SIGTERM."""
+def main() -> int:
+    """Run until SIGINT or SIGTERM: 0. Where a setting is wrong, a sentence on stderr: 2."""
+    try:
+        asyncio.run(_run())
+    except SettingsError as error:
+        sys.stderr.write(f"{error}\n")
+        return REFUSED
+    return 0
+
+
+async def _run() -> None:
     settings = Settings.load()
     logs.configure(settings.log_format, process="scheduler")
     leading = asyncio.create_task(lead(settings), name="lead")
@@ -137,4 +146,4 @@ async def main() -> None:
 
 
 if __name__ == "__main__":
-    asyncio.run(main())
+    sys.exit(main())

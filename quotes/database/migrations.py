@@ -1,4 +1,4 @@
-"""The database's shape, brought up to date by Alembic; also whether it is."""
+"""Migrating the database's schema with Alembic, and finding out its revision."""
 
 import asyncio
 
@@ -8,11 +8,12 @@ from sqlalchemy.ext.asyncio import AsyncEngine
 from quotes.database import connections, revisions, store
 from quotes.database.errors import translated
 
-NOTHING = "base"  # Alembic's word for a database before the first revision
+NOTHING = "base"  # Alembic's name for a database before the first revision
+LOCK_TIMEOUT = 3_600.0  # seconds; migrating a large table takes minutes
 
 
 async def current(engine: AsyncEngine) -> str:
-    """The revision the database is at; `base` where it was never migrated."""
+    """The database's revision; `base` if it was never migrated."""
     async with engine.connect() as connection:
         if await connection.scalar(text("SELECT to_regclass('alembic_version')")) is None:
             return NOTHING
@@ -20,16 +21,20 @@ async def current(engine: AsyncEngine) -> str:
         return NOTHING if revision is None else str(revision)
 
 
-def migrate(database_url: str, revision: str = "head") -> None:
-    """Bring the database to `revision`, up or down. Not to be called inside a running loop.
+def migrate(
+    database_url: str, revision: str = "head", *, lock_timeout: float = LOCK_TIMEOUT
+) -> None:
+    """Migrate the database up or down to `revision`. Must not be called inside a running loop.
 
-    Raises of errors.DatabaseError, and UnsupportedServerError where its server is too old.
+    Waits up to `lock_timeout` seconds for another migration to finish. Raises errors.DatabaseError,
+    and UnsupportedServerError if the server is too old.
     """
     wanted = revisions.head() if revision == "head" else revision
     with translated():
         present = asyncio.run(_current(database_url))
         if present != wanted:
-            _move(database_url, wanted, down=_rank(wanted) < _rank(present))
+            down = _rank(wanted) < _rank(present)
+            _move(database_url, wanted, down=down, lock_timeout=lock_timeout)
 
 
 async def _current(database_url: str) -> str:
@@ -45,12 +50,12 @@ def _rank(revision: str) -> int:
     return 0 if revision == NOTHING else int(revision)
 
 
-def _move(database_url: str, revision: str, *, down: bool) -> None:
+def _move(database_url: str, revision: str, *, down: bool, lock_timeout: float) -> None:
     from alembic import command  # noqa: PLC0415  # a second or more, and rarely needed
     from alembic.config import Config  # noqa: PLC0415
 
     config = Config()
     # Alembic expands % in its options.
     config.set_main_option("script_location", str(revisions.FOLDER).replace("%", "%%"))
-    config.attributes["database_url"] = database_url
+    config.attributes.update(database_url=database_url, lock_timeout=lock_timeout)
     (command.downgrade if down else command.upgrade)(config, revision)

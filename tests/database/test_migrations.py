@@ -1,5 +1,6 @@
 import asyncio
 
+import asyncpg
 import pytest
 from alembic.autogenerate import compare_metadata
 from alembic.migration import MigrationContext
@@ -8,6 +9,7 @@ from sqlmodel import SQLModel
 from versions import on_each_postgres
 
 from quotes.database import connections, migrations, models, revisions, store
+from quotes.database.errors import BusyError
 
 pytestmark = on_each_postgres
 
@@ -51,3 +53,16 @@ def test_a_server_that_is_too_old_is_not_migrated(
 
     with pytest.raises(connections.UnsupportedServerError, match="needs PostgreSQL 99 or newer"):
         migrations.migrate(empty_database_url)
+
+
+def test_a_migration_waits_a_limited_time_for_another(empty_database_url: str) -> None:
+    async def migrate_beside_another() -> None:
+        other = await asyncpg.connect(empty_database_url)
+        try:
+            await other.execute("SELECT pg_advisory_lock(7306001)")
+            await asyncio.to_thread(migrations.migrate, empty_database_url, lock_timeout=0.1)
+        finally:
+            await other.close()
+
+    with pytest.raises(BusyError, match="another migration holds the lock"):
+        asyncio.run(migrate_beside_another())

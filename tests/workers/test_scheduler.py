@@ -2,6 +2,8 @@
 
 import asyncio
 import json
+import os
+import signal
 import sys
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
@@ -10,8 +12,8 @@ from typing import Any
 
 import pytest
 import redis.asyncio
-from processes import environment, namespace
-from rows import wait
+from processes import environment, namespace, send, send_later
+from rows import minute, wait
 
 from quotes.local.embedded import Valkey
 from quotes.settings import Settings
@@ -129,3 +131,50 @@ async def test_a_queue_that_goes_away_leaves_only_a_few_log_events_of_the_worker
 
     assert not any("exception" in each for each in output.events)
     assert len(output.events) <= 6
+
+
+async def test_a_queue_that_does_not_answer_for_a_while_stops_no_worker(
+    valkey: Valkey, settings: Settings, tmp_path: Path
+) -> None:
+    impatient = f"{valkey.url}&socket_timeout=0.2"
+    own = settings.model_copy(update={"redis_url": Settings(redis_url=impatient).redis_url})
+    assert valkey.process is not None
+    server = valkey.process.child.pid
+
+    async with quotes("worker", own, tmp_path) as output:
+        await output.until(lambda line: "worker_ready" in line)
+        send_later(own, minute(0))
+        await wait(lambda: messages(own), lambda found: not found)
+        os.kill(server, signal.SIGSTOP)
+        try:
+            await output.until(lambda line: "Consumer encountered" in line)
+        finally:
+            os.kill(server, signal.SIGCONT)
+        send(own, minute(0), "not a ticker")
+        await wait(lambda: messages(own), lambda found: not found)
+
+    assert not any("exception" in each for each in output.events)
+
+
+@pytest.mark.parametrize("word", ["worker", "scheduler"])
+async def test_a_setting_that_proves_wrong_ends_the_process_with_a_sentence_and_status_2(
+    word: str, settings: Settings
+) -> None:
+    send(settings, minute(0))
+
+    process = await asyncio.create_subprocess_exec(
+        *(sys.executable, "-P", "-m", "quotes", word),
+        env=environment(settings, QUOTES_DATABASE_URL="postgresql://", PGPORT="abc"),
+        stdout=asyncio.subprocess.PIPE,
+        stderr=asyncio.subprocess.STDOUT,
+    )
+    try:
+        async with asyncio.timeout(60):
+            output, _ = await process.communicate()
+    finally:
+        if process.returncode is None:
+            process.kill()
+
+    assert process.returncode == 2, output
+    assert b"PGPORT" in output.splitlines()[-1]
+    assert b"Traceback" not in output
