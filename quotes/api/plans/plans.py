@@ -1,5 +1,6 @@
 """Answers queries by their plans, and leaves to the ordinary execution what has none."""
 
+from contextlib import suppress
 from dataclasses import dataclass
 from datetime import datetime
 
@@ -56,10 +57,10 @@ class Plans:
         self, query: str, operation_name: str | None, variables: Variables | None
     ) -> Answer | None:
         """As `answer`, from the database and from memory."""
-        key, operation = _key(query, operation_name, variables), compiled(query, operation_name)
-        plan = None if operation is None else operation.plan(variables or {})
+        plan = _planned(query, operation_name, variables)
         if plan is None:
             return None
+        key = _key(query, operation_name, variables)
         place, now = self.context.feed.place, self.context.now()
         answer = await self._read(plan, now)
         if key is not None and answer is not None and answer.holds(now):
@@ -81,6 +82,13 @@ class Plans:
             return None
         body = b'{"data":{%b}}' % b"".join(parts)
         return Answer(body, tuple(scopes))
+
+
+def _planned(query: str, operation_name: str | None, variables: Variables | None) -> Plan | None:
+    operation = compiled(query, operation_name)
+    with suppress(Exception):  # whatever it is, the ordinary execution meets it, too
+        return None if operation is None else operation.plan(variables or {})
+    return None
 
 
 def _key(query: str, operation_name: str | None, variables: Variables | None) -> Key | None:
