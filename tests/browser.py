@@ -37,17 +37,17 @@ needs_browser = pytest.mark.skipif(
 
 @dataclass
 class Watch:
-    """What a page asked for, and what it complained of."""
+    """What a page requested, and its errors."""
 
     host: str
-    asked: list[str] = field(default_factory=list)
+    requests: list[str] = field(default_factory=list)
     elsewhere: list[str] = field(default_factory=list)
     complaints: list[str] = field(default_factory=list)
 
     def request(self, url: str) -> None:
         parts = urlsplit(url)
         if parts.scheme not in {"data", "blob"}:
-            (self.asked if parts.netloc == self.host else self.elsewhere).append(url)
+            (self.requests if parts.netloc == self.host else self.elsewhere).append(url)
 
     def complaint(self, words: str, kind: str = "error") -> None:
         if kind in {"error", "warning"}:
@@ -74,7 +74,7 @@ async def browser() -> AsyncIterator[Browser]:
 async def looking(
     browser: Browser, url: str, **options: object
 ) -> AsyncIterator[tuple[Page, Watch]]:
-    """A fresh window of the service at `url`. It asks nobody else, whatever happens."""
+    """A fresh window of the service at `url`. It reaches no other host, whatever happens."""
     context = await browser.new_context(base_url=url, **options)  # type: ignore[arg-type]
     page = await context.new_page()
     page.set_default_timeout(SECONDS * 1_000)

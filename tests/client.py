@@ -65,11 +65,11 @@ class Client:
             return response.status, await response.json()
 
     def socket(self, *protocols: str) -> Any:
-        """A WebSocket, to be entered, on which nothing has been said yet."""
+        """A WebSocket, to be entered, on which nothing has been sent yet."""
         return self.http.ws_connect(f"{self.url}/graphql", protocols=protocols or (PROTOCOL,))
 
     @asynccontextmanager
-    async def conversation(self) -> AsyncIterator[aiohttp.ClientWebSocketResponse]:
+    async def acknowledged_socket(self) -> AsyncIterator[aiohttp.ClientWebSocketResponse]:
         """A WebSocket whose connection_init was acknowledged."""
         async with self.socket() as socket:
             await socket.send_json({"type": "connection_init"})
@@ -78,7 +78,7 @@ class Client:
 
     @asynccontextmanager
     async def subscription(self, query: str, **variables: object) -> AsyncIterator[Subscription]:
-        async with self.conversation() as socket:
+        async with self.acknowledged_socket() as socket:
             payload = {"query": query, "variables": variables}
             await socket.send_json({"id": "1", "type": "subscribe", "payload": payload})
             yield Subscription(socket)

@@ -1,6 +1,6 @@
 """Real servers for the tests: embedded ones, or those of QUOTES_TEST_DATABASE_URL and _REDIS_URL.
 
-They start when the first test asks for them; a test that needs none waits for none.
+They start when the first test requests them; a test that needs none waits for none.
 """
 
 import asyncio

@@ -1,4 +1,4 @@
-"""Candles and gaps reckoned in plain Python, minute by minute: what the service must equal."""
+"""Candles and gaps computed in plain Python, minute by minute: the oracle for the service."""
 
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
@@ -28,7 +28,7 @@ class Candle:
 def candles(
     quotes: Iterable[Quote], start_of: Callable[[datetime], datetime]
 ) -> dict[datetime, Candle]:
-    """By its opening, each bucket's candle; `start_of` says which bucket a minute is in."""
+    """By its opening, each bucket's candle; `start_of` gives the bucket of a minute."""
     in_order = sorted(quotes, key=lambda each: each.minute)
     buckets = groupby(in_order, key=lambda each: start_of(each.minute))
     return {start: Candle.of(within) for start, within in buckets}

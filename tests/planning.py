@@ -9,7 +9,7 @@ from quotes.api.plans.answers import Answers
 from quotes.api.plans.plans import Plans
 from quotes.live.feed import open_feed
 from quotes.live.newest import Newest
-from quotes.live.single_flight import Readings
+from quotes.live.single_flight import SingleFlight
 from quotes.server.lanes import open_lanes
 from quotes.settings import Settings
 
@@ -26,15 +26,15 @@ async def planning(
         open_feed(lanes.live, lanes.listen, lanes.replays) as (feed, _),
     ):
         await feed.position()
-        readings = Readings(feed)
+        single_flight = SingleFlight(feed)
         context = Context(
             settings,
             lanes.sessions,
             lanes.queries,
             lanes.replays,
             feed,
-            readings,
-            Newest(feed, lanes.replays, readings),
+            single_flight,
+            Newest(feed, lanes.replays, single_flight),
             now=(lambda: now) if isinstance(now, datetime) else now,
         )
         yield Plans(context, Answers(feed, room))

@@ -32,7 +32,7 @@ def environment(settings: Settings, **more: str) -> dict[str, str]:
 
 @asynccontextmanager
 async def running(module: str, settings: Settings) -> AsyncIterator[asyncio.subprocess.Process]:
-    """`python -m module`, which must end with status 0 when told to, unless the test killed it."""
+    """`python -m module`, which must end with status 0 on SIGTERM, unless the test killed it."""
     process = await asyncio.create_subprocess_exec(
         sys.executable, "-m", module, env=environment(settings)
     )

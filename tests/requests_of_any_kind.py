@@ -126,7 +126,7 @@ def json_of(value: Any) -> Any:
 
 
 def selection(kind: Any) -> str:
-    """Everything that can be selected of a type, as far as it asks for no arguments."""
+    """Everything that can be selected of a type, as far as it requires no arguments."""
     named = get_named_type(kind)
     if not is_object_type(named):
         return ""

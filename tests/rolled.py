@@ -15,8 +15,8 @@ async def rolled(sessions: store.Sessions) -> list[Hour]:
         return list((await session.exec(select(Hour))).all())
 
 
-def reckoned(quotes: list[Quote]) -> list[tuple[object, ...]]:
-    """The rows of `hours` that these quotes must make."""
+def expected_hours(quotes: list[Quote]) -> list[tuple[object, ...]]:
+    """The rows of `hours` that these quotes must yield."""
     found: list[tuple[object, ...]] = []
     for ticker in sorted({each.ticker for each in quotes}):
         own = [each for each in quotes if each.ticker == ticker]
@@ -40,7 +40,7 @@ def shown(hours: list[Hour]) -> list[tuple[object, ...]]:
 
 
 def scattered(seed: int) -> list[Quote]:
-    """Two tickers' quotes of two days with holes, of every origin, in no order."""
+    """Two tickers' quotes of two days with gaps, of every origin, in no order."""
     chance = random.Random(seed)  # noqa: S311  # no secret
     quotes = [
         quote(ticker, at, str(chance.randint(90_000, 90_050) / 4), origin=chance.choice([*Origin]))

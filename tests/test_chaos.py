@@ -33,7 +33,7 @@ UPDATES = "subscription ($after: String) { priceUpdates(after: $after) { cursor 
 
 
 def dice_of(name: str) -> random.Random:
-    return random.Random(f"{SEED} {name}")  # noqa: S311  # it keeps no secret
+    return random.Random(f"{SEED} {name}")  # noqa: S311  # no secret
 
 
 class Subscriber:
@@ -72,7 +72,7 @@ class Subscriber:
 
 
 async def write(number: int, sessions: store.Sessions, stop: asyncio.Event) -> None:
-    """Batches of a ticker of its own, each tried again until it is known to be kept."""
+    """Batches of a ticker of its own, each retried until it is known to be committed."""
     dice = dice_of(f"writer {number}")
     at = 0
     while not stop.is_set():

@@ -53,10 +53,10 @@ def lines(style: str, program: str = PROGRAM) -> list[str]:
 
 @pytest.mark.parametrize("style", ["console", "json"])
 def test_no_line_shows_a_password_not_even_a_traceback_s(style: str) -> None:
-    said = "\n".join(lines(style))
+    output = "\n".join(lines(style))
 
-    assert "no route" in said
-    assert "hunter2" not in said
+    assert "no route" in output
+    assert "hunter2" not in output
 
 
 def test_a_library_s_line_has_the_same_shape_as_ours() -> None:

@@ -1,4 +1,4 @@
-"""Processes whose database is away, or whose loops die: what they write, and how they end."""
+"""Processes whose database is unavailable, or whose loops die: what they log, and how they end."""
 
 import asyncio
 import json
@@ -95,7 +95,7 @@ async def test_an_api_without_its_database_waits_writes_little_and_serves_when_i
     assert all(each["process"] == "api" for each in written)
 
 
-async def test_what_follows_the_feed_waits_as_long_as_its_database_is_away(
+async def test_subscribers_to_the_feed_wait_as_long_as_its_database_is_unavailable(
     free_tcp_port: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(feed, "READ_TIMEOUT", 0.05)

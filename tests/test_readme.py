@@ -84,10 +84,10 @@ async def first_line(words: Sequence[str], code: str) -> str:
 
 
 async def end_of(words: Sequence[str], code: str) -> tuple[int | None, str]:
-    """The status it ends with, by itself, and what it said of an error."""
+    """The status that it ends with by itself, and what it wrote to stderr."""
     async with started(words, code) as process:
-        _, said = await process.communicate()
-        return process.returncode, said.decode()
+        _, output = await process.communicate()
+        return process.returncode, output.decode()
 
 
 async def test_the_python_loop_prints_quotes_and_ends_with_the_service_s_sentence(
@@ -96,9 +96,9 @@ async def test_the_python_loop_prints_quotes_and_ends_with_the_service_s_sentenc
     code = snippet("python", "aiohttp")
 
     assert "91892.59" in await first_line([sys.executable, "-"], addressed(code, client))
-    status, said = await end_of([sys.executable, "-"], addressed(code, client, wrong=True))
+    status, output = await end_of([sys.executable, "-"], addressed(code, client, wrong=True))
 
-    assert (status, UNKNOWN in said, "Traceback" in said) == (1, True, False)
+    assert (status, UNKNOWN in output, "Traceback" in output) == (1, True, False)
 
 
 @needs_clients
@@ -108,9 +108,9 @@ async def test_the_graphql_ws_loop_prints_quotes_and_ends_with_the_service_s_sen
     code = snippet("js", "graphql-ws")
 
     assert "91892.59" in await first_line(JAVASCRIPT, addressed(code, client))
-    status, said = await end_of(JAVASCRIPT, addressed(code, client, wrong=True))
+    status, output = await end_of(JAVASCRIPT, addressed(code, client, wrong=True))
 
-    assert (status, f"Error: {UNKNOWN}" in said) == (1, True)
+    assert (status, f"Error: {UNKNOWN}" in output) == (1, True)
 
 
 async def after_a_restore(words: Sequence[str], code: str, sessions: store.Sessions) -> str:
@@ -152,9 +152,9 @@ async def test_the_urql_client_prints_quotes_and_the_service_s_sentence(client: 
     code = BEFORE_URQL + snippet("js", "@urql/core")
 
     assert "91892.59" in await first_line(JAVASCRIPT, addressed(code, client))
-    _, said = await end_of(JAVASCRIPT, addressed(code, client, wrong=True))
+    _, output = await end_of(JAVASCRIPT, addressed(code, client, wrong=True))
 
-    assert UNKNOWN in said
+    assert UNKNOWN in output
 
 
 async def test_the_curl_command_prints_the_latest_prices(client: Client) -> None:

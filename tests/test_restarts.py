@@ -83,7 +83,7 @@ async def test_subscribers_stay_connected_and_lose_nothing_while_postgresql_is_r
         await wait(lambda: client.report("/readyz"), lambda report: report[0] == 200)
 
 
-async def test_a_candle_that_is_followed_while_postgresql_is_away_is_told_when_it_is_back(
+async def test_a_candle_subscription_goes_on_when_postgresql_is_back(
     postgres: Postgres, settings: Settings
 ) -> None:
     own = Settings(database_url=postgres.url, redis_url=settings.redis_url)
@@ -93,17 +93,17 @@ async def test_a_candle_that_is_followed_while_postgresql_is_away_is_told_when_i
         await wait(lambda: client.report("/readyz"), lambda report: report[0] == 200)
         await kill(postgres)
 
-        with structlog.testing.capture_logs() as said:
+        with structlog.testing.capture_logs() as entries:
             async with client.subscription(CANDLE) as updates:
                 await until(
-                    lambda: any((each["event"], each.get("subject")) == WAITING for each in said)
+                    lambda: any((each["event"], each.get("subject")) == WAITING for each in entries)
                 )
                 await postgres.start()
 
                 assert await updates.next() == {"close": "100000.5"}
 
 
-async def test_a_worker_keeps_what_it_fetched_while_postgresql_was_away(
+async def test_a_worker_stores_what_it_fetched_while_postgresql_was_unavailable(
     postgres: Postgres, settings: Settings, exchange: Exchange
 ) -> None:
     async with (
@@ -133,7 +133,7 @@ async def test_a_worker_keeps_what_it_fetched_while_postgresql_was_away(
 
 
 async def asked_again(exchange: Exchange, settings: Settings, at: int) -> None:
-    """Have a worker ask for this minute, with nowhere to keep the answer."""
+    """Have a worker request this minute, with nowhere to store the answer."""
     before = exchange.asked["btc_usd"]
     send(settings, minute(at))
     await until(lambda: exchange.asked["btc_usd"] > before)

@@ -1,4 +1,4 @@
-"""What the environment and `.env` may say, and the sentence for what they may not."""
+"""What the environment and `.env` may hold, and the sentence for what they may not."""
 
 import json
 from pathlib import Path
@@ -194,7 +194,7 @@ def env_file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 
 @pytest.mark.parametrize("encoding", ["utf-8", "utf-8-sig", "utf-16", "utf-16-le-mark"])
-def test_an_env_file_is_read_in_each_encoding_that_tells_itself(
+def test_an_env_file_is_read_in_each_encoding_that_has_a_mark(
     encoding: str, env_file: Path
 ) -> None:
     text = "QUOTES_DATABASE_URL='postgresql://jürgen@host/db'\nexport quotes_tickers=eth\n"

@@ -25,7 +25,7 @@ def test_a_skip_is_a_failure_under_ci_only(tmp_path: Path, ci: str | None, *, fa
     if ci:
         environment["CI"] = ci
 
-    told = subprocess.run(
+    process = subprocess.run(
         [
             sys.executable,
             "-m",
@@ -45,6 +45,6 @@ def test_a_skip_is_a_failure_under_ci_only(tmp_path: Path, ci: str | None, *, fa
         text=True,
     )
 
-    assert told.returncode == failed
-    assert "there is no browser" in told.stdout
-    assert "there is no node" in told.stdout
+    assert process.returncode == failed
+    assert "there is no browser" in process.stdout
+    assert "there is no node" in process.stdout

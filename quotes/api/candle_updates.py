@@ -35,7 +35,7 @@ class CandleSubscription:
         """For what has no shared payload (see `payloads.Shared`), one candle at a time."""
         await require_known(info.context, [ticker])
         context = info.context
-        streams = CandleStreams(context.replays, context.feed, context.readings)
+        streams = CandleStreams(context.replays, context.feed, context.single_flight)
         async with streams.joined(ticker, interval, clocks(time_zone)) as stream:
             events, cursor = await stream.log.snapshot()
             while True:

@@ -12,7 +12,7 @@ from quotes.api.scalars import Ticker
 from quotes.database import connections, store
 from quotes.live.feed import Feed
 from quotes.live.newest import Newest
-from quotes.live.single_flight import Readings
+from quotes.live.single_flight import SingleFlight
 from quotes.settings import Settings
 
 MAX_TICKERS = 500  # of one list; the exchange publishes fewer than 300
@@ -31,7 +31,7 @@ class Context:
     queries: connections.Pool  # the lane of queries, without
     replays: store.Sessions  # the lane of subscribers that begin or catch up
     feed: Feed
-    readings: Readings
+    single_flight: SingleFlight
     newest: Newest
     now: Callable[[], datetime] = utc_now
 

@@ -56,7 +56,7 @@ def bad_input(message: str) -> Refusal:
     return Refusal(Code.BAD_INPUT, message)
 
 
-def told(error: GraphQLError) -> GraphQLError:
+def client_error(error: GraphQLError) -> GraphQLError:
     """The error as a client may see it."""
     cause = error.original_error
     if isinstance(error, Refusal) or isinstance(cause, Refusal):
@@ -124,4 +124,4 @@ class Refusals(SchemaExtension):
 def _tell(result: Any) -> None:
     errors = getattr(result, "errors", None)
     if errors:
-        result.errors = [told(error) for error in errors]
+        result.errors = [client_error(error) for error in errors]

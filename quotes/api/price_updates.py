@@ -45,7 +45,7 @@ async def start(
     history = context.feed.history  # first: what is read next may be of a later one, not an earlier
     try:
         if after is None:
-            cursor, snapshot = await context.readings.now(Snapshot(context.replays, wanted))
+            cursor, snapshot = await context.single_flight.read(Snapshot(context.replays, wanted))
             await context.feed.reach(cursor)
         else:
             cursor, snapshot = await _resumed(context, cursors.place_of(after)), ()
@@ -58,7 +58,7 @@ async def _resumed(context: Context, place: cursors.Place) -> int:
     """The seq to go on from. Raises CursorLostError where the log has another quote there."""
     await context.feed.reach(place.seq)
     if place.seq:
-        quote = await context.readings.now(StoredQuote(context.replays, place.seq))
+        quote = await context.single_flight.read(StoredQuote(context.replays, place.seq))
         if quote is None or fingerprint(quote) != place.fingerprint:
             raise CursorLostError
     return place.seq

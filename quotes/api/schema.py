@@ -173,7 +173,7 @@ class Schema(strawberry.Schema):
     def process_errors(
         self, errors: list[GraphQLError], execution_context: ExecutionContext | None = None
     ) -> None:
-        """Nothing: `refusals.told` logs what is ours."""
+        """Nothing: `errors.client_error` logs what is ours."""
 
 
 schema = Schema(

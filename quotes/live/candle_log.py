@@ -17,7 +17,7 @@ from quotes.database.outages import Outage
 from quotes.live.fan_out import FanOut
 from quotes.live.feed import CursorLostError, Feed
 from quotes.live.notifications import RETRY
-from quotes.live.single_flight import Readings
+from quotes.live.single_flight import SingleFlight
 from quotes.market.intervals import Interval
 
 log = structlog.get_logger()
@@ -32,8 +32,8 @@ def now() -> datetime:
 
 
 @dataclass(frozen=True, slots=True)
-class Growing:
-    """One candle, as long as it grows."""
+class OpenCandle:
+    """One candle that is still open."""
 
     sessions: store.Sessions
     ticker: str
@@ -46,12 +46,12 @@ class Growing:
         return self.interval.after(self.start, self.zone)
 
     async def read(self) -> list[history.Ohlc]:
-        """Its quotes, rolled up; none where it has none. Raises of errors.DatabaseError."""
+        """Its quotes rolled up; empty where it has none. Raises DatabaseError."""
         async with self.sessions() as session:
             return await history.candles(session, self.ticker, [self.start], self.end)
 
-    def at(self, moment: datetime) -> "Growing":
-        """The candle that `moment` is in."""
+    def at(self, moment: datetime) -> "OpenCandle":
+        """The candle that contains `moment`."""
         return replace(self, start=self.interval.start(moment, self.zone))
 
 
@@ -84,10 +84,10 @@ class CandleLog:
 
     history = 0  # it is never replaced
 
-    def __init__(self, growing: Growing, readings: Readings) -> None:
+    def __init__(self, open_candle: OpenCandle, single_flight: SingleFlight) -> None:
         self.last = 0  # the seq of the newest event
-        self._growing = growing
-        self._readings = readings
+        self._open_candle = open_candle
+        self._single_flight = single_flight
         self._events: deque[CandleEvent] = deque(maxlen=TAIL)
         self._grown = asyncio.Event()
         self._error: Exception | None = None
@@ -110,7 +110,7 @@ class CandleLog:
         """The candle under way, or nothing where it has no quote yet; what follows is `beyond`."""
         end = self.last  # first: what comes meanwhile comes once more
         candles = await self._now()
-        return [CandleEvent(end, self._growing.ticker, candle) for candle in candles], end
+        return [CandleEvent(end, self._open_candle.ticker, candle) for candle in candles], end
 
     async def run(self, quotes: AsyncIterator[Quote]) -> None:
         """Follow the ticker's quotes, for ever; ends only by cancellation or by a fault of ours.
@@ -120,11 +120,11 @@ class CandleLog:
         coming = asyncio.ensure_future(anext(quotes))
         try:
             while True:
-                quote = await _until(coming, self._growing.end + GRACE)
+                quote = await _until(coming, self._open_candle.end + GRACE)
                 await self._end_by(None if quote is None else quote.minute)
                 if quote is not None:
                     coming = asyncio.ensure_future(anext(quotes))
-                    if quote.minute >= self._growing.start:
+                    if quote.minute >= self._open_candle.start:
                         self._append(await self._now())
         except Exception as error:
             self._error = error
@@ -136,20 +136,20 @@ class CandleLog:
 
     async def _end_by(self, minute: datetime | None) -> None:
         """Complete the candle under way where a quote's minute, or the time itself, is past it."""
-        end = self._growing.end
+        end = self._open_candle.end
         if minute is None or minute >= end:
-            self._append(await _read(self._growing, self._readings, complete=True))
-            self._growing = self._growing.at(max(end, now() if minute is None else minute))
+            self._append(await _read(self._open_candle, self._single_flight, complete=True))
+            self._open_candle = self._open_candle.at(max(end, now() if minute is None else minute))
 
     async def _now(self) -> list[Candle]:
-        return await _read(self._growing, self._readings, complete=False)
+        return await _read(self._open_candle, self._single_flight, complete=False)
 
     def _append(self, candles: Sequence[Candle]) -> None:
         for candle in candles:
             self.last += 1
             if self._events and self._events[-1].candle.start == candle.start:
                 self._events.pop()
-            self._events.append(CandleEvent(self.last, self._growing.ticker, candle))
+            self._events.append(CandleEvent(self.last, self._open_candle.ticker, candle))
             self._wake()
 
     def _wake(self) -> None:
@@ -157,18 +157,22 @@ class CandleLog:
         grown.set()
 
 
-async def _read(growing: Growing, readings: Readings, *, complete: bool) -> list[Candle]:
-    """The candle as of now; none where it has no quote. Waits for a lost database."""
+async def _read(
+    open_candle: OpenCandle, single_flight: SingleFlight, *, complete: bool
+) -> list[Candle]:
+    """The candle as of now; none where it has no quote. Waits for an unavailable database."""
     outage = Outage("candle")
     while True:
         try:
-            rolled = await readings.now(growing)
+            rolled = await single_flight.read(open_candle)
         except UnavailableError as error:
             outage.failed(error)
             await asyncio.sleep(RETRY)
         else:
             outage.recovered()
-            return [Candle(growing.start, growing.end, each, now(), complete) for each in rolled]
+            return [
+                Candle(open_candle.start, open_candle.end, each, now(), complete) for each in rolled
+            ]
 
 
 async def _until(coming: "asyncio.Future[Quote]", end: datetime) -> Quote | None:
@@ -190,11 +194,13 @@ async def _quotes(feed: Feed, ticker: str, position: int) -> AsyncGenerator[Quot
 class CandleStream:
     """One log of candles and the fan-out to its subscribers, as long as there are any."""
 
-    def __init__(self, feed: Feed, readings: Readings, growing: Growing, position: int) -> None:
-        self.log = CandleLog(growing, readings)
+    def __init__(
+        self, feed: Feed, single_flight: SingleFlight, open_candle: OpenCandle, position: int
+    ) -> None:
+        self.log = CandleLog(open_candle, single_flight)
         self.fan_out = FanOut(self.log)
         self.subscribers = 0
-        quotes = _quotes(feed, growing.ticker, position)
+        quotes = _quotes(feed, open_candle.ticker, position)
         self._tasks = [
             asyncio.create_task(self.log.run(quotes), name="candle-log"),
             asyncio.create_task(self.fan_out.run(), name="candle-fan-out"),
@@ -209,10 +215,10 @@ class CandleStream:
 class CandleStreams:
     """One stream for all who follow the same candles."""
 
-    def __init__(self, sessions: store.Sessions, feed: Feed, readings: Readings) -> None:
+    def __init__(self, sessions: store.Sessions, feed: Feed, single_flight: SingleFlight) -> None:
         self._sessions = sessions
         self._feed = feed
-        self._readings = readings
+        self._single_flight = single_flight
         self._open: dict[tuple[str, Interval, tzinfo], CandleStream] = {}
 
     @asynccontextmanager
@@ -224,8 +230,10 @@ class CandleStreams:
         key = (ticker, interval, zone)
         stream = self._open.get(key)
         if stream is None:
-            growing = Growing(self._sessions, ticker, interval, zone, interval.start(now(), zone))
-            stream = CandleStream(self._feed, self._readings, growing, position)
+            open_candle = OpenCandle(
+                self._sessions, ticker, interval, zone, interval.start(now(), zone)
+            )
+            stream = CandleStream(self._feed, self._single_flight, open_candle, position)
             self._open[key] = stream
         stream.subscribers += 1
         try:

@@ -1,8 +1,8 @@
 """The fan-out: what many subscribers select alike is encoded once and written to all of them.
 
 Waking a task for each subscriber costs several times what writing to its connection does. So
-whoever has caught up with the log is written to directly; whoever does not read fast enough goes
-on from its own cursor.
+whoever has caught up with the log is written to directly; whoever does not read fast enough
+continues from its own cursor.
 """
 
 import asyncio
@@ -53,7 +53,7 @@ class FanOut(Generic[E]):
     def __init__(self, log: Log[E], at_once: int = AT_ONCE) -> None:
         self._log = log
         self._at_once = at_once
-        self._cursor = -1  # what live subscribers have had; below any seq before the first reading
+        self._cursor = -1  # what live subscribers have had; below any seq before the first read
         self._history = log.history
         self._groups: dict[Topic[E], _Group] = {}
 
@@ -62,8 +62,8 @@ class FanOut(Generic[E]):
     ) -> None:
         """Deliver all that follows the subscriber's cursor, for ever.
 
-        With `interval` of each ticker only the newest of what came within so many seconds. Raises
-        CursorLostError where the log has no such place any more, and SinkClosedError.
+        With `interval`, only the newest event of each ticker in that many seconds. Raises
+        CursorLostError where the log no longer has that position, and SinkClosedError.
         """
         while True:
             if interval is None:
@@ -81,7 +81,7 @@ class FanOut(Generic[E]):
                 await asyncio.sleep(interval)
 
     async def _push_to(self, subscriber: Subscriber, topic: Topic[E]) -> None:
-        """Have the subscriber among the live ones until it falls behind; at once if it is."""
+        """Keep the subscriber live until it falls behind, which it may be already."""
         end = await self._log.position()
         if self._cursor < 0 or not self._cursor <= subscriber.cursor <= end:
             return
@@ -97,7 +97,7 @@ class FanOut(Generic[E]):
                 del self._groups[topic]
 
     async def run(self) -> None:
-        """Push what comes, for ever; ends only by cancellation, or as the log does."""
+        """Push new events for ever; ends only by cancellation, or with the log's own error."""
         try:
             while True:
                 # Where it could not be read, or was replaced: from its end anew.
@@ -106,7 +106,7 @@ class FanOut(Generic[E]):
                     self._cursor = await self._log.position()
                     while True:
                         events, cursor = await self._log.beyond(self._cursor, None, self._history)
-                        # First: whoever becomes live from now on has to have had these events.
+                        # First: whoever becomes live from now on must have had these events.
                         self._cursor = cursor
                         await self._push(events)
                 self._dismiss_all()
@@ -137,10 +137,10 @@ class FanOut(Generic[E]):
 async def conflated(
     log: Log[E], cursor: int, tickers: frozenset[str] | None, history: int
 ) -> tuple[Sequence[E], int]:
-    """Of each ticker the newest of all that follows the cursor, and the end of the log.
+    """The newest event of each ticker after the cursor, and the end of the log.
 
-    What is left out lies before what is given, so its seqs are cursors as any. Waits as
-    `Log.beyond`, and raises as it.
+    What is left out precedes what is returned, so each seq is a valid cursor. Waits and raises
+    as `Log.beyond`.
     """
     newest: dict[str, E] = {}
     while not newest or cursor != await log.position():
@@ -151,7 +151,7 @@ async def conflated(
 
 @asynccontextmanager
 async def open_fan_out(log: Log[E]) -> AsyncIterator[tuple[FanOut[E], asyncio.Task[None]]]:
-    """One that runs, and the task that runs it, whose end other than by this block is a fault."""
+    """A running fan-out and its task, which must not end before this block does."""
     fan_out = FanOut(log)
     task = asyncio.create_task(fan_out.run(), name="fan-out")
     try:

@@ -1,8 +1,8 @@
-"""The live tail: what was committed last, in memory, and the bell that says there is more.
+"""The feed: reads the end of the log, and serves it to subscribers in this process.
 
-A notification, a one-second timer and a reconnect all do the same: read what is after the last
-seq. A subscriber is a cursor over this log; whoever is behind the tail reads the table until it
-has caught up.
+A notification, a one-second timer and a reconnect all trigger the same read: everything after the
+last seq. A subscriber is a cursor over this log; whoever is behind the tail reads the table until
+it has caught up.
 """
 
 import asyncio
@@ -28,7 +28,7 @@ log = structlog.get_logger()
 
 TIMER = 1.0  # seconds; the most that a lost notification can cost
 READ_TIMEOUT = 10.0  # seconds for one read of what is new
-LARGEST_READ = 1_000  # quotes, for a process that was away for long
+LARGEST_READ = 1_000  # quotes, for a process that was disconnected for long
 CURRENT_TIMEOUT = 1.0  # seconds that a query waits for the feed before it reads the table itself
 
 
@@ -36,7 +36,7 @@ Version = tuple[int, int | None]
 
 
 class CursorLostError(Exception):
-    """The log has no such place: a restore from an older copy replaced it, or it was made up."""
+    """The log has no such position: an older backup was restored, or the cursor was made up."""
 
 
 class Feed:
@@ -53,8 +53,8 @@ class Feed:
         self._notified = asyncio.Event()
         self._notifications = Notifications(connect, self._notified.set)
         self._tail = Tail()
-        self.history = 0  # counts up when the log turns out to be another
-        # When the last complete reading began, by the loop's clock; `_checked` is set by the next.
+        self.history = 0  # incremented when the log was replaced
+        # When the last complete read began, by the loop's clock; `_checked` is set after each read.
         self._current_at = float("-inf")
         self._checked = asyncio.Event()
         self.read_at: datetime | None = None  # when `last` was last seen to be the newest
@@ -76,7 +76,7 @@ class Feed:
         return self.history, self.last
 
     async def position(self) -> int:
-        """The end of the log now. Raises UnavailableError where it was never read yet."""
+        """The current end of the log. Raises UnavailableError where it has not been read yet."""
         if self.last is None:
             try:
                 async with asyncio.timeout(READ_TIMEOUT):
@@ -87,9 +87,9 @@ class Feed:
         return self.last
 
     async def reach(self, seq: int) -> None:
-        """Wait until this process has read up to `seq`, which another may have told already.
+        """Wait until this process has read up to `seq`, which another process may have reported.
 
-        Raises CursorLostError where no such seq comes within two readings of the log.
+        Raises CursorLostError where no such seq arrives within two reads of the log.
         """
         if await self.position() >= seq:
             return
@@ -103,14 +103,14 @@ class Feed:
 
     @property
     def place(self) -> Place:
-        """Where this process has come to; before the first reading, at 0."""
+        """How far this process has read; 0 before the first read."""
         return self._tail.place
 
     async def current(self, within: float) -> bool:
         """Whether all that was committed `within` seconds before this call has been read.
 
-        Waits for a reading where the last one began too long ago. That is the proof, whatever
-        became of a notification; false where the database does not answer in time.
+        Waits for the next read where the last one began too long ago: a notification may be lost, a
+        read proves it. False where the database does not answer in time.
         """
         now = asyncio.get_running_loop().time()
         if self._current_at < now - within / 2:  # early, so that under load no one has to wait
@@ -134,7 +134,7 @@ class Feed:
     ) -> AsyncGenerator[Quote, None]:
         """Every streamed quote after seq `after`, in order, once each; then each new one, for ever.
 
-        Of `tickers` only, where given. A database that is away is waited for. Raises
+        Of `tickers` only, where given. Waits for a database that is unavailable. Raises
         CursorLostError where the log turns out to end before `after`, or is replaced.
         """
         cursor, history = after, self.history
@@ -203,7 +203,7 @@ class Feed:
         self._current_at = began
 
     async def _read_once(self, session: AsyncSession) -> bool:
-        """Read what is new, at most LARGEST_READ of it; whether there is more."""
+        """Read what is new, at most LARGEST_READ of it; returns whether there is more."""
         known, last = self._tail.newest, self.last
         since = (last or 0) + 1 if known is None else known.seq
         quotes, end = await stream.news(session, since=since, limit=LARGEST_READ)
@@ -213,8 +213,8 @@ class Feed:
             self.history += 1
             self._replay.forget()
         if self.last is None or end - self.last > tail.MAX_QUOTES:
-            # All who come back are served from memory: at the start, after so long an absence
-            # that no more is known, and where the log is another.
+            # So that reconnecting subscribers are served from memory: at the start, after a long
+            # disconnection, and when the log was replaced.
             newest = await stream.end(session, upto=end, limit=tail.MAX_QUOTES)
             self._tail.replace(newest, end)
             return False
@@ -226,7 +226,7 @@ class Feed:
 
 
 def _is_another_log(known: Quote | None, last: int, found: Sequence[Quote], end: int) -> bool:
-    """Whether the newest quote known is in the log no more, as after a restore from a copy."""
+    """Whether the newest known quote is no longer in the log, as after restoring a backup."""
     if end < last:
         return True
     return known is not None and (not found or fingerprint(found[0]) != fingerprint(known))
@@ -239,10 +239,10 @@ async def open_feed(
     replays: store.Sessions,
     replay_turns: int = 2,
 ) -> AsyncIterator[tuple[Feed, asyncio.Task[None]]]:
-    """A running feed and the task that runs it, whose end other than by this block is a fault.
+    """A running feed and its task, which must not end before this block does.
 
-    It reads the log by `sessions` and is notified on what `connect` opens: both are its own.
-    `replays` serve those who are behind its tail, so many of them at once.
+    It reads the log through `sessions` and listens on what `connect` opens: both are its own.
+    `replays` serves subscribers behind the tail, `replay_turns` of them at once.
     """
     feed = Feed(sessions, connect, Replay(replays, replay_turns))
     task = asyncio.create_task(feed.run(), name="feed")

@@ -1,29 +1,29 @@
-"""The newest quote of each ticker, from memory, and never older than it may be."""
+"""The newest quote of each ticker, in memory, with a bounded age."""
 
 from collections.abc import Mapping
 
 from quotes.database import store
 from quotes.database.models import Quote
 from quotes.live.feed import Feed
-from quotes.live.single_flight import Readings
+from quotes.live.single_flight import SingleFlight
 from quotes.live.snapshots import Snapshot
 from quotes.live.tail import Place
 
-BOUND = 0.1  # seconds; whatever was committed so long before a request is in its answer
+BOUND = 0.1  # seconds; whatever was committed that long before a request is in its answer
 
 
 class Newest:
-    """Follows the feed as far as that has come, only when it is asked."""
+    """Brings itself up to date from the feed whenever it is read."""
 
-    def __init__(self, feed: Feed, sessions: store.Sessions, readings: Readings) -> None:
+    def __init__(self, feed: Feed, sessions: store.Sessions, single_flight: SingleFlight) -> None:
         self._feed = feed
-        self._readings = readings
+        self._single_flight = single_flight
         self._all = Snapshot(sessions, None)
-        self._place = Place(era=-1, seq=0)  # nowhere yet
+        self._place = Place(era=-1, seq=0)  # nothing read yet
         self._quotes: dict[str, Quote] = {}
 
     async def quotes(self) -> Mapping[str, Quote] | None:
-        """By ticker; None where the feed cannot be known to be current.
+        """By ticker; None where the feed is not known to be current.
 
         Raises DatabaseError.
         """
@@ -39,9 +39,9 @@ class Newest:
         return self._quotes
 
     async def _read(self) -> None:
-        """From the table, at the start and after a backfill, whose quotes the feed leaves out."""
+        """From the table, at the start and after a backfill, whose quotes are not in the feed."""
         era = self._feed.place.era
-        seq, quotes = await self._readings.now(self._all)
+        seq, quotes = await self._single_flight.read(self._all)
         place = Place(era, seq)
         if place > self._place:
             self._place = place

@@ -1,4 +1,4 @@
-"""The LISTEN connection: it notifies the feed that the log has grown."""
+"""The LISTEN connection, which notifies the feed that the log has grown."""
 
 import asyncio
 from collections.abc import Callable
@@ -13,7 +13,7 @@ RETRY = 0.5  # seconds before an unavailable database is tried again
 
 
 class Notifications:
-    """Calls `notify` for each notification, and once whenever it has connected."""
+    """Calls `notify` for each notification, and once after each connect."""
 
     def __init__(self, connect: connections.Connect, notify: Callable[[], None]) -> None:
         self._connect = connect

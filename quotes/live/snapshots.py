@@ -1,4 +1,4 @@
-"""Where subscribers begin: at each ticker's newest quote, or at the quote of their cursor."""
+"""Where a subscription begins: at each ticker's newest quote, or at the quote of its cursor."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -15,9 +15,9 @@ class Snapshot:
     tickers: frozenset[str] | None
 
     async def read(self) -> tuple[int, Sequence[Quote]]:
-        """The end of the log, and the newest quote of each ticker up to there and not beyond.
+        """The end of the log, and the newest quote of each ticker up to there.
 
-        What comes beyond comes live, so cursors never go back and the two join without a seam.
+        Later quotes are delivered live, so cursors only increase and nothing is left out between.
         """
         async with self.sessions() as session:
             end = await store.high_water(session)
@@ -33,6 +33,6 @@ class StoredQuote:
     seq: int
 
     async def read(self) -> Quote | None:
-        """None where the log has none: it was removed, or never came."""
+        """None where the log has none: it was removed, or never existed."""
         async with self.sessions() as session:
             return await store.with_seq(session, self.seq)

@@ -27,7 +27,7 @@ Event_co = TypeVar("Event_co", bound=Event, covariant=True)
 class Log(Protocol[Event_co]):
     """Events in the order of their seq, which only grows at its end.
 
-    It may be replaced by another, whose seqs then say nothing of the former's: `history` counts up.
+    It may be replaced by another, whose seqs are unrelated: `history` is then incremented.
     """
 
     history: int
@@ -39,7 +39,7 @@ class Log(Protocol[Event_co]):
     async def beyond(
         self, cursor: int, tickers: Collection[str] | None, history: int
     ) -> tuple[Sequence[Event_co], int]:
-        """What follows the cursor, or a page of it, and the seq that it reaches to.
+        """What follows the cursor, or a page of it, and the seq up to which it is complete.
 
         Waits until there is more. Raises CursorLostError where the log ends before the cursor, or
         is no longer that of `history`.
@@ -71,7 +71,7 @@ class Batch(NamedTuple):
 
 
 class Subscriber:
-    """What its sink was given so far is everything selected up to `cursor`, once and in order.
+    """Everything selected up to `cursor` was written to its sink, once and in order.
 
     At any time one task writes to the sink: the fan-out while the subscriber is live, otherwise
     the subscriber's own, which reads the log from the cursor.
@@ -86,7 +86,7 @@ class Subscriber:
         self._behind: asyncio.Future[None] | None = None  # while live: done when it falls behind
 
     async def until_behind(self) -> None:
-        """Be live: what `push` is given is written, until it cannot be."""
+        """Be live: messages are pushed until one cannot be written."""
         self._behind = asyncio.get_running_loop().create_future()
         try:
             await self._behind
@@ -94,7 +94,7 @@ class Subscriber:
             self._behind = None
 
     def push(self, batch: Batch) -> None:
-        """Write without waiting while live; who cannot take it all falls behind its cursor."""
+        """Write without waiting while live; falls behind where not everything could be written."""
         if self._behind is None or self._behind.done():
             return
         if batch.after > self.cursor:  # something between was missed
@@ -123,7 +123,7 @@ class Subscriber:
         self.cursor = max(self.cursor, batch.upto)
 
     def _due(self, batch: Batch) -> Iterator[Message]:
-        """The messages that may be written: each beyond all before it, none beyond the batch."""
+        """The messages still to be written, in increasing order, none past the batch's end."""
         for message in batch.messages:
             if self.cursor < message[0] <= batch.upto:
                 yield message

@@ -12,7 +12,7 @@ MAX_QUOTES = 10_000  # some 10 MB: 250 tickers for 40 minutes
 
 
 class Place(NamedTuple):
-    """How far a reader has come. Of two eras nothing can be compared: the log was replaced."""
+    """How far a reader has read. Places of different eras cannot be compared."""
 
     era: int
     seq: int
@@ -23,9 +23,9 @@ class Tail:
 
     def __init__(self) -> None:
         self._quotes: deque[Quote] = deque()
-        self._era = 0  # how often it was replaced, for what depends on it elsewhere
-        # Replaced when they are set, so that all who wait wake at once. Subscribers to one ticker
-        # have one of their own, and sleep through the others' quotes.
+        self._era = 0  # incremented when it is replaced, which invalidates what was derived from it
+        # Replaced when set, so that all waiters wake at once. Subscribers to a single ticker wait
+        # on an event of their own, and are not woken by other tickers' quotes.
         self._grown = asyncio.Event()
         self._grown_by: defaultdict[str, asyncio.Event] = defaultdict(asyncio.Event)
         self.floor = 0
@@ -45,9 +45,9 @@ class Tail:
         return [quote for quote in newest_first if tickers is None or quote.ticker in tickers][::-1]
 
     def changes(self, since: Place) -> Sequence[Quote] | None:
-        """The quotes committed after a place that this process once had come to, in order.
+        """The quotes committed after a place that this process had reached, in order.
 
-        None where they are not all in memory: after a backfill, or too long.
+        None where they are not all in memory: after a backfill, or after too long.
         """
         if since.era != self._era or since.seq < self.floor:
             return None

@@ -24,30 +24,30 @@ from quotes.live.candle_log import CandleStreams
 from quotes.live.fan_out import open_fan_out
 from quotes.live.feed import open_feed
 from quotes.live.newest import Newest
-from quotes.live.single_flight import Readings
+from quotes.live.single_flight import SingleFlight
 from quotes.server.admission import Admission
-from quotes.server.connection_limits import Crowd
+from quotes.server.connection_limits import ConnectionLimits
 from quotes.server.health import Health, open_health
-from quotes.server.host_check import Gate
+from quotes.server.host_check import HostCheck
 from quotes.server.http import endpoint
 from quotes.server.http.shortcut import Shortcut
 from quotes.server.lanes import open_lanes
 from quotes.server.operations import Streams
-from quotes.server.pages import NOT_BUILT, Explored, Site
-from quotes.server.websocket import Sockets
+from quotes.server.pages import NOT_BUILT, Site, WithExplorer
+from quotes.server.websocket import WebSocketEndpoint
 from quotes.settings import FAILED, REFUSED, Settings, SettingsError
 
 log = structlog.get_logger()
 
 
 class Web(Starlette):
-    """Starlette for HTTP; sockets and cached answers go past it, though not past the host check.
+    """Starlette for HTTP; WebSockets and cached answers bypass it, but not the host check.
 
-    Each layer of middleware would keep a frame of its own for as long as a socket is open, a
-    quarter of all its memory, and take its time of each answer.
+    Each layer of middleware would hold a frame for as long as a socket is open, a quarter of all
+    its memory, and add to the time of each answer.
     """
 
-    def __init__(self, sockets: Gate, **starlette: Any) -> None:
+    def __init__(self, sockets: HostCheck, **starlette: Any) -> None:
         super().__init__(**starlette)
         self._sockets = sockets
         self._http = Shortcut(super().__call__, self.state, sockets.admits)
@@ -68,10 +68,12 @@ def create_app(settings: Settings) -> Starlette:
     site = Site(tickers=settings.tickers)
     if not site.built:
         log.warning("page_not_built", how=NOT_BUILT.strip())
-    graphql: Any = Explored(endpoint.Endpoint(), site)
-    sockets = Sockets(origins=settings.allowed_origins, most_operations=settings.max_operations)
+    graphql: Any = WithExplorer(endpoint.Endpoint(), site)
+    sockets = WebSocketEndpoint(
+        origins=settings.allowed_origins, most_operations=settings.max_operations
+    )
     return Web(
-        Gate(sockets, host=settings.host, origins=settings.allowed_origins),
+        HostCheck(sockets, host=settings.host, origins=settings.allowed_origins),
         routes=[
             *(Route(path, graphql) for path in endpoint.PATHS),
             Route("/healthz", _answer(Health.alive)),
@@ -79,7 +81,7 @@ def create_app(settings: Settings) -> Starlette:
             *site.routes(),
         ],
         middleware=[
-            Middleware(Gate, host=settings.host, origins=settings.allowed_origins),
+            Middleware(HostCheck, host=settings.host, origins=settings.allowed_origins),
             Middleware(
                 CORSMiddleware,
                 allow_origins=settings.allowed_origins,
@@ -107,15 +109,15 @@ def _lifespan(settings: Settings) -> Callable[[Starlette], Any]:
         ):
             ended = partial(_loop_ended, app)
             task.add_done_callback(ended)
-            readings = Readings(feed)
+            single_flight = SingleFlight(feed)
             context = Context(
                 settings,
                 lanes.sessions,
                 lanes.queries,
                 lanes.replays,
                 feed,
-                readings,
-                Newest(feed, lanes.replays, readings),
+                single_flight,
+                Newest(feed, lanes.replays, single_flight),
             )
             async with (
                 open_streams(context, ended) as streams,
@@ -136,23 +138,27 @@ async def open_streams(
 ) -> AsyncIterator[Streams]:
     """`ended` is called with the fan-out's task when that ends."""
     settings = context.settings
-    crowd = Crowd(most=settings.max_sockets, most_of_an_address=settings.max_sockets_per_address)
-    candles = CandleStreams(context.replays, context.feed, context.readings)
+    connection_limits = ConnectionLimits(
+        most=settings.max_sockets, most_of_an_address=settings.max_sockets_per_address
+    )
+    candles = CandleStreams(context.replays, context.feed, context.single_flight)
     async with open_fan_out(context.feed) as (fan_out, task):
         task.add_done_callback(ended)
         admission = Admission(settings.query_connections, settings.query_wait)
         plans = Plans(context, Answers(context.feed, settings.answer_cache << 20))
-        yield Streams(context, plans, Payloads(), fan_out, candles, crowd, admission, set())
+        yield Streams(
+            context, plans, Payloads(), fan_out, candles, connection_limits, admission, set()
+        )
 
 
 def _loop_ended(app: Starlette, task: asyncio.Task[None]) -> None:
-    """Without its loops a web process would be silent for ever: it ends, to be started again."""
+    """Without its loops a web process would never deliver again: it ends, to be restarted."""
     if task.cancelled():
         return
     error = task.exception()
     while isinstance(error, ExceptionGroup):
         error = error.exceptions[0]
-    known = isinstance(error, SettingsError)  # a sentence that says what to correct
+    known = isinstance(error, SettingsError)  # its message names what to correct
     log.critical(
         "loop_ended", loop=task.get_name(), reason=str(error), exc_info=not known and error
     )

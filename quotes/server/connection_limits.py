@@ -1,4 +1,4 @@
-"""How many listen: counted, and bounded in all and for each address."""
+"""How many connections are open: counted, and limited in total and for each address."""
 
 from collections import Counter
 from collections.abc import Iterator
@@ -7,12 +7,12 @@ from contextlib import contextmanager
 from starlette.types import Scope
 
 
-class CrowdedError(Exception):
-    """No more connections are taken, from this address or at all; the message says which."""
+class TooManyConnectionsError(Exception):
+    """No more connections are accepted, from this address or at all; the message names which."""
 
 
-class Crowd:
-    """The open sockets and event streams of this process, and the subscriptions on them."""
+class ConnectionLimits:
+    """The open WebSockets and event streams of this process, and the subscriptions on them."""
 
     def __init__(self, *, most: int, most_of_an_address: int) -> None:
         self._most = most
@@ -22,12 +22,12 @@ class Crowd:
         self.subscriptions = 0
 
     @contextmanager
-    def joined(self, address: str) -> Iterator[None]:
-        """One connection of that address. Raises CrowdedError where it is one too many."""
+    def connected(self, address: str) -> Iterator[None]:
+        """One connection of that address. Raises TooManyConnectionsError beyond a limit."""
         if self.connections >= self._most:
-            raise CrowdedError("This server holds as many connections as it may.")
+            raise TooManyConnectionsError("This server holds as many connections as it may.")
         if self._of_address[address] >= self._most_of_an_address:
-            raise CrowdedError("This address holds as many connections as it may.")
+            raise TooManyConnectionsError("This address holds as many connections as it may.")
         self.connections += 1
         self._of_address[address] += 1
         try:

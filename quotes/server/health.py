@@ -36,7 +36,7 @@ class Health:
         self._sessions = store.sessions_of(engine)
         self._feed = streams.context.feed
         self._admission = streams.admission
-        self._crowd = streams.crowd
+        self._connections = streams.connection_limits
         self._task = task
         self._began = datetime.now(UTC)
         self._checked: dict[str, Any] = {}
@@ -54,8 +54,8 @@ class Health:
         report = {
             "feed": self._feed_state(),
             "queries": self._admission.state(),
-            "connections": self._crowd.connections,
-            "subscriptions": self._crowd.subscriptions,
+            "connections": self._connections.connections,
+            "subscriptions": self._connections.subscriptions,
             **self._database_state(),
         }
         parts = ("feed", "queries", "database", "migrations", "quotes")

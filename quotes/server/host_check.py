@@ -1,4 +1,4 @@
-"""What is turned away before it reaches the schema: foreign Host names and bodies too large."""
+"""What is rejected before it reaches the schema: foreign Host names and bodies too large."""
 
 import ipaddress
 from collections.abc import Collection
@@ -16,12 +16,12 @@ class BodyTooLargeError(Exception):
     """A request's body went over MAX_BODY while it was being read."""
 
 
-class Gate:
+class HostCheck:
     """ASGI middleware. `origins` are the browsers' origins that may use this service by name.
 
     A page on another site can make its own name resolve to this machine (DNS rebinding), and is
-    then of our origin to the browser; but its Host header still tells. An address or a name
-    without a dot can be nobody's public name, and is let in.
+    then of our origin to the browser; but its Host header gives it away. An address or a name
+    without a dot cannot be a public name, and is accepted.
     """
 
     def __init__(self, app: ASGIApp, *, host: str, origins: Collection[str]) -> None:

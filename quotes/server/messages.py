@@ -10,7 +10,7 @@ MAX_ID = 256  # characters of an operation's id; clients use a UUID or a number
 
 
 def message_of(event: Message) -> dict[str, Any]:
-    """Raises MalformedError where it is none of the protocol's messages in shape."""
+    """Raises MalformedError where it does not have the shape of a message."""
     text = event.get("text")
     if text is None:
         raise MalformedError("Messages are text, not binary.")
@@ -23,7 +23,7 @@ def message_of(event: Message) -> dict[str, Any]:
 
 
 def id_of(message: dict[str, Any]) -> str:
-    """Raises MalformedError where there is no usable id."""
+    """Raises MalformedError where the id is missing or invalid."""
     identity = message.get("id")
     if not isinstance(identity, str) or not 1 <= len(identity) <= MAX_ID:
         raise MalformedError(f"`id` is a string of 1 to {MAX_ID} characters.")

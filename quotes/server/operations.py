@@ -12,7 +12,7 @@ from strawberry.http import process_result
 
 from quotes.api.candles import clocks
 from quotes.api.context import Context, require_known
-from quotes.api.errors import Code, Refusal, refusal_of, told
+from quotes.api.errors import Code, Refusal, client_error, refusal_of
 from quotes.api.payloads import (
     CandleMessages,
     Envelope,
@@ -33,13 +33,13 @@ from quotes.live.feed import CursorLostError
 from quotes.live.subscriber import Batch, SinkClosedError, Subscriber
 from quotes.server import protocol
 from quotes.server.admission import Admission
-from quotes.server.connection_limits import Crowd
+from quotes.server.connection_limits import ConnectionLimits
 
 log = structlog.get_logger()
 
 
 class MalformedError(Exception):
-    """What was sent is no GraphQL request; the message says why."""
+    """What was sent is not a GraphQL request; the message gives the reason."""
 
 
 class FailedError(Exception):
@@ -58,7 +58,7 @@ class FailedError(Exception):
 
 @dataclass(frozen=True, slots=True)
 class Operation:
-    """What a client asks for."""
+    """One GraphQL request: a document, an operation's name and variables."""
 
     query: str
     name: str | None
@@ -127,25 +127,25 @@ class Streams:
     payloads: Payloads
     fan_out: FanOut[Quote]
     candles: CandleStreams
-    crowd: Crowd
+    connection_limits: ConnectionLimits
     admission: Admission
-    ended_by_shutdown: set[asyncio.Task[None]]  # whose connections would hold the server up
+    ended_by_shutdown: set[asyncio.Task[None]]  # whose connections would delay a shutdown
 
     async def deliver(
         self, operation: Operation, sink: OperationSink, resume: str | None = None
     ) -> None:
         """Write each payload of an operation, until it has ended: a subscription, by an error.
 
-        `resume` is the cursor that a subscription goes on from, in place of its own `after`; an
-        empty one is none, and begins with the newest quotes.
+        `resume` is the cursor that a subscription continues from, in place of its own `after`; an
+        empty one means none, and begins with the newest quotes.
         Raises FailedError for what ends the operation; UnavailableError, which must end its
-        connection, so that the client comes again with its cursor; SinkClosedError.
+        connection, so that the client reconnects with its cursor; SinkClosedError.
         """
         shared = self.payloads.shared(operation.query, operation.name, operation.variables)
         if shared is None:
             await self._execute(operation, sink)
             return
-        with self.crowd.subscribed(), _errors_of(shared):
+        with self.connection_limits.subscribed(), _errors_of(shared):
             if shared.field == "priceUpdates":
                 await self._deliver_prices(shared, sink, resume)
             else:
@@ -154,15 +154,15 @@ class Streams:
     async def _deliver_prices(
         self, shared: Shared, sink: OperationSink, resume: str | None
     ) -> None:
-        subscriber, topic = await self._begun(shared, sink, resume)
+        subscriber, topic = await self._started(shared, sink, resume)
         await self.fan_out.deliver(subscriber, topic, shared.arguments.get("minInterval"))
 
-    async def _begun(
+    async def _started(
         self, shared: Shared, sink: OperationSink, resume: str | None
     ) -> tuple[Subscriber, Topic[Quote]]:
-        """A subscriber that was given the snapshot, if it has one.
+        """A subscriber to which the snapshot, if any, has been written.
 
-        Apart from what lasts as long as the subscription: a snapshot may hold hundreds of quotes.
+        In a function of its own, so that the snapshot, which may hold hundreds of quotes, is freed.
         """
         tickers, after, interval = (
             shared.arguments.get(name) for name in ("tickers", "after", "minInterval")
@@ -190,10 +190,10 @@ class Streams:
             await stream.fan_out.deliver(subscriber, topic)
 
     async def _execute(self, operation: Operation, sink: OperationSink) -> None:
-        """Queries by their plans; whatever has none, or is wrong, by Strawberry's own execution."""
+        """Queries by their plans; whatever has no plan, or is invalid, by Strawberry."""
         document = valid(operation.query)
         if document is not None and subscribes(document, operation.name):
-            await self._stream(operation, sink)  # which lasts, and takes no query's place
+            await self._stream(operation, sink)  # which lasts, and must not occupy a query's place
             return
         try:
             async with self.admission.admitted():
@@ -224,13 +224,15 @@ class Streams:
         async with aclosing(results):
             async for result in results:
                 if result.data is None and result.errors and result.errors[0].path is None:
-                    raise FailedError([{**told(error).formatted} for error in result.errors])
+                    raise FailedError(
+                        [{**client_error(error).formatted} for error in result.errors]
+                    )
                 yield json.dumps(process_result(result), separators=(",", ":")).encode()
 
 
 @contextmanager
 def _errors_of(shared: Shared) -> Iterator[None]:
-    """What goes wrong with a shared subscription, as its client reads it."""
+    """Turn what goes wrong with a shared subscription into its client's errors."""
     try:
         yield
     except Refusal as refusal:

@@ -52,7 +52,7 @@ EXPLORER_POLICY = _policy(
 
 @dataclass(frozen=True, slots=True)
 class Site:
-    """What was built. Without it each page is one sentence that tells how to build it."""
+    """What was built. Without it each page is one sentence on how to build it."""
 
     folder: Path = STATIC
     tickers: Collection[str] = ()  # collected here: a bare currency is a page only for these
@@ -114,7 +114,7 @@ class Site:
         return FileResponse(path, headers=headers, media_type=kind)
 
 
-class Explored:
+class WithExplorer:
     """The API, but the explorer for a browser that opens its address."""
 
     def __init__(self, api: ASGIApp, site: Site) -> None:

@@ -20,7 +20,7 @@ USER_TIMEOUT = 30_000  # ms that the kernel waits for a peer that acknowledges n
 
 
 class Server(uvicorn.Server):
-    """uvicorn, which waits for answers under way to end; told first, streams of events end."""
+    """uvicorn, which waits for responses in progress; event streams are ended before that."""
 
     def __init__(self, config: uvicorn.Config, app: Starlette) -> None:
         super().__init__(config)
@@ -49,7 +49,7 @@ def server(settings: Settings) -> Server:
             ws_max_size=MAX_MESSAGE,
             ws_ping_interval=PING_INTERVAL,
             ws_ping_timeout=PING_INTERVAL,
-            ws_per_message_deflate=False,  # thrice a connection's memory, for tiny messages
+            ws_per_message_deflate=False,  # would triple a connection's memory, for tiny messages
             timeout_graceful_shutdown=SHUTDOWN_TIMEOUT,
             server_header=False,
             headers=[("X-Content-Type-Options", "nosniff")],
@@ -59,13 +59,13 @@ def server(settings: Settings) -> Server:
 
 
 def serve(settings: Settings) -> None:
-    """Run until SIGINT or SIGTERM, then exit with 0; with another status where a loop has died.
+    """Run until SIGINT or SIGTERM, then exit with 0, or another status where a loop has died.
 
     Open sockets are closed with 1012, service restart. Raises SettingsError where the address
-    cannot be listened on.
+    cannot be bound.
     """
     running = server(settings)
-    # uvicorn raises the signal that ended it once more when it is done; for us that is the end.
+    # uvicorn raises the signal that ended it again when it is done: exit then.
     for number in (signal.SIGINT, signal.SIGTERM):
         signal.signal(number, lambda *_: sys.exit(running.exit_status))
     allow_many_files()
@@ -75,7 +75,7 @@ def serve(settings: Settings) -> None:
 
 
 def listen(host: str, port: int) -> socket.socket:
-    """Raises SettingsError where the address cannot be had."""
+    """Raises SettingsError where the address cannot be bound."""
     family = socket.AF_INET6 if ":" in host else socket.AF_INET
     try:
         listener = socket.create_server((host, port), family=family, backlog=2048)
@@ -85,7 +85,7 @@ def listen(host: str, port: int) -> socket.socket:
             f"Cannot listen on {host}:{port} ({reason}). Set QUOTES_PORT to a free port, "
             "or QUOTES_HOST to an address of this machine."
         ) from None
-    if sys.platform == "linux":  # what is accepted here inherits it
+    if sys.platform == "linux":  # accepted connections inherit it
         listener.setsockopt(socket.IPPROTO_TCP, socket.TCP_USER_TIMEOUT, USER_TIMEOUT)
     return listener
 
@@ -102,6 +102,6 @@ def collect_garbage_seldom() -> None:
 
 
 def allow_many_files() -> None:
-    """As many open files as the system lets this user have: a socket is one."""
+    """Raise the limit of open files to the hard limit: each socket is one."""
     _, most = resource.getrlimit(resource.RLIMIT_NOFILE)
     resource.setrlimit(resource.RLIMIT_NOFILE, (most, most))

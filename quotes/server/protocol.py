@@ -1,10 +1,10 @@
-"""uvicorn's connections, extended: messages written without waiting, and an end to waiting.
+"""uvicorn's connections, extended: writing without waiting, and cutting off stalled readers.
 
-The only module that knows the inside of uvicorn (seen in 0.54) and of websockets (17.4).
+The only module that relies on internals of uvicorn (0.54) and websockets (17.4).
 
-A transport says when its buffer is full and when it has drained. A reader that takes nothing of a
-full one for a while is cut off, so that it holds neither memory nor a task for ever; a slow one
-that takes some goes on for as long as ROOM_TIMEOUT allows.
+A transport reports when its buffer is full and when it has drained. A reader that takes nothing
+from a full one for STALL_TIMEOUT is cut off, so that it holds neither memory nor a task for ever; a
+slow one that takes some has until ROOM_TIMEOUT.
 """
 
 import asyncio
@@ -56,8 +56,8 @@ def text_frame(payload: bytes) -> bytes:
     return bytes((_TEXT, _LENGTH_IN_EIGHT_BYTES)) + length.to_bytes(8, "big") + payload
 
 
-class Impatient(asyncio.Protocol):
-    """Cuts off who does not read. In front of one of uvicorn's protocols."""
+class StallTimeout(asyncio.Protocol):
+    """Cuts off a client that does not read. A mix-in for uvicorn's protocols."""
 
     transport: asyncio.Transport
     loop: asyncio.AbstractEventLoop
@@ -69,38 +69,38 @@ class Impatient(asyncio.Protocol):
 
     def pause_writing(self) -> None:
         super().pause_writing()
-        self._watch(self.loop.time() + ROOM_TIMEOUT)
+        self._start_timer(self.loop.time() + ROOM_TIMEOUT)
 
     def resume_writing(self) -> None:
-        self._unwatch()
+        self._stop_timer()
         super().resume_writing()
 
     def connection_lost(self, exc: Exception | None) -> None:
-        self._unwatch()
+        self._stop_timer()
         super().connection_lost(exc)
 
     def cut_off(self) -> None:
         self.transport.abort()
 
-    def _watch(self, deadline: float) -> None:
+    def _start_timer(self, deadline: float) -> None:
         left = self.transport.get_write_buffer_size()
-        self._stall = self.loop.call_later(STALL_TIMEOUT, self._look, left, deadline)
+        self._stall = self.loop.call_later(STALL_TIMEOUT, self._check, left, deadline)
 
-    def _look(self, before: int, deadline: float) -> None:
+    def _check(self, before: int, deadline: float) -> None:
         drains = self.transport.get_write_buffer_size() < before
         if drains and self.loop.time() < deadline:
-            self._watch(deadline)
+            self._start_timer(deadline)
         else:
             self.cut_off()
 
-    def _unwatch(self) -> None:
+    def _stop_timer(self) -> None:
         if self._stall is not None:
             self._stall.cancel()
             self._stall = None
 
 
 class Body:
-    """The body of one HTTP answer, written bit by bit. A Direct."""
+    """The body of one HTTP response, written in chunks. A Direct."""
 
     __slots__ = ("_answer",)
 
@@ -129,7 +129,7 @@ def _is_open(cycle: RequestResponseCycle) -> bool:
     )
 
 
-class Http(Impatient, HttpToolsProtocol):
+class Http(StallTimeout, HttpToolsProtocol):
     """A connection that speaks HTTP. It offers the application DIRECT, for each request anew."""
 
     def on_headers_complete(self) -> None:
@@ -153,7 +153,7 @@ class UnchunkedCycle(RequestResponseCycle):
         await super().send(message)
 
 
-class WebSocket(Impatient, WebSocketsSansIOProtocol):
+class WebSocket(StallTimeout, WebSocketsSansIOProtocol):
     """A connection that has become a WebSocket. It offers the application itself as DIRECT."""
 
     def handle_connect(self, event: Any) -> None:
@@ -179,7 +179,7 @@ class WebSocket(Impatient, WebSocketsSansIOProtocol):
     async def send(self, message: Any) -> None:
         await super().send(message)
         if message["type"] == "websocket.accept":
-            del self.request, self.response  # some 2 KiB that no one reads again
+            del self.request, self.response  # some 2 KiB that are not read again
 
     def cut_off(self) -> None:
         if self.conn.state is State.OPEN:

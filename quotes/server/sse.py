@@ -1,7 +1,7 @@
 """Server-sent events: one operation as the body of one HTTP answer.
 
 The rules are those of graphql-sse's distinct connections mode. Beyond them each quote has its
-cursor as the event's `id`, so a browser's own EventSource goes on from there when it reconnects.
+cursor as the event's `id`, so a browser's EventSource resumes from there when it reconnects.
 """
 
 import asyncio
@@ -16,7 +16,7 @@ from quotes.api.errors import Code
 from quotes.database.errors import UnavailableError
 from quotes.live.subscriber import SinkClosedError
 from quotes.server import protocol
-from quotes.server.connection_limits import CrowdedError, address_of
+from quotes.server.connection_limits import TooManyConnectionsError, address_of
 from quotes.server.http.error_response import error_response
 from quotes.server.operations import (
     FailedError,
@@ -27,7 +27,7 @@ from quotes.server.operations import (
 
 log = structlog.get_logger()
 
-HEARTBEAT = 15.0  # seconds between comments that keep proxies from closing a quiet stream
+HEARTBEAT = 15.0  # seconds between comments, so that proxies do not close an idle stream
 NEWEST = ""  # in place of a cursor to resume after
 COMPLETE = "complete"  # the id of the last event, which no cursor is
 RETRY = 1_000  # ms that an EventSource waits before it reconnects
@@ -35,29 +35,29 @@ RETRY = 1_000  # ms that an EventSource waits before it reconnects
 _HEADERS = [
     (b"content-type", b"text/event-stream; charset=utf-8"),
     (b"cache-control", b"no-store"),
-    (b"x-accel-buffering", b"no"),  # nginx would hold events back
+    (b"x-accel-buffering", b"no"),  # nginx would buffer events
 ]
 
 
 async def respond(operation: Operation, request: Request, send: Send) -> None:
-    """Answer the request with the operation's events; with none to who has seen them all.
+    """Answer the request with the operation's events; with 204 where they have all been seen.
 
-    An EventSource reconnects whenever its stream has ended, for ever: only a 204 makes it stop.
+    An EventSource reconnects for ever when its stream has ended: only a 204 stops it.
     """
     if request.headers.get("last-event-id") == COMPLETE:
         await Response(status_code=204)(request.scope, request.receive, send)
         return
     streams: Streams = request.app.state.streams
     try:
-        with streams.crowd.joined(address_of(request.scope)):
-            await _flow(operation, request, streams, send)
-    except CrowdedError as error:
+        with streams.connection_limits.connected(address_of(request.scope)):
+            await _stream(operation, request, streams, send)
+    except TooManyConnectionsError as error:
         response = error_response(503, str(error), code=Code.TOO_MANY)
         await response(request.scope, request.receive, send)
 
 
-async def _flow(operation: Operation, request: Request, streams: Streams, send: Send) -> None:
-    """Until the operation or the client's interest ends, or the server is told to stop."""
+async def _stream(operation: Operation, request: Request, streams: Streams, send: Send) -> None:
+    """Until the operation ends, the client disconnects or the server shuts down."""
     await send({"type": "http.response.start", "status": 200, "headers": _HEADERS})
     resume = request.headers.get("last-event-id") or None
     sink = OperationSink(request.scope["extensions"][protocol.DIRECT], event)
@@ -90,14 +90,14 @@ async def _run(
         except FailedError as failed:
             errors = json.dumps({"errors": failed.errors}).encode()
             if failed.cursor_is_lost:
-                # An EventSource would come again with that cursor each second: it is sent the
-                # reason, without an id to resume after, and then the newest quotes.
+                # An EventSource would reconnect with that cursor each second: it is sent the
+                # error, without an id to resume after, and then the newest quotes.
                 await sink.write(event(errors, ""))
                 resume = NEWEST
                 continue
             await sink.write(event(errors, None))
         except UnavailableError:
-            return  # without `complete`, so that the client comes again
+            return  # without `complete`, so that the client reconnects
         await sink.write(b"event: complete\nid: %b\ndata:\n\n" % COMPLETE.encode())
         return
 
@@ -109,7 +109,7 @@ def event(payload: bytes, cursor: str | None) -> bytes:
 
 
 class Heartbeat:
-    """A comment now and then; whoever has not read what came before needs none."""
+    """Writes a comment periodically, unless the connection's buffer is full."""
 
     __slots__ = ("_loop", "_next", "_sink")
 

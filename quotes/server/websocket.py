@@ -18,7 +18,7 @@ from quotes.database.errors import UnavailableError
 from quotes.live.subscriber import SinkClosedError
 from quotes.live.turns import client
 from quotes.server import protocol
-from quotes.server.connection_limits import CrowdedError, address_of
+from quotes.server.connection_limits import TooManyConnectionsError, address_of
 from quotes.server.messages import id_of, message_of
 from quotes.server.operations import (
     FailedError,
@@ -45,7 +45,7 @@ class ClosingError(Exception):
         self.reason = reason
 
 
-class Sockets:
+class WebSocketEndpoint:
     """The ASGI endpoint. `origins` are the browsers' origins that may subscribe from elsewhere."""
 
     def __init__(self, *, origins: tuple[str, ...], most_operations: int) -> None:
@@ -54,7 +54,7 @@ class Sockets:
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         await receive()  # the handshake
-        if scope["path"].removesuffix("/") != PATH or not self._welcome(scope):
+        if scope["path"].removesuffix("/") != PATH or not self._is_allowed(scope):
             await send({"type": "websocket.close"})  # not accepted yet, so this is a 403
             return
         offered = SUBPROTOCOL in scope["subprotocols"]
@@ -62,20 +62,20 @@ class Sockets:
         client.set((address_of(scope), object()))
         streams: Streams = scope["app"].state.streams
         connection: protocol.Direct = scope["extensions"][protocol.DIRECT]
-        scope["headers"] = []  # the server keeps the scope as long as the socket
+        scope["headers"] = []  # uvicorn holds the scope as long as the socket
         socket = Socket(streams, receive, send, connection, self._most_operations)
         try:
-            with streams.crowd.joined(address_of(scope)):
+            with streams.connection_limits.connected(address_of(scope)):
                 if not offered:
                     raise ClosingError(4406, f"Subprotocol not acceptable; offer {SUBPROTOCOL}")  # noqa: TRY301
-                await socket.converse()
-        except CrowdedError as error:
+                await socket.run()
+        except TooManyConnectionsError as error:
             await socket.close(1013, str(error))
         except ClosingError as closing:
             await socket.close(closing.code, closing.reason)
 
-    def _welcome(self, scope: Scope) -> bool:
-        """Any program; and of browsers' pages, which tell their origin, those we serve."""
+    def _is_allowed(self, scope: Scope) -> bool:
+        """Any program; of browsers' pages, which send their origin, only allowed ones."""
         headers = dict(scope["headers"])
         origin = headers.get(b"origin", b"").decode("latin-1")
         host = headers.get(b"host", b"").decode("latin-1")
@@ -83,7 +83,7 @@ class Sockets:
 
 
 class Socket:
-    """One client's conversation. Each operation is a task of its own."""
+    """One client's connection. Each operation is a task of its own."""
 
     __slots__ = (
         "_acknowledged",
@@ -113,8 +113,8 @@ class Socket:
         self._acknowledged = False
         self._closed = False
 
-    async def converse(self) -> None:
-        """Until the client leaves. Raises ClosingError where it breaks the protocol."""
+    async def run(self) -> None:
+        """Until the client disconnects. Raises ClosingError where it violates the protocol."""
         try:
             async with asyncio.timeout(INIT_TIMEOUT):
                 while not self._acknowledged:
@@ -136,7 +136,7 @@ class Socket:
                 await self._send({"type": "websocket.close", "code": code, "reason": reason})
 
     async def _receive_message(self) -> bool:
-        """Answer one message; whether there may be more."""
+        """Receive and answer one message; returns whether there may be more."""
         event = await self._receive()
         if event["type"] == "websocket.disconnect":
             self._closed = True
@@ -204,7 +204,7 @@ class Socket:
             await self._write(json.dumps(last))
 
     async def _write(self, text: str) -> None:
-        """Raises SinkClosedError where the client has left."""
+        """Raises SinkClosedError where the client has disconnected."""
         try:
             await protocol.write(self._connection, text.encode())
         except OSError:
@@ -218,7 +218,7 @@ class Socket:
 
 
 def closed(payload: bytes, cursor: str | None) -> bytes:
-    """What follows the head of a `next` message, which has no place of its own for a cursor."""
+    """What follows the head of a `next` message, which has no field for a cursor."""
     return payload + b"}"
 
 

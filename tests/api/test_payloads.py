@@ -18,7 +18,7 @@ from quotes.database import connections, store
 from quotes.database.models import Quote
 from quotes.live.feed import open_feed
 from quotes.live.newest import Newest
-from quotes.live.single_flight import Readings
+from quotes.live.single_flight import SingleFlight
 from quotes.live.snapshots import Snapshot
 from quotes.server.app import open_streams
 from quotes.server.operations import Operation, OperationSink, Streams
@@ -33,9 +33,9 @@ async def streams(settings: Settings, sessions: store.Sessions) -> AsyncIterator
         open_feed(sessions, connections.connector(url, name="feed"), sessions) as (feed, _),
     ):
         await feed.position()
-        readings = Readings(feed)
-        newest = Newest(feed, sessions, readings)
-        context = Context(settings, sessions, queries, sessions, feed, readings, newest)
+        single_flight = SingleFlight(feed)
+        newest = Newest(feed, sessions, single_flight)
+        context = Context(settings, sessions, queries, sessions, feed, single_flight, newest)
         async with open_streams(context, lambda _: None) as streams:
             yield streams
 
@@ -180,7 +180,7 @@ async def test_a_subscription_does_not_hold_the_snapshot_that_it_began_with(
     operation = Operation("subscription { priceUpdates { price } }", None, None)
     delivering = asyncio.create_task(streams.deliver(operation, sink))
     await connection.messages.get()
-    streams.context.readings._kept.clear()  # which shares it with whoever comes next
+    streams.context.single_flight._stored.clear()  # which shares it with whoever comes next
 
     gc.collect()
 

@@ -9,7 +9,7 @@ from functools import partial
 import pytest
 from client import serving
 from processes import environment
-from rolled import reckoned, rolled, scattered, shown
+from rolled import expected_hours, rolled, scattered, shown
 from rows import NOON, insert, minute, quote
 from sqlmodel import col, select, update
 from versions import on_each_postgres
@@ -50,7 +50,7 @@ async def test_what_stays_after_a_removal_equals_what_plain_python_computes(
 
     assert removed == len(quotes) - len(stay)
     assert await stored(sessions) == {(each.ticker, each.minute) for each in stay}
-    assert shown(await rolled(sessions)) == reckoned(stay)
+    assert shown(await rolled(sessions)) == expected_hours(stay)
 
 
 async def test_failures_of_the_range_are_removed_and_others_stay(sessions: store.Sessions) -> None:
@@ -86,7 +86,7 @@ async def test_a_removal_beside_writers_leaves_the_rollup_right(sessions: store.
     )
 
     stay = [each for each in quotes if not minute(-250) <= each.minute < minute(-10)]
-    assert shown(await rolled(sessions)) == reckoned([*stay, *new])
+    assert shown(await rolled(sessions)) == expected_hours([*stay, *new])
 
 
 async def command(settings: Settings, *words: str) -> tuple[int, str]:
@@ -150,7 +150,7 @@ async def test_rebuild_mends_what_was_changed_by_hand(
 
     assert await command(settings, "rebuild") == (0, "The hours of 3 tickers were rolled up anew.")
 
-    assert shown(await rolled(sessions)) == reckoned(stay)
+    assert shown(await rolled(sessions)) == expected_hours(stay)
 
 
 @pytest.mark.parametrize(

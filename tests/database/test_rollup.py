@@ -6,7 +6,7 @@ from decimal import Decimal
 
 import asyncpg
 import pytest
-from rolled import reckoned, rolled, scattered, shown
+from rolled import expected_hours, rolled, scattered, shown
 from rows import insert, minute, quote
 from versions import on_each_postgres
 
@@ -24,7 +24,7 @@ async def test_hours_equal_their_minutes_in_whatever_order_these_came(
     for start in range(0, len(quotes), 500):
         await insert(sessions, *quotes[start : start + 500])
 
-    assert shown(await rolled(sessions)) == reckoned(quotes)
+    assert shown(await rolled(sessions)) == expected_hours(quotes)
 
 
 async def test_a_quote_that_is_kept_already_changes_no_hour(sessions: store.Sessions) -> None:
@@ -66,7 +66,7 @@ def test_migrations_of_a_filled_database_roll_up_the_quotes_that_are_there(
         async with store.open_engine(empty_database_url, name="test") as engine:
             return await rolled(store.sessions_of(engine))
 
-    assert shown(asyncio.run(read())) == reckoned(quotes)
+    assert shown(asyncio.run(read())) == expected_hours(quotes)
 
 
 async def _insert(url: str, quotes: list[Quote]) -> None:

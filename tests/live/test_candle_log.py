@@ -1,4 +1,4 @@
-"""The log of one ticker's candles, and that all who follow them share it."""
+"""The log of one ticker's candles, and that its subscribers share it."""
 
 import asyncio
 from collections.abc import AsyncIterator
@@ -11,7 +11,7 @@ from rows import NOON, insert, quote, until
 from quotes.database import connections, store
 from quotes.live.candle_log import Candle, CandleStream, CandleStreams
 from quotes.live.feed import open_feed
-from quotes.live.single_flight import Readings
+from quotes.live.single_flight import SingleFlight
 from quotes.market import intervals
 from quotes.market.coverage import MINUTE
 from quotes.settings import Settings
@@ -24,7 +24,7 @@ async def streams(settings: Settings, sessions: store.Sessions) -> AsyncIterator
     connect = connections.connector(settings.require_database_url(), name="feed")
     async with open_feed(sessions, connect, sessions) as (feed, _):
         await feed.position()
-        yield CandleStreams(sessions, feed, Readings(feed))
+        yield CandleStreams(sessions, feed, SingleFlight(feed))
 
 
 def hour_to_come() -> int:
@@ -43,7 +43,7 @@ def candle_tasks() -> list[asyncio.Task[Any]]:
     return [task for task in asyncio.all_tasks() if task.get_name().startswith("candle-")]
 
 
-async def test_all_who_follow_the_same_candles_share_a_stream_that_ends_with_the_last(
+async def test_subscribers_to_the_same_candles_share_a_stream_that_ends_with_the_last_of_them(
     streams: CandleStreams,
 ) -> None:
     async with (
@@ -73,7 +73,7 @@ async def test_whoever_reads_late_skips_what_is_outdated_and_sees_each_candle_co
         assert await closes(stream, 7) == [("6", False)]
 
 
-async def test_a_fault_of_the_log_reaches_whoever_follows_it(
+async def test_a_fault_of_the_log_reaches_its_subscribers(
     streams: CandleStreams, sessions: store.Sessions, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     def broken(*_: object) -> Candle:

@@ -133,7 +133,7 @@ async def turns_until(condition: Callable[[], bool]) -> None:
 async def test_600_subscribers_a_third_of_them_slow_get_everything_once_and_in_order(
     at_once: int,
 ) -> None:
-    dice = random.Random(7)  # noqa: S311  # it keeps no secret
+    dice = random.Random(7)  # noqa: S311  # no secret
     connections = [Connection(slow=number % 3 == 0) for number in range(600)]
     btc: Topic[Event] = Topic(encode, frozenset({"btc_usd"}))
 
@@ -271,7 +271,7 @@ async def test_whoever_is_ahead_of_a_log_that_went_back_is_refused_and_does_not_
         assert [type(each.exception()) for each in ends] == [CursorLostError, CursorLostError]
 
 
-async def test_whoever_follows_a_log_that_is_replaced_by_a_longer_one_is_refused() -> None:
+async def test_a_subscriber_to_a_log_that_is_replaced_by_a_longer_one_is_refused() -> None:
     full = Connection(slow=True)
     async with Running(at_once=1) as running:
         running.log.grow(*["btc_usd"] * 10)

@@ -33,7 +33,7 @@ async def take(running: Feed, count: int, *, after: int, **which: list[str]) -> 
     return taken
 
 
-async def test_a_follower_sees_what_was_there_and_then_what_comes(
+async def test_a_subscriber_receives_what_was_there_and_then_what_comes(
     running: Feed, sessions: store.Sessions
 ) -> None:
     await insert(sessions, quote(at=1), quote(at=2))
@@ -45,7 +45,7 @@ async def test_a_follower_sees_what_was_there_and_then_what_comes(
     assert names(await following) == [("btc_usd", at) for at in (1, 2, 3, 4)]
 
 
-async def test_a_follower_of_some_tickers_sees_only_those(
+async def test_a_subscriber_to_some_tickers_receives_only_those(
     running: Feed, sessions: store.Sessions
 ) -> None:
     await insert(sessions, *(quote(name, at) for at in range(5) for name in ("a_usd", "b_usd")))
@@ -55,7 +55,7 @@ async def test_a_follower_of_some_tickers_sees_only_those(
     assert names(taken) == [("b_usd", at) for at in range(5)]
 
 
-async def test_backfilled_history_is_not_sent_to_followers(
+async def test_backfilled_history_is_not_sent_to_subscribers(
     running: Feed, sessions: store.Sessions
 ) -> None:
     await insert(sessions, *(quote(at=at, origin=Origin.BACKFILLED) for at in range(100)))
@@ -64,7 +64,7 @@ async def test_backfilled_history_is_not_sent_to_followers(
     assert names(await take(running, 1, after=0)) == [("btc_usd", 200)]
 
 
-async def test_a_follower_from_before_the_tail_reads_the_table_and_joins_without_a_seam(
+async def test_a_subscriber_from_before_the_tail_reads_the_table_and_then_the_tail_without_loss(
     running: Feed, sessions: store.Sessions, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(tail, "MAX_QUOTES", 10)
@@ -87,7 +87,7 @@ async def test_a_cursor_beyond_the_end_is_refused(running: Feed, sessions: store
         await running.reach(2)
 
 
-async def test_a_follower_is_told_when_the_log_goes_back(
+async def test_a_subscriber_is_refused_when_the_log_goes_back(
     running: Feed, sessions: store.Sessions, settings: Settings
 ) -> None:
     await insert(sessions, quote(at=1), quote(at=2))
@@ -109,7 +109,7 @@ async def test_a_log_that_is_replaced_by_a_longer_one_is_noticed(
     await running.reach(5)
     following = asyncio.create_task(take(running, 1, after=5))
 
-    async with sessions.begin() as session:  # as a swap of servers between two readings
+    async with sessions.begin() as session:  # as when servers are swapped between two reads
         connection = await session.connection()
         await connection.execute(text("DELETE FROM quotes WHERE seq > 3"))
         await connection.execute(text("UPDATE high_water SET seq = 3"))
@@ -132,7 +132,7 @@ async def sever(settings: Settings, *, application: str) -> int:
     return len(ended)
 
 
-async def test_quotes_kept_while_the_bell_is_gone_still_arrive(
+async def test_quotes_committed_while_the_listen_connection_is_down_still_arrive(
     running: Feed, sessions: store.Sessions, settings: Settings
 ) -> None:
     await until(lambda: running.listening)
@@ -146,7 +146,7 @@ async def test_quotes_kept_while_the_bell_is_gone_still_arrive(
     await until(lambda: running.listening)
 
 
-async def test_without_any_bell_the_timer_brings_the_quotes(
+async def test_without_notifications_the_timer_brings_the_quotes(
     sessions: store.Sessions,
 ) -> None:
     async def never() -> "asyncpg.Connection[asyncpg.Record]":
@@ -161,18 +161,18 @@ async def test_without_any_bell_the_timer_brings_the_quotes(
         assert not running.listening
 
 
-async def test_what_followers_get_equals_the_log_however_it_was_written(
+async def test_what_subscribers_receive_equals_the_log_however_it_was_written(
     running: Feed, sessions: store.Sessions
 ) -> None:
-    followers = [asyncio.create_task(take(running, 200, after=0)) for _ in range(20)]
+    subscribers = [asyncio.create_task(take(running, 200, after=0)) for _ in range(20)]
 
     async with asyncio.TaskGroup() as writers:
         for writer in range(4):
             writers.create_task(_write_fifty(sessions, f"t{writer}_usd"))
 
     written = [each.seq for each in await log(sessions)]
-    for follower in followers:
-        assert [each.seq for each in await follower] == written
+    for subscriber in subscribers:
+        assert [each.seq for each in await subscriber] == written
 
 
 async def _write_fifty(sessions: store.Sessions, ticker: str) -> None:
@@ -221,20 +221,22 @@ async def test_a_feed_begins_with_the_newest_quotes_in_memory(
         assert [each.seq for each in await take(running, 10, after=90)] == list(range(91, 101))
 
 
-async def test_followers_find_no_seam_wherever_they_begin_beside_the_tail_s_edge(
+async def test_nothing_is_lost_or_doubled_wherever_a_subscriber_begins_at_the_tail_s_edge(
     running: Feed, sessions: store.Sessions, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(tail, "MAX_QUOTES", 10)
     monkeypatch.setattr(replay, "PAGE", 4)
     await insert(sessions, *(quote(at=at) for at in range(30)))
     await running.reach(30)
-    followers = [asyncio.create_task(take(running, 50 - after, after=after)) for after in range(31)]
+    subscribers = [
+        asyncio.create_task(take(running, 50 - after, after=after)) for after in range(31)
+    ]
 
     for at in range(30, 50):
         await insert(sessions, quote(at=at))
 
-    for after, follower in enumerate(followers):
-        assert [each.seq for each in await follower] == list(range(after + 1, 51))
+    for after, subscriber in enumerate(subscribers):
+        assert [each.seq for each in await subscriber] == list(range(after + 1, 51))
 
 
 async def test_a_hundred_thousand_quotes_are_replayed_a_page_at_a_time(

@@ -11,7 +11,7 @@ from quotes.database import connections, store
 from quotes.database.models import Origin, Quote
 from quotes.live.feed import Feed, open_feed
 from quotes.live.newest import BOUND, Newest
-from quotes.live.single_flight import Readings
+from quotes.live.single_flight import SingleFlight
 from quotes.settings import Settings
 
 SILENT = "SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE query LIKE 'LISTEN%'"
@@ -26,7 +26,7 @@ async def feed(settings: Settings, sessions: store.Sessions) -> AsyncIterator[Fe
 
 @pytest.fixture
 def newest(feed: Feed, sessions: store.Sessions) -> Newest:
-    return Newest(feed, sessions, Readings(feed))
+    return Newest(feed, sessions, SingleFlight(feed))
 
 
 async def known(newest: Newest) -> Mapping[str, Quote]:

@@ -13,7 +13,7 @@ from quotes.live.replay import Replay
 
 
 class Counting(store.Sessions):
-    """Sessions that are counted, and that fail as they are told."""
+    """Sessions that are counted, and that fail on demand."""
 
     def __init__(self, sessions: store.Sessions, *failures: Exception) -> None:
         self._sessions = sessions

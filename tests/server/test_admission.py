@@ -53,15 +53,15 @@ async def test_on_a_socket_it_is_an_error_of_that_operation(
         assert await updates.next() == {"ticker": "btc_usd"}
 
 
-async def test_who_waits_gets_its_turn_when_one_ends() -> None:
+async def test_a_waiting_query_begins_when_another_ends() -> None:
     one = Admission(1, wait=20)
     order: list[int] = []
 
-    async def ask(number: int) -> None:
+    async def query(number: int) -> None:
         async with one.admitted():
             order.append(number)
 
-    await asyncio.gather(*map(ask, range(5)))
+    await asyncio.gather(*map(query, range(5)))
 
     assert order == [*range(5)]
 
@@ -100,14 +100,14 @@ async def test_many_that_are_refused_together_leave_rounds_of_the_event_loop_to_
     refused_in_round = Counter[int]()
     now = 0
 
-    async def ask() -> None:
+    async def query() -> None:
         with pytest.raises(Refusal):
             await _visit(one)
         refused_in_round[now] += 1
 
     async with one.admitted():
-        asking = [asyncio.create_task(ask()) for _ in range(100)]
-        while not all(each.done() for each in asking):
+        queries = [asyncio.create_task(query()) for _ in range(100)]
+        while not all(each.done() for each in queries):
             now += 1
             await asyncio.sleep(0)
 
@@ -122,12 +122,12 @@ async def test_many_requests_that_come_together_begin_a_few_in_each_round_of_the
     begun_in_round = Counter[int]()
     now = 0
 
-    async def ask() -> None:
+    async def query() -> None:
         await entrance.enter()
         begun_in_round[now] += 1
 
-    asking = [asyncio.create_task(ask()) for _ in range(100)]
-    while not all(each.done() for each in asking):
+    queries = [asyncio.create_task(query()) for _ in range(100)]
+    while not all(each.done() for each in queries):
         now += 1
         await asyncio.sleep(0)
 

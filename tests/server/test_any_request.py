@@ -43,7 +43,7 @@ async def client(database_url: str) -> AsyncIterator[Client]:
 
 @pytest.fixture
 async def socket(client: Client) -> AsyncIterator[aiohttp.ClientWebSocketResponse]:
-    async with client.conversation() as socket:
+    async with client.acknowledged_socket() as socket:
         yield socket
 
 

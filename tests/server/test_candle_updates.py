@@ -41,18 +41,18 @@ async def test_a_candle_grows_with_each_quote_and_is_complete_once(
 ) -> None:
     begin = hour_to_come()
     async with client.subscription(UPDATES, interval="5m") as updates:
-        told: list[dict[str, Any]] = []
+        updates_received: list[dict[str, Any]] = []
         for at, price in ((0, "10"), (2, "12"), (1, "8"), (4, "11"), (5, "20"), (3, "99"),
                           (10, "30"), (11, "31")):  # fmt: skip
             await insert(sessions, quote(at=begin + at, price=price))
-        while not told or told[-1]["close"] != "31":
-            told.append(await updates.next())
+        while not updates_received or updates_received[-1]["close"] != "31":
+            updates_received.append(await updates.next())
 
     opened = {(NOON + (begin + at) * MINUTE).isoformat()[:16]: at for at in (0, 5, 10)}
     shown = [
         (opened[each["openTime"][:16]], each["open"], each["high"], each["low"], each["close"],
          each["count"], each["complete"])
-        for each in told
+        for each in updates_received
     ]  # fmt: skip
     complete = [each for each in shown if each[-1]]
     # Each is read anew, so an update may show already what the next one is about.
@@ -69,25 +69,25 @@ async def test_a_candle_is_complete_by_the_clock_where_no_quote_follows(
     await insert(sessions, quote(at=(datetime.now(UTC) - NOON) // MINUTE))
 
     async with client.subscription(UPDATES, interval="1m") as updates:
-        told = [await updates.next()]
-        while not told[-1]["complete"]:
-            told.append(await updates.next())
+        updates_received = [await updates.next()]
+        while not updates_received[-1]["complete"]:
+            updates_received.append(await updates.next())
 
-    assert len(told) > 1
-    assert {each["openTime"] for each in told} == {told[0]["openTime"]}
+    assert len(updates_received) > 1
+    assert {each["openTime"] for each in updates_received} == {updates_received[0]["openTime"]}
 
 
-async def test_the_candle_under_way_is_told_first(client: Client, sessions: store.Sessions) -> None:
+async def test_the_open_candle_is_sent_first(client: Client, sessions: store.Sessions) -> None:
     now = (datetime.now(UTC) - NOON) // MINUTE
     await insert(sessions, quote(at=now, price="10"))
 
     async with client.subscription(UPDATES, interval="1mo") as updates:
-        told = await updates.next()
+        updates_received = await updates.next()
 
-    assert (told["close"], told["complete"]) == ("10", False)
+    assert (updates_received["close"], updates_received["complete"]) == ("10", False)
 
 
-async def test_who_comes_later_is_told_the_coverage_of_then(
+async def test_a_later_subscriber_is_sent_the_coverage_as_of_then(
     client: Client, sessions: store.Sessions, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     query = 'subscription { candleUpdates(ticker: "BTC", interval: "1h") { coverage } }'
@@ -98,7 +98,7 @@ async def test_who_comes_later_is_told_the_coverage_of_then(
             assert await updates.next() == {"coverage": 1 / minutes}
 
 
-async def test_an_end_of_the_socket_ends_the_following(
+async def test_closing_the_socket_ends_the_subscription(
     client: Client, sessions: store.Sessions
 ) -> None:
     before = len(asyncio.all_tasks())

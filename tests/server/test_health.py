@@ -1,4 +1,4 @@
-"""What /healthz and /readyz tell, and what the gate turns away."""
+"""What /healthz and /readyz report, and what the host check rejects."""
 
 import asyncio
 import re
@@ -26,7 +26,7 @@ async def client(settings: Settings) -> AsyncIterator[Client]:
         yield client
 
 
-async def test_readyz_tells_the_freshness_of_each_ticker_with_its_reason(
+async def test_readyz_reports_the_freshness_of_each_ticker_with_its_reason(
     client: Client, sessions: store.Sessions
 ) -> None:
     now = datetime.now(UTC)
@@ -114,7 +114,7 @@ async def test_a_body_over_the_bound_is_refused(client: Client) -> None:
         assert (await response.json())["errors"][0]["extensions"]["code"] == "BAD_INPUT"
 
 
-async def test_a_front_end_of_a_configured_origin_may_ask(settings: Settings) -> None:
+async def test_a_front_end_of_a_configured_origin_may_query(settings: Settings) -> None:
     origin = "http://localhost:5173"
     ours = settings.model_copy(update={"allowed_origins": (origin,)})
     async with (
@@ -162,7 +162,7 @@ def quickly(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(health, "SILENCE", timedelta())
 
 
-async def test_it_is_not_ready_while_no_quote_arrives_and_says_why(
+async def test_it_is_not_ready_while_no_quote_arrives_and_reports_why(
     quickly: None, settings: Settings, sessions: store.Sessions
 ) -> None:
     async with serving(settings) as client:
@@ -193,7 +193,7 @@ async def test_it_is_not_ready_while_the_tables_are_not_this_release_s(
     assert code == "INTERNAL"
 
 
-async def test_health_is_answered_while_the_database_says_nothing(
+async def test_health_is_answered_while_the_database_does_not_respond(
     quickly: None, settings: Settings, sessions: store.Sessions
 ) -> None:
     """From what is known already: nobody waits for the lock that the check waits for."""

@@ -66,7 +66,7 @@ async def test_an_answer_has_the_media_type_that_its_client_likes_best(
         ("{ tickers { \ud800 } }", None),
     ],
 )
-async def test_what_cannot_be_executed_has_no_data_and_tells_by_its_status_where_that_is_agreed(
+async def test_what_cannot_be_executed_has_no_data_and_an_error_status_where_the_media_type_has_one(
     client: Client,
     caplog: pytest.LogCaptureFixture,
     query: str,
@@ -167,7 +167,7 @@ async def test_each_audit_of_graphql_over_http_passes(client: Client) -> None:
 
 @pytest.mark.parametrize("media", [Media.JSON, Media.RESPONSE])
 @pytest.mark.parametrize("code", [Code.UNAVAILABLE, Code.OVERLOADED, Code.TOO_MANY])
-def test_what_could_not_be_served_is_503_and_says_when_to_retry(code: Code, media: Media) -> None:
+def test_what_could_not_be_served_is_503_with_when_to_retry(code: Code, media: Media) -> None:
     outcome = not_executed(Refusal(code, "Come again.", retryAfter=1.2))
 
     response = response_of(outcome, media)

@@ -1,4 +1,4 @@
-"""What HTTP caches may keep of an answer, and documents that are named by their hash."""
+"""What HTTP caches may store, and documents that are named by their hash."""
 
 import asyncio
 import json

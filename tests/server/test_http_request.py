@@ -1,4 +1,4 @@
-"""GraphQL over HTTP: which requests are taken, and what the others are told."""
+"""GraphQL over HTTP: which requests are accepted, and how the others are refused."""
 
 import asyncio
 import logging
@@ -89,9 +89,7 @@ async def test_a_compressed_body_is_refused_as_one(
 
 
 @pytest.mark.parametrize("method", ["PUT", "PATCH", "DELETE", "TRACE", "PROPFIND"])
-async def test_another_method_is_405_and_told_which_are_allowed(
-    client: Client, method: str
-) -> None:
+async def test_another_method_is_405_with_the_allowed_ones(client: Client, method: str) -> None:
     async with client.http.request(method, f"{client.url}/graphql") as response:
         assert (response.status, response.headers["Allow"]) == (405, "GET, HEAD, OPTIONS, POST")
 
@@ -105,7 +103,7 @@ async def test_options_names_the_methods_and_head_has_the_headers_of_a_get(clien
 
 
 @pytest.mark.parametrize("accept", ["image/png", "multipart/mixed", "application/json;q=0"])
-async def test_a_client_that_takes_nothing_we_have_is_told_what_there_is(
+async def test_a_client_that_accepts_no_media_type_of_ours_is_sent_the_list(
     client: Client, accept: str
 ) -> None:
     status, _, answer = await post(client, TYPENAME, Accept=accept)

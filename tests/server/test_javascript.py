@@ -59,7 +59,7 @@ async def test_a_front_end_s_client_goes_on_where_it_was_after_a_restart(
     assert [seq_of(each) for each in got] == list(range(1, 7))
 
 
-async def told(page: Page, count: int) -> Any:
+async def received(page: Page, count: int) -> Any:
     """The cursors, when so many have come; the page's own policy lets it wait for nothing."""
     return await wait(lambda: page.evaluate("window.cursors"), lambda found: len(found) >= count)
 
@@ -82,14 +82,14 @@ async def test_a_browser_s_own_event_source_goes_on_where_it_was_after_a_restart
             await page.goto("/")
             await page.evaluate(EVENTS, 'subscription { priceUpdates(after: "s0") { cursor } }')
             await insert(sessions, quote(at=1), quote(at=2))
-            await told(page, 2)
+            await received(page, 2)
 
             await api.end(how)
             await insert(sessions, quote(at=3), quote(at=4))
             await api.start()
-            await told(page, 4)
+            await received(page, 4)
             await insert(sessions, quote(at=5), quote(at=6))
-            got = await told(page, 6)
+            got = await received(page, 6)
     finally:
         await api.end(signal.SIGTERM)
 

@@ -50,7 +50,7 @@ async def test_the_stream_goes_on_while_every_connection_for_queries_is_taken(
         await client.data("{ tickers { name } }")
         async with blocker.transaction():
             await blocker.execute("LOCK failures")  # which queries read, and no stream
-            asking = [
+            queries = [
                 asyncio.create_task(client.answer("{ tickers { name lastFailure { cause } } }"))
                 for _ in range(settings.query_connections)
             ]
@@ -59,7 +59,7 @@ async def test_the_stream_goes_on_while_every_connection_for_queries_is_taken(
             await insert(sessions, quote(at=1))
 
             assert await updates.next() == {"ticker": "btc_usd"}
-        await asyncio.gather(*asking)
+        await asyncio.gather(*queries)
     await blocker.close()
 
 

@@ -99,7 +99,7 @@ async def test_programs_are_answered_by_the_api_as_before(settings: Settings) ->
             assert await posted.json() == {"data": {"latestPrices": []}}
 
 
-def test_pages_that_were_not_built_tell_how_to_build_them(tmp_path: Path) -> None:
+def test_pages_that_were_not_built_show_how_to_build_them(tmp_path: Path) -> None:
     site = Site(tmp_path)
 
     assert not site.built
@@ -115,7 +115,7 @@ def test_a_build_of_the_pages_leaves_nothing_to_build() -> None:
     subprocess.run([NODE, types], check=True, timeout=60)  # as each build begins
 
     words = ["sync", "--check", "--offline", "--inexact", "--extra", "embedded"]
-    told = subprocess.run(
+    process = subprocess.run(
         [os.environ["UV"], *words],
         cwd=ROOT,
         check=False,
@@ -124,4 +124,4 @@ def test_a_build_of_the_pages_leaves_nothing_to_build() -> None:
         text=True,
     )
 
-    assert told.returncode == 0, told.stderr
+    assert process.returncode == 0, process.stderr

@@ -11,7 +11,7 @@ from quotes.database import store
 from quotes.settings import Settings
 
 LATEST = '{ latestPrice(ticker: "BTC") { price at } }'
-LONG_WAY = {"Content-Encoding": "identity"}  # which says nothing, and which the short way leaves
+LONG_WAY = {"Content-Encoding": "identity"}  # means nothing; the shortcut leaves it
 
 
 @pytest.fixture
@@ -58,7 +58,7 @@ async def test_the_short_way_answers_as_the_long_one(client: Client, accept: str
         assert first == second == long
 
 
-async def test_a_foreign_host_is_refused_before_the_cache_is_asked(client: Client) -> None:
+async def test_a_foreign_host_is_refused_before_the_cache_is_read(client: Client) -> None:
     await answered(client, {}, query=LATEST)
 
     status, _, _ = await answered(client, {"Host": "evil.example.com"}, query=LATEST)

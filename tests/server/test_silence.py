@@ -1,4 +1,4 @@
-"""A database connection that dies without a word, and readers that stop reading."""
+"""A database connection that dies silently, and readers that stop reading."""
 
 import asyncio
 import json
@@ -67,7 +67,7 @@ async def proxy(settings: Settings, folder: Path) -> AsyncIterator[Proxy]:
     await proxy.close()
 
 
-async def test_a_bell_that_died_silently_is_replaced_and_quotes_arrive_meanwhile(
+async def test_a_listen_connection_that_died_silently_is_replaced_and_quotes_arrive_meanwhile(
     proxy: Proxy, sessions: store.Sessions
 ) -> None:
     connect = connections.connector(proxy.url, name="feed")

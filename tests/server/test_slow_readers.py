@@ -34,7 +34,7 @@ class Readers(threading.Thread):
         super().__init__()
         parts = urlsplit(url)
         self.address = (str(parts.hostname), int(parts.port or 0))
-        self.dice = random.Random(7)  # noqa: S311  # it keeps no secret
+        self.dice = random.Random(7)  # noqa: S311  # no secret
         self.seen: list[list[int]] = [[] for _ in range(READERS)]
         self.rest: list[bytes] = [b""] * READERS
         self.open = 0

@@ -60,12 +60,14 @@ async def client(settings: Settings) -> AsyncIterator[Client]:
 async def opened(
     client: Client, query: str, *, resume: str | None = None, **variables: object
 ) -> AsyncIterator[Stream]:
-    """As a browser's EventSource asks: by GET, all in the URL."""
+    """As a browser's EventSource requests it: by GET, all in the URL."""
     headers = {"Accept": "text/event-stream"}
     if resume is not None:
         headers["Last-Event-ID"] = resume
-    asked = {"query": query, "variables": json.dumps(variables)}
-    async with client.http.get(f"{client.url}/graphql", params=asked, headers=headers) as response:
+    parameters = {"query": query, "variables": json.dumps(variables)}
+    async with client.http.get(
+        f"{client.url}/graphql", params=parameters, headers=headers
+    ) as response:
         assert response.status == 200
         assert response.headers["content-type"] == "text/event-stream; charset=utf-8"
         yield Stream(response)
@@ -151,7 +153,7 @@ async def test_a_query_whose_client_likes_events_best_is_one_event_and_complete(
         ('subscription { priceUpdates(tickers: ["doge"]) { price } }', {}, "UNKNOWN_TICKER"),
     ],
 )
-async def test_what_is_wrong_is_told_by_an_event(
+async def test_an_error_is_sent_as_an_event(
     client: Client, query: str, variables: dict[str, str], code: str
 ) -> None:
     async with opened(client, query, **variables) as stream:
@@ -180,7 +182,7 @@ async def test_a_malformed_request_is_400(client: Client, body: bytes) -> None:
         assert (await response.json())["errors"][0]["extensions"]["code"] == "BAD_INPUT"
 
 
-async def test_a_quiet_stream_is_kept_open_by_comments(
+async def test_an_idle_stream_is_held_open_by_comments(
     client: Client, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(sse, "HEARTBEAT", 0.01)
@@ -191,7 +193,7 @@ async def test_a_quiet_stream_is_kept_open_by_comments(
 
 
 async def test_streams_of_events_are_counted_with_sockets_and_bounded(client: Client) -> None:
-    async with opened(client, UPDATES), client.conversation():
+    async with opened(client, UPDATES), client.acknowledged_socket():
         async with client.http.get(
             f"{client.url}/graphql",
             params={"query": UPDATES},

@@ -31,14 +31,14 @@ def subscribe(query: str, identity: str = "1", **more: object) -> dict[str, Any]
 
 
 async def closing(socket: aiohttp.ClientWebSocketResponse) -> tuple[int | None, str]:
-    """The code and the reason that the server closes with, whatever it says before."""
+    """The code and the reason that the server closes with, whatever it sends before."""
     async with asyncio.timeout(20):
         while (message := await socket.receive()).type is not aiohttp.WSMsgType.CLOSE:
             assert message.type is aiohttp.WSMsgType.TEXT, message
     return socket.close_code, message.extra or ""
 
 
-async def heard(socket: aiohttp.ClientWebSocketResponse) -> dict[str, Any]:
+async def received(socket: aiohttp.ClientWebSocketResponse) -> dict[str, Any]:
     message: dict[str, Any] = await socket.receive_json(timeout=20)
     return message
 
@@ -97,7 +97,7 @@ async def test_a_malformed_message_closes_its_socket_with_4400(client: Client, t
 async def test_a_malformed_subscribe_closes_its_socket_with_4400(
     client: Client, message: dict[str, Any]
 ) -> None:
-    async with client.conversation() as socket:
+    async with client.acknowledged_socket() as socket:
         await socket.send_json(message)
 
         assert (await closing(socket))[0] == 4400
@@ -130,7 +130,7 @@ async def test_an_initialisation_may_come_with_any_object_or_null_as_payload(
     for payload in (None, {}, {"token": "x"}):
         async with client.socket() as socket:
             await socket.send_json({"type": "connection_init", "payload": payload})
-            assert await heard(socket) == {"type": "connection_ack"}
+            assert await received(socket) == {"type": "connection_ack"}
 
 
 async def test_who_subscribes_before_the_acknowledgement_is_closed_with_4401(
@@ -151,7 +151,7 @@ async def test_who_does_not_initialise_in_time_is_closed_with_4408(
 
 
 async def test_an_id_in_use_is_closed_with_4409_and_a_reason_that_fits(client: Client) -> None:
-    async with client.conversation() as socket:
+    async with client.acknowledged_socket() as socket:
         for _ in range(2):
             await socket.send_json(subscribe(UPDATES, "é" * 200))
 
@@ -163,7 +163,7 @@ async def test_an_id_in_use_is_closed_with_4409_and_a_reason_that_fits(client: C
 
 
 async def test_a_second_initialisation_is_closed_with_4429(client: Client) -> None:
-    async with client.conversation() as socket:
+    async with client.acknowledged_socket() as socket:
         await socket.send_json({"type": "connection_init"})
 
         assert await closing(socket) == (4429, "Too many initialisation requests")
@@ -179,25 +179,25 @@ async def test_a_ping_is_answered_and_a_pong_is_taken_at_any_time(client: Client
     async with client.socket() as socket:
         await socket.send_json({"type": "pong"})
         await socket.send_json({"type": "ping", "payload": {"at": 1}})
-        assert await heard(socket) == {"type": "pong"}
+        assert await received(socket) == {"type": "pong"}
 
         await socket.send_json({"type": "connection_init"})
-        assert await heard(socket) == {"type": "connection_ack"}
+        assert await received(socket) == {"type": "connection_ack"}
         await socket.send_json({"type": "ping"})
-        assert await heard(socket) == {"type": "pong"}
+        assert await received(socket) == {"type": "pong"}
 
 
 async def test_a_query_is_answered_with_one_next_and_complete(client: Client) -> None:
-    async with client.conversation() as socket:
+    async with client.acknowledged_socket() as socket:
         await socket.send_json(subscribe(TICKERS, "a"))
 
         names = [{"name": "btc_usd"}, {"name": "eth_usd"}]
-        assert await heard(socket) == {
+        assert await received(socket) == {
             "id": "a",
             "type": "next",
             "payload": {"data": {"tickers": names}},
         }
-        assert await heard(socket) == {"id": "a", "type": "complete"}
+        assert await received(socket) == {"id": "a", "type": "complete"}
 
 
 @pytest.mark.parametrize(
@@ -220,48 +220,48 @@ async def test_a_query_is_answered_with_one_next_and_complete(client: Client) ->
 async def test_what_is_wrong_with_one_operation_is_one_error_and_ends_no_other(
     client: Client, sessions: store.Sessions, query: str, more: dict[str, Any], words: str
 ) -> None:
-    async with client.conversation() as socket:
+    async with client.acknowledged_socket() as socket:
         await socket.send_json(subscribe(UPDATES, "good"))
         await socket.send_json(subscribe(query, "bad", **more))
 
-        failed = await heard(socket)
+        failed = await received(socket)
 
         assert (failed["id"], failed["type"]) == ("bad", "error")
         assert words in failed["payload"][0]["message"]
         assert failed["payload"][0]["extensions"]["code"] == "BAD_INPUT"
         await insert(sessions, quote(at=1))
-        assert (await heard(socket))["id"] == "good"
+        assert (await received(socket))["id"] == "good"
 
 
 async def test_variables_nested_beyond_reason_are_one_error(client: Client) -> None:
     query = "subscription ($t: [Ticker!]) { priceUpdates(tickers: $t) { price } }"
     deep = '{"id":"1","type":"subscribe","payload":{"query":%s,"variables":{"t":%s1%s}}}'
-    async with client.conversation() as socket:
+    async with client.acknowledged_socket() as socket:
         await socket.send_str(deep % (json.dumps(query), "[" * 800, "]" * 800))
 
-        assert (await heard(socket))["type"] == "error"
+        assert (await received(socket))["type"] == "error"
 
 
 async def test_more_operations_than_a_socket_may_have_are_refused_one_by_one(
     client: Client,
 ) -> None:
-    async with client.conversation() as socket:
+    async with client.acknowledged_socket() as socket:
         for identity in "abcd":
             await socket.send_json(subscribe(UPDATES, identity))
 
-        refused = await heard(socket)
+        refused = await received(socket)
 
         assert (refused["id"], refused["type"]) == ("d", "error")
         assert refused["payload"][0]["extensions"]["code"] == "TOO_MANY"
         await socket.send_json({"id": "a", "type": "complete"})
         await socket.send_json(subscribe(TICKERS, "d"))
-        assert (await heard(socket))["type"] == "next"
+        assert (await received(socket))["type"] == "next"
 
 
 async def test_after_complete_nothing_more_comes_and_the_id_is_free(
     client: Client, sessions: store.Sessions
 ) -> None:
-    async with client.conversation() as socket:
+    async with client.acknowledged_socket() as socket:
         await socket.send_json({"id": "never begun", "type": "complete"})
         for _ in range(50):
             await socket.send_json(subscribe(UPDATES, "a"))
@@ -270,23 +270,23 @@ async def test_after_complete_nothing_more_comes_and_the_id_is_free(
         await socket.send_json(subscribe(TICKERS, "a"))
         await socket.send_json({"type": "ping"})
 
-        said = [await heard(socket) for _ in range(3)]
+        messages = [await received(socket) for _ in range(3)]
 
     assert [
-        (message.get("id"), message["type"]) for message in said if message["type"] != "pong"
+        (message.get("id"), message["type"]) for message in messages if message["type"] != "pong"
     ] == [
         ("a", "next"),
         ("a", "complete"),
     ]
 
 
-async def test_an_address_may_have_so_many_connections_and_the_next_is_told_1013(
+async def test_an_address_has_a_limit_of_connections_and_the_next_is_closed_with_1013(
     client: Client,
 ) -> None:
     async with (
-        client.conversation(),
-        client.conversation(),
-        client.conversation(),
+        client.acknowledged_socket(),
+        client.acknowledged_socket(),
+        client.acknowledged_socket(),
         client.subscription(UPDATES),
     ):
         async with client.socket() as fifth:
@@ -310,7 +310,7 @@ async def test_connections_that_have_ended_leave_nothing_behind(
         return report["connections"], report["subscriptions"]
 
     async with asyncio.timeout(20):
-        while await counts() != (0, 0):  # a socket's end rings no bell here
+        while await counts() != (0, 0):  # nothing notifies of a socket's end
             pass
 
 
@@ -319,7 +319,7 @@ async def test_the_subprotocol_is_named_in_the_handshake(client: Client) -> None
         assert socket.protocol == PROTOCOL
 
 
-def test_a_frame_is_what_the_standard_says() -> None:
+def test_a_frame_is_as_the_standard_defines_it() -> None:
     assert text_frame(b"x" * 125)[:2] == b"\x81\x7d"
     assert text_frame(b"x" * 126)[:4] == b"\x81\x7e\x00\x7e"
     assert text_frame(b"x" * 65_535)[:4] == b"\x81\x7e\xff\xff"

@@ -1,4 +1,4 @@
-"""What the address of an opened ticker names: shown, or said in plain words why not."""
+"""What the address of an opened ticker names: shown, or the reason why not, in plain words."""
 
 from datetime import UTC, datetime, timedelta
 from zoneinfo import ZoneInfo
@@ -90,7 +90,7 @@ async def test_an_empty_or_foreign_parameter_is_as_none(
         assert await page.locator("#notice").text_content() == ""
 
 
-async def test_a_range_that_cannot_be_shown_cannot_be_chosen_and_says_why(
+async def test_a_range_that_cannot_be_shown_cannot_be_chosen_and_its_tooltip_gives_the_reason(
     browser: Browser, settings: Settings, market: Market
 ) -> None:
     await market.collect(0, btc="80000.5")

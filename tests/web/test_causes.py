@@ -72,5 +72,5 @@ async def test_a_gap_s_cause_is_read_aloud_in_words(
         await page.locator("#chart").press("ArrowRight")
 
         await expect(page.locator("#spoken")).to_contain_text(
-            "no price: the exchange was asked too often"
+            "no price: the exchange was queried too often"
         )

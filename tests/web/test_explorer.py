@@ -19,7 +19,7 @@ RUN = 'button[aria-label^="Execute query"]'
 
 
 async def run(page: Page, answer: str, complaints: list[str]) -> None:
-    """GraphiQL knows a tab's operation only a moment after its editor shows it, and nothing tells
+    """GraphiQL knows a tab's operation only shortly after its editor shows it, and nothing signals
     when: run it until it is answered."""
     async with asyncio.timeout(30):
         while True:
@@ -61,13 +61,13 @@ async def test_the_query_behind_the_screen_opens_in_the_explorer_and_answers_the
     async with serving(settings) as client, looking(browser, client.url) as (page, watch):
         await page.goto("/btc_usd?interval=1h&range=6h")
         await expect(page.locator("#legend")).to_contain_text("80,000.5")
-        sent = [url for url in watch.asked if "explorer" in url]
+        sent = [url for url in watch.requests if "explorer" in url]
         await page.locator("#query").click()
 
-        asked = parse_qs(urlsplit(page.url).query)
+        parameters = parse_qs(urlsplit(page.url).query)
         await expect(page.locator(".graphiql-query-editor .view-lines")).to_contain_text("Candles")
         await run(page, "80000.5", watch.complaints)
 
-        assert json.loads(asked["variables"][0])["interval"] == "1h"
+        assert json.loads(parameters["variables"][0])["interval"] == "1h"
         assert sent == []
-        assert any("explorer" in url for url in watch.asked)
+        assert any("explorer" in url for url in watch.requests)

@@ -26,7 +26,7 @@ pytestmark = needs_browser
 
 @asynccontextmanager
 async def api(settings: Settings, port: int) -> AsyncIterator[None]:
-    """`quotes api` as a process of its own, from when it answers until it is told to end."""
+    """`quotes api` as a process of its own, from when it answers until it is ended."""
     process = Api(settings, port)
     await process.start()
     try:
@@ -76,7 +76,7 @@ async def test_a_new_quote_appears_without_a_reload(
         assert watch.complaints == []
 
 
-async def test_a_restart_of_the_api_is_told_and_leaves_no_hole_in_the_candles(
+async def test_a_restart_of_the_api_is_shown_and_leaves_no_gap_in_the_candles(
     browser: Browser, settings: Settings, market: Market, free_tcp_port: int
 ) -> None:
     prices = {minutes: f"{80_000 + minutes}.25" for minutes in range(9, -1, -1)}
@@ -128,7 +128,7 @@ async def test_a_stale_ticker_is_shown_stale_with_its_cause_beside_a_live_one(
         assert watch.complaints == []
 
 
-async def test_gaps_stay_gaps_and_what_was_filled_in_says_so(
+async def test_gaps_stay_gaps_and_what_was_filled_in_is_marked(
     browser: Browser, settings: Settings, sessions: store.Sessions, market: Market
 ) -> None:
     await market.collect(4, btc="80000.5")
@@ -152,7 +152,7 @@ async def test_gaps_stay_gaps_and_what_was_filled_in_says_so(
     ]
 
 
-async def test_a_ticker_that_is_not_here_is_told_as_one_and_an_empty_one_as_empty(
+async def test_an_unknown_ticker_is_shown_as_unknown_and_an_empty_one_as_empty(
     browser: Browser, settings: Settings
 ) -> None:
     async with serving(settings) as client, looking(browser, client.url) as (page, watch):

@@ -20,7 +20,7 @@ from strawberry.schema.exceptions import CannotGetOperationTypeError, InvalidOpe
 from strawberry.types.graphql import OperationType
 
 from quotes.api.context import Context
-from quotes.api.errors import Code, Refusal, bad_input, told
+from quotes.api.errors import Code, Refusal, bad_input, client_error
 from quotes.api.payloads import subscribes, valid
 from quotes.api.plans.answers import Answer
 from quotes.api.plans.persisted import PersistedQueries
@@ -35,7 +35,7 @@ from quotes.server.operations import Operation, Streams
 PATHS = frozenset({"/graphql", "/graphql/"})
 OVERLOADED = "quotes.overloaded"  # in a request's scope: why it is not to be executed
 HOW_TO_SUBSCRIBE = (
-    "A subscription is no single answer. Ask for server-sent events with `Accept: "
+    "A subscription has no single answer. Request server-sent events with `Accept: "
     "text/event-stream`, or open a WebSocket at this address with the subprotocol "
     "graphql-transport-ws."
 )
@@ -48,7 +48,7 @@ class Outcome:
     """What became of an operation: a GraphQL result, and why if it was not executed."""
 
     body: bytes
-    code: Code | None = None  # of the error that kept it from being executed
+    code: Code | None = None  # of the error that prevented its execution
     answer: Answer | None = None  # whose body it is, where plans gave it
     retry_after: int | None = None  # seconds
 
@@ -78,7 +78,7 @@ class Endpoint:
         except RequestError as error:
             await error.response()(scope, receive, send)
         except ClientDisconnect:
-            return  # it left while it was sending
+            return  # it disconnected while it was sending
 
     async def _serve(self, request: Request, send: Send) -> None:
         if request.method not in METHODS:
@@ -106,7 +106,7 @@ class Endpoint:
 
 
 async def _outcome(operation: Operation, streams: Streams, *, method: str) -> Outcome:
-    """What is cached needs no turn; the others are answered by plans or, if need be, executed."""
+    """From the cache without admission; otherwise by a plan or, without one, executed."""
     request = operation.query, operation.name, operation.variables
     answer = await streams.plans.cached(*request)
     try:
@@ -121,9 +121,9 @@ async def _outcome(operation: Operation, streams: Streams, *, method: str) -> Ou
 
 
 def validate(request: Request, response: Response, answer: Answer, now: datetime) -> None:
-    """Let a closed range's answer be cached, and say 304 to who has it.
+    """Let a closed range's answer be cached, and answer 304 where the client has it.
 
-    A late row may still come, so caches ask each time; the ETag is of the answer itself.
+    A late row may still arrive, so caches revalidate each time; the ETag is the answer's hash.
     """
     if not answer.closed(now):
         return
@@ -172,8 +172,8 @@ async def execute(operation: Operation, context: Context, *, method: str) -> Out
 
 
 def _coded(error: GraphQLError) -> GraphQLError:
-    """What an extension itself raised has passed by the one that gives each error its code."""
-    return error if "code" in (error.extensions or {}) else told(error)
+    """Errors raised by other extensions have bypassed the one that adds the codes."""
+    return error if "code" in (error.extensions or {}) else client_error(error)
 
 
 def _no_operation(name: str | None) -> str:
@@ -204,7 +204,7 @@ def _encoded(
     return json.dumps(body, separators=(",", ":")).encode()
 
 
-# Also for who takes plain JSON, so that proxies and load balancers see it.
+# With plain JSON too, so that proxies and load balancers see it.
 _STATUS = {Code.UNAVAILABLE: 503, Code.OVERLOADED: 503, Code.TOO_MANY: 503, Code.INTERNAL: 500}
 
 
@@ -214,7 +214,7 @@ def headers_of(media: Media) -> dict[str, str]:
 
 
 def response_of(outcome: Outcome, media: Media) -> Response:
-    """With plain JSON only the body says that a document is wrong: its status is 200."""
+    """With plain JSON only the body shows that a document is invalid: the status is 200."""
     if outcome.code is None:
         status = 200
     else:

@@ -1,4 +1,4 @@
-"""What a client asks for in one HTTP request, and the media types it takes as an answer."""
+"""The operation in one HTTP request, and the media types that it accepts."""
 
 from enum import StrEnum
 from typing import Any

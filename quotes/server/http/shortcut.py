@@ -1,7 +1,7 @@
-"""The short way from an everyday POST to its cached answer, past what only other requests need.
+"""A fast path from an ordinary POST to its cached answer, past what only other requests need.
 
-Nothing is decided here but that the cache has the answer. Everything else goes on with all that was
-received, and is answered as if this were not there.
+All it decides is that the cache has the answer. Every other request is passed on with all that was
+received, and answered as if this were not there.
 """
 
 from collections.abc import Callable
@@ -58,7 +58,7 @@ class Shortcut:
 
 
 def _media(scope: Scope) -> Media | None:
-    """What the answer is sent as; None for any but the everyday request."""
+    """What the answer is sent as; None for any other than the ordinary request."""
     if scope["type"] != "http" or scope["method"] != "POST" or scope["path"] != PATH:
         return None
     headers = dict(scope["headers"])
@@ -83,7 +83,7 @@ def _headers(media: Media) -> tuple[tuple[bytes, bytes], ...]:
 
 
 def _replayed(first: Message, receive: Receive) -> Receive:
-    """`receive`, which gives the message that has been received already once more."""
+    """`receive`, with the message that has already been received in front."""
     waiting = [first]
 
     async def replay() -> Message:

@@ -45,7 +45,7 @@ export async function reread(
 
 /**
  * The candles with the streamed one, and the minute from which the service must be read again,
- * where it knows more than an update says: the cause of a missing minute, or candles in between.
+ * where it knows more than an update contains: the cause of a missing minute, or candles in between.
  */
 export function updated(candles: Candle[], update: Update): Changed & { unknown?: string } {
   const last = candles.at(-1);

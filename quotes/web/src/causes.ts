@@ -6,7 +6,7 @@ export type Cause = NonNullable<TickersAnswer["tickers"][number]["lastFailure"]>
 const REASONS: Record<Cause, string> = {
   UNREACHABLE: "the exchange could not be reached",
   TIMEOUT: "the exchange did not answer in time",
-  RATE_LIMITED: "the exchange was asked too often",
+  RATE_LIMITED: "the exchange was queried too often",
   UNAVAILABLE: "the exchange could not answer",
   MAINTENANCE: "the exchange was under maintenance",
   REFUSED: "the exchange refused to answer",

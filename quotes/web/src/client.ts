@@ -1,4 +1,4 @@
-// A live subscription that loses nothing: graphql-ws, and where each subscription stands.
+// A live subscription that loses nothing: graphql-ws, and the cursor of each subscription.
 import type { GraphQLFormattedError } from "graphql";
 import {
   type Client,
@@ -9,14 +9,14 @@ import {
   createClient,
 } from "graphql-ws";
 
-const PING = 10_000; // milliseconds of silence until the server is asked whether it is there
+const PING = 10_000; // milliseconds of silence until the server is pinged
 const PONG = 10_000; // milliseconds that it has to answer
 const LONGEST_WAIT = 5_000; // milliseconds between two attempts to connect
 
 /**
  * A graphql-ws client that notices a dead connection, connects again for ever, and lets each
  * subscription go on after the last `cursor` that it saw. For that, a document takes `$after`,
- * hands it to its field and asks for `cursor`; any other begins anew.
+ * passes it to its field and selects `cursor`; any other begins again.
  */
 export function connect(url: string, options: Partial<ClientOptions> = {}): Client {
   const seen = new Map<string, string>(); // the last cursor of each operation, by its id

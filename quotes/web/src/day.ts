@@ -1,4 +1,4 @@
-// A ticker's last day as points, and what they say: its change over the day and its sparkline.
+// A ticker's last day as points: its change over the day and its sparkline.
 
 export type Point = readonly [seconds: number, price: number]; // floats, to be drawn
 
@@ -9,22 +9,22 @@ const WIDTH = 120;
 const HEIGHT = 32;
 
 /** Seconds before the newest price that a point is needed for. */
-export const KEPT = DAY + OLDEST_BASE;
+export const SPAN = DAY + OLDEST_BASE;
 
 /** How far the newest point is from the one a day before it, in percent; undefined without one. */
 export function changeOverDay(points: Point[]): number | undefined {
   const newest = points.at(-1);
   if (!newest) return undefined;
-  const moment = newest[0] - DAY;
-  const base = points.findLast(([seconds]) => seconds <= moment);
-  if (!base || moment - base[0] >= OLDEST_BASE) return undefined;
+  const dayBefore = newest[0] - DAY;
+  const base = points.findLast(([seconds]) => seconds <= dayBefore);
+  if (!base || dayBefore - base[0] >= OLDEST_BASE) return undefined;
   return ((newest[1] - base[1]) / base[1]) * 100;
 }
 
-/** Both, in order, without what is too old; of one minute the point of `newer`. */
+/** Both in order, without points that are too old; `newer` wins where a minute is in both. */
 export function merged(older: Point[], newer: Point[]): Point[] {
   const points = [...new Map([...older, ...newer])].sort(([one], [other]) => one - other);
-  const first = (points.at(-1)?.[0] ?? 0) - KEPT;
+  const first = (points.at(-1)?.[0] ?? 0) - SPAN;
   return points.filter(([seconds]) => seconds >= first);
 }
 

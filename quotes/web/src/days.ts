@@ -1,9 +1,9 @@
 // The cards' days, read from the service: each once, a few in one request.
-import { KEPT, type Point } from "./day";
+import { SPAN, type Point } from "./day";
 import { type Operation, query } from "./query";
 import { Refresh } from "./refresh";
 
-const AT_ONCE = 5; // days of one request: some 160 KB, and a short answer to make
+const AT_ONCE = 5; // days in one request: some 160 KB, quickly computed
 const MARGIN = 5 * 60; // seconds more than is needed, for prices that are on their way
 const POINTS = 1_600; // more than a day has minutes, so none is left out
 
@@ -63,7 +63,7 @@ function documentFor(count: number): Operation<Answer, Record<string, string>> {
 function variablesFor(cards: DayOf[]): Record<string, string> {
   const pairs = cards.flatMap(({ name, newest }, index) => [
     [`ticker${index}`, name],
-    [`from${index}`, new Date((newest - KEPT - MARGIN) * 1_000).toISOString()],
+    [`from${index}`, new Date((newest - SPAN - MARGIN) * 1_000).toISOString()],
   ]);
   return Object.fromEntries(pairs);
 }

@@ -19,7 +19,7 @@ Object.assign(globalThis, {
   },
 });
 
-/** GraphiQL may keep its theme and its history here, but begins with our tabs each time. */
+/** GraphiQL may store its theme and its history here, but begins with our tabs each time. */
 const storage = {
   get length() {
     return localStorage.length;
@@ -44,9 +44,9 @@ function toAddress({
   query: string | null;
   variables?: string | null;
 }): void {
-  const asked = new URLSearchParams({ query: query ?? "" });
-  if (variables) asked.set("variables", variables);
-  history.replaceState(null, "", `?${asked}`);
+  const parameters = new URLSearchParams({ query: query ?? "" });
+  if (variables) parameters.set("variables", variables);
+  history.replaceState(null, "", `?${parameters}`);
 }
 
 async function show(place: Element): Promise<void> {

@@ -51,14 +51,14 @@ export class Card implements DayOf {
     return this.latest ? Math.max(decimalsFor(this.latest.price), this.#exactDecimals) : 2;
   }
 
-  /** Whether its day is to be read now, which it is not a second time. */
+  /** Whether its day is to be read now; true once only. */
   wantsDay(): boolean {
     const unread = this.#day === "unread";
     if (unread) this.#day = "wanted";
     return unread;
   }
 
-  /** What `tickers` says of it. A price that was streamed since is newer, and stays. */
+  /** Its entry in `tickers`. A price that was streamed since is newer, and stays. */
   update(ticker: Ticker): void {
     this.ticker = ticker;
     if (ticker.last && this.#isNews(ticker.last)) this.#show(ticker.last);
@@ -87,7 +87,7 @@ export class Card implements DayOf {
     setText(this.#change, "change unknown");
   }
 
-  /** After a stream that may lack quotes or hold other ones: nothing that was seen counts. */
+  /** After a stream that may lack quotes or hold others: everything seen before is discarded. */
   restart(): boolean {
     const wasRead = this.#day !== "unread";
     this.latest = undefined;
@@ -100,7 +100,7 @@ export class Card implements DayOf {
     else this.#link.removeAttribute("aria-current");
   }
 
-  /** Ages grow, and the day moves on. */
+  /** Updates what changes with time: ages and the day. */
   tick(connected: boolean): void {
     const state = stateOf(this.latest);
     this.row.dataset["state"] = state;

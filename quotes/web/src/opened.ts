@@ -23,7 +23,7 @@ export class Opened {
   readonly #selection: Selection;
   readonly #from: string;
   #candles: Candle[] = [];
-  #earliest: string | undefined; // minute from which the candles are to be read anew
+  #earliest: string | undefined; // minute from which the candles are to be read again
   #all = true; // whether all of them are
   #pointed = -1;
   readonly #chart: Chart;
@@ -60,7 +60,7 @@ export class Opened {
     if (origin !== "LIVE" || (last && Date.parse(at) < Date.parse(last.openTime))) this.#lacks(at);
   }
 
-  /** All of it is read anew, as the service may know something else by now. */
+  /** Reads everything again, as the service may have other data by now. */
   restart(): void {
     this.#all = true;
     this.#refresh.soon();
@@ -200,7 +200,7 @@ export class Opened {
     this.#state("refused", words);
   }
 
-  /** Candles that are on the screen stay there when a later read fails; the header says so. */
+  /** Candles that are on the screen stay there when a later read fails; the header shows it. */
   #state(state: "loading" | "shown" | "empty" | "failed" | "refused", words: string): void {
     if (state === "failed" && this.#candles.length > 0) return;
     byId("opened").dataset["state"] = state;

@@ -17,7 +17,7 @@ const list = new List();
 const stream = new Stream();
 let opened: Opened | undefined;
 let connection: Connection = "connecting";
-let causesDue = 0; // milliseconds: not before then is it read again why prices are late
+let causesDue = 0; // milliseconds: the earliest time at which the causes of late prices are read again
 
 const tickers = new Refresh(
   async () => {
@@ -35,7 +35,7 @@ const tickers = new Refresh(
   },
 );
 
-/** Ages grow, and what is said of them. */
+/** Updates the ages, and their texts. */
 function tick(): void {
   for (const card of list.cards.values()) card.tick(connection === "live");
   const card = opened && list.cards.get(opened.view.ticker);
@@ -99,7 +99,7 @@ const WORDS: Record<Connection, string> = {
   lost: "Connection lost. Trying again…",
 };
 
-stream.follow({
+stream.subscribe({
   restarted() {
     tickers.soon();
     list.restart();
@@ -118,7 +118,7 @@ stream.follow({
   },
 });
 
-/** Why prices are late is read now and then, as long as there is a price that should come. */
+/** Reads why prices are late, periodically, as long as a price is due. */
 function readCauses(): void {
   const cards = [...list.cards.values()];
   const late = cards.some(({ ticker, latest }) => ticker.collected && stateOf(latest) !== "live");

@@ -12,7 +12,7 @@ import { clock, shifted } from "./zones";
 const Base = defaultHorzScaleBehavior();
 type Points = Parameters<InstanceType<typeof Base>["fillWeightsForPoints"]>[0];
 
-/** A mark's weight says whether a day, a month or a year begins with it on the zone's clocks. */
+/** A mark's weight shows whether it begins a day, a month or a year on the zone's clocks. */
 export class ZonedScale extends Base {
   constructor(readonly zone: string) {
     super();
@@ -36,7 +36,7 @@ export class ZonedScale extends Base {
   }
 }
 
-/** What a mark says, as short as its weight allows. */
+/** The label of a mark, as short as its weight allows. */
 export function markOf(zone: string): (time: Time, kind: TickMarkType) => string {
   return (time, kind) => {
     const [date = "", hour = ""] = clock(Number(time) * 1_000, zone).split(" ");

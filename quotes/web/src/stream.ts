@@ -1,4 +1,4 @@
-// What the page follows, over one socket: the prices of all tickers, and the opened one's candles.
+// What the page subscribes to, over one socket: the prices of all tickers, and the opened one's candles.
 import type { Client } from "graphql-ws";
 import type { Selection, Update } from "./candles";
 import { connect } from "./client";
@@ -12,28 +12,28 @@ import {
 export type Quote = PricesAnswer["priceUpdates"];
 export type Connection = "connecting" | "live" | "lost";
 
-export interface Follower {
-  /** After one that ended the stream began anew, not after a cursor: all may be different. */
+export interface Subscriber {
+  /** The stream ended and began again, without a cursor: everything may be different. */
   restarted(): void;
   quote(quote: Quote): void;
   connection(state: Connection): void;
 }
 
-const RESTART = 3_000; // milliseconds, and up to as many more, until a refused stream begins anew
+const RESTART = 3_000; // milliseconds, and up to as many more, until a refused stream is tried again
 
 export class Stream {
   readonly #client: Client = connect(`${location.origin.replace(/^http/, "ws")}/graphql`);
 
-  /** For as long as the page is open. A lost connection goes on after its last quote. */
-  follow(follower: Follower): void {
-    this.#client.on("connected", () => follower.connection("live"));
-    this.#client.on("closed", () => follower.connection("lost"));
+  /** For as long as the page is open. After a lost connection it resumes after the last quote. */
+  subscribe(subscriber: Subscriber): void {
+    this.#client.on("connected", () => subscriber.connection("live"));
+    this.#client.on("closed", () => subscriber.connection("lost"));
     let again = false;
     const begin = (): void => {
       let begun = false;
       const ended = (): void => {
         again = true;
-        follower.connection("lost");
+        subscriber.connection("lost");
         setTimeout(begin, restartDelay());
       };
       this.#client.subscribe<PricesAnswer>(
@@ -42,13 +42,13 @@ export class Stream {
           next({ data }) {
             if (!data) return;
             if (!begun) {
-              follower.connection("live");
-              if (again) follower.restarted();
+              subscriber.connection("live");
+              if (again) subscriber.restarted();
             }
             begun = true;
-            follower.quote(data.priceUpdates);
+            subscriber.quote(data.priceUpdates);
           },
-          error: ended, // as for a cursor of a database that was put back to an earlier state
+          error: ended, // as for a cursor of a database that was restored to an earlier state
           complete: ended,
         },
       );
@@ -56,7 +56,7 @@ export class Stream {
     begin();
   }
 
-  /** The candle under way, until the function returned is called. */
+  /** The open candle, until the function returned is called. */
   candles(selection: Selection, next: (update: Update) => void): () => void {
     let unsubscribe = (): void => {};
     let timer: ReturnType<typeof setTimeout> | undefined;
@@ -70,7 +70,7 @@ export class Stream {
           next({ data }) {
             if (data) next(data.candleUpdates);
           },
-          error: ended, // the query of the same candles says why
+          error: ended, // the query for the same candles shows why
           complete: ended,
         },
       );
