@@ -36,7 +36,7 @@ class Health:
         self._sessions = store.sessions_of(engine)
         self._feed = streams.context.feed
         self._admission = streams.admission
-        self._connections = streams.connection_limits
+        self._limits = streams.connection_limits
         self._task = task
         self._began = datetime.now(UTC)
         self._checked: dict[str, Any] = {}
@@ -54,8 +54,8 @@ class Health:
         report = {
             "feed": self._feed_state(),
             "queries": self._admission.state(),
-            "connections": self._connections.connections,
-            "subscriptions": self._connections.subscriptions,
+            "connections": self._limits.connections,
+            "subscriptions": self._limits.subscriptions,
             **self._database_state(),
         }
         parts = ("feed", "queries", "database", "migrations", "quotes")
