@@ -57,16 +57,21 @@ async def open_engine(
     *,
     name: str,
     size: int = POOL_SIZE,
+    ping: bool = True,
     statement_timeout: float | None = connections.STATEMENT_TIMEOUT,
 ) -> AsyncIterator[AsyncEngine]:
-    """A pool that connects on first use, so a process starts while its database is away."""
+    """A pool that connects on first use, so a process starts while its database is away.
+
+    With `ping` a connection is tried before each use, so a restart of the database costs no query
+    an error; without, the first use after a restart fails.
+    """
     engine = create_async_engine(
         "postgresql+asyncpg://",
         async_creator=connections.connector(url, name=name, statement_timeout=statement_timeout),
         pool_size=size,
         max_overflow=0,
         pool_timeout=connections.CONNECT_TIMEOUT,
-        pool_pre_ping=True,  # a restart of the database costs no query an error
+        pool_pre_ping=ping,
     )
     try:
         yield engine

@@ -10,7 +10,7 @@ from quotes.database.models import Quote
 from quotes.database.outages import Outage
 from quotes.live.turns import Turns
 
-PAGE = 100  # quotes a turn: written within some 3 ms, in one round of the event loop
+PAGE = 50  # quotes a turn: written within some 2 ms, in one round of the event loop
 MAX_PAGES = 128  # in memory, some 100 KB each
 RETRY = 0.5  # seconds before a lost database is tried again
 

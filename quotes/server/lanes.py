@@ -32,7 +32,7 @@ async def open_lanes(settings: Settings) -> AsyncIterator[Lanes]:
     of_plans = settings.query_connections // 2
     of_resolvers = settings.query_connections - of_plans
     async with (
-        store.open_engine(url, name="live", size=1) as live,
+        store.open_engine(url, name="live", size=1, ping=False) as live,
         store.open_engine(url, name="replay", size=settings.replay_connections) as replays,
         store.open_engine(url, name="api", size=of_resolvers) as engine,
         store.open_engine(url, name="health", size=1) as health,

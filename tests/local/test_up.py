@@ -114,8 +114,13 @@ async def _end(run: Run) -> None:
 
 
 async def latest(run: Run) -> Any:
+    """The latest price, once its parts that were ended are all there again."""
     async with aiohttp.ClientSession() as http:
-        return await wait(lambda: Client(http, run.url).data(LATEST), bool)
+        whole = await wait(
+            lambda: Client(http, run.url).answer(LATEST),
+            lambda answer: "errors" not in answer and answer["data"]["latestPrice"],
+        )
+        return whole["data"]["latestPrice"]
 
 
 def servers(settings: Settings) -> dict[str, str]:
