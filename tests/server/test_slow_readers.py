@@ -24,7 +24,7 @@ READERS = 600
 WRITERS, COMMITS = 4, 120
 SMALL = 4_096  # bytes of a buffer
 QUERY = 'subscription { priceUpdates(after: "s0") { cursor ticker price at observedAt source } }'
-CURSOR = re.compile(rb'"cursor":"s(\d+)"')
+CURSOR = re.compile(rb'"cursor":"s(\d+)-')  # and the quote's fingerprint
 
 
 class Readers(threading.Thread):
