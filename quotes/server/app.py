@@ -25,6 +25,7 @@ from quotes.live.fan_out import open_fan_out
 from quotes.live.feed import open_feed
 from quotes.live.newest import Newest
 from quotes.live.single_flight import SingleFlight
+from quotes.server import sse
 from quotes.server.admission import Admission
 from quotes.server.connection_limits import ConnectionLimits
 from quotes.server.health import Health, open_health
@@ -61,6 +62,8 @@ class Web(Starlette):
             scope["app"] = self
             await endpoint.enter(scope)
         await self._http(scope, receive, send)
+        if stream := scope.pop(sse.STREAM, None):
+            await stream.run(receive, send)
 
 
 def create_app(settings: Settings) -> Starlette:

@@ -6,11 +6,13 @@ cursor as the event's `id`, so a browser's EventSource resumes from there when i
 
 import asyncio
 import json
+from contextlib import ExitStack
+from dataclasses import dataclass
 
 import structlog
 from starlette.requests import Request
 from starlette.responses import Response
-from starlette.types import Send
+from starlette.types import Receive, Send
 
 from quotes.api.errors import Code
 from quotes.database.errors import UnavailableError
@@ -27,6 +29,7 @@ from quotes.server.operations import (
 
 log = structlog.get_logger()
 
+STREAM = "quotes.stream"  # in a request's scope: what runs the stream that was begun
 HEARTBEAT = 15.0  # seconds between comments, so that proxies do not close an idle stream
 NEWEST = ""  # in place of a cursor to resume after
 COMPLETE = "complete"  # the id of the last event, which no cursor is
@@ -40,66 +43,83 @@ _HEADERS = [
 
 
 async def respond(operation: Operation, request: Request, send: Send) -> None:
-    """Answer the request with the operation's events; with 204 where they have all been seen.
+    """Begin a stream of the operation's events; with 204 where they have all been seen.
+
+    The rest of it is left in the scope as STREAM, to be run once all middleware has returned, whose
+    frames would otherwise be held for as long as the stream, some 3 KiB.
 
     An EventSource reconnects for ever when its stream has ended: only a 204 stops it.
     """
     if request.headers.get("last-event-id") == COMPLETE:
         await Response(status_code=204)(request.scope, request.receive, send)
         return
-    streams: Streams = request.app.state.streams
+    scope, streams = request.scope, request.app.state.streams
     try:
-        with streams.connection_limits.connected(address_of(request.scope)):
-            await _stream(operation, request, streams, send)
+        with ExitStack() as connection:
+            connection.enter_context(streams.connection_limits.connected(address_of(scope)))
+            await send({"type": "http.response.start", "status": 200, "headers": _HEADERS})
+            resume = request.headers.get("last-event-id") or None
+            sink = OperationSink(scope["extensions"][protocol.DIRECT], event)
+            scope[STREAM] = EventStream(connection.pop_all(), streams, operation, resume, sink)
+            scope["headers"].clear()  # uvicorn holds them as long as the stream
     except TooManyConnectionsError as error:
         response = error_response(503, str(error), code=Code.TOO_MANY)
         await response(request.scope, request.receive, send)
 
 
-async def _stream(operation: Operation, request: Request, streams: Streams, send: Send) -> None:
-    """Until the operation ends, the client disconnects or the server shuts down."""
-    await send({"type": "http.response.start", "status": 200, "headers": _HEADERS})
-    resume = request.headers.get("last-event-id") or None
-    sink = OperationSink(request.scope["extensions"][protocol.DIRECT], event)
-    running = asyncio.create_task(_run(operation, resume, streams, sink))
-    gone = asyncio.create_task(_disconnected(request))
-    heartbeat = Heartbeat(sink)
-    streams.ended_by_shutdown.add(running)
-    try:
-        await asyncio.wait((running, gone), return_when=asyncio.FIRST_COMPLETED)
-    finally:
-        streams.ended_by_shutdown.discard(running)
-        heartbeat.stop()
-        running.cancel()
-        gone.cancel()
-        outcomes = await asyncio.gather(running, gone, return_exceptions=True)
-    for outcome in outcomes:
-        if isinstance(outcome, Exception) and not isinstance(outcome, SinkClosedError):
-            raise outcome
-    await send({"type": "http.response.body", "body": b""})
+@dataclass(frozen=True, slots=True)
+class EventStream:
+    """A response whose head has been sent, and an operation whose payloads are its body."""
 
+    connection: ExitStack  # which ends with the stream
+    streams: Streams
+    operation: Operation
+    resume: str | None
+    sink: OperationSink
 
-async def _run(
-    operation: Operation, resume: str | None, streams: Streams, sink: OperationSink
-) -> None:
-    """Write an operation's payloads, and how it ended."""
-    await sink.write(f"retry: {RETRY}\n\n".encode())
-    while True:
+    async def run(self, receive: Receive, send: Send) -> None:
+        """Until the operation ends, the client disconnects or the server shuts down."""
+        with self.connection:
+            await self._deliver_until_gone(receive)
+            await send({"type": "http.response.body", "body": b""})
+
+    async def _deliver_until_gone(self, receive: Receive) -> None:
+        running = asyncio.create_task(self._deliver())
+        gone = asyncio.create_task(_disconnected(receive))
+        heartbeat = Heartbeat(self.sink)
+        self.streams.ended_by_shutdown.add(running)
         try:
-            await streams.deliver(operation, sink, resume)
-        except FailedError as failed:
-            errors = json.dumps({"errors": failed.errors}).encode()
-            if failed.cursor_is_lost:
-                # An EventSource would reconnect with that cursor each second: it is sent the
-                # error, without an id to resume after, and then the newest quotes.
-                await sink.write(event(errors, ""))
-                resume = NEWEST
-                continue
-            await sink.write(event(errors, None))
-        except UnavailableError:
-            return  # without `complete`, so that the client reconnects
-        await sink.write(b"event: complete\nid: %b\ndata:\n\n" % COMPLETE.encode())
-        return
+            await asyncio.wait((running, gone), return_when=asyncio.FIRST_COMPLETED)
+        finally:
+            self.streams.ended_by_shutdown.discard(running)
+            heartbeat.stop()
+            running.cancel()
+            gone.cancel()
+            outcomes = await asyncio.gather(running, gone, return_exceptions=True)
+        for outcome in outcomes:
+            if isinstance(outcome, Exception) and not isinstance(outcome, SinkClosedError):
+                raise outcome
+
+    async def _deliver(self) -> None:
+        """Write the operation's payloads, and how it ended."""
+        resume = self.resume
+        await self.sink.write(f"retry: {RETRY}\n\n".encode())
+        while True:
+            try:
+                await self.streams.deliver(self.operation, self.sink, resume)
+            except FailedError as failed:
+                errors = json.dumps({"errors": failed.errors}).encode()
+                if failed.cursor_is_lost:
+                    # An EventSource would reconnect with that cursor each second: it is sent the
+                    # error, without an id to resume after, and then the newest quotes.
+                    await self.sink.write(event(errors, ""))
+                    resume = NEWEST
+                    continue
+                await self.sink.write(event(errors, None))
+            except UnavailableError:
+                return  # without `complete`, so that the client reconnects
+            await self.sink.write(b"event: complete\nid: %b\ndata:\n\n" % COMPLETE.encode())
+            return
 
 
 def event(payload: bytes, cursor: str | None) -> bytes:
@@ -126,6 +146,6 @@ class Heartbeat:
         self._next.cancel()
 
 
-async def _disconnected(request: Request) -> None:
-    while (await request.receive())["type"] != "http.disconnect":
+async def _disconnected(receive: Receive) -> None:
+    while (await receive())["type"] != "http.disconnect":
         pass
