@@ -15,8 +15,9 @@ from starlette.routing import Route
 
 LATEST = """
     SELECT one.ticker, price::text, minute, observed_at
-    FROM unnest($1::text[]) AS asked (ticker), LATERAL (
-        SELECT * FROM quotes WHERE quotes.ticker = asked.ticker ORDER BY minute DESC LIMIT 1) AS one
+    FROM unnest($1::text[]) AS wanted (ticker), LATERAL (
+        SELECT * FROM quotes
+        WHERE quotes.ticker = wanted.ticker ORDER BY minute DESC LIMIT 1) AS one
 """
 SPAN = """
     SELECT minute, price::text, seq FROM quotes

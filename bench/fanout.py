@@ -4,15 +4,15 @@
     python bench/fanout.py [--rounds 3] [--subscribers 1000,5000]
         [--kinds one,spread,different] [--node /path/to/node]
     python bench/fanout.py --kinds sse
-    python bench/fanout.py --crowd 10000
-    python bench/fanout.py --crowd 25000 --processes 2
+    python bench/fanout.py --alone 10000
+    python bench/fanout.py --alone 25000 --processes 2
 
 PostGraphile 5.1 wants Node 22 or newer. Each round starts a server, opens its subscribers in a
 process of their own, and takes from the kernel's books what the server used. The last column of
-each table tells how many times better this service does. `sse` compares this service's WebSocket
-with its server-sent events, and needs no Node. `--crowd` runs so many subscribers of this service
-alone, spread evenly over its processes, with an event a second: a process needs as many descriptors
-as it has subscribers (`ulimit -n`), on either side.
+each table shows how many times better this service does. `sse` compares this service's WebSocket
+with its server-sent events, and needs no Node. `--alone` runs so many subscribers of this
+service alone, spread evenly over its processes, with an event a second: a process needs as many
+descriptors as it has subscribers (`ulimit -n`), on either side.
 """
 
 import argparse
@@ -43,19 +43,19 @@ from quotes.server.process import listen
 
 HERE = Path(__file__).parent
 WAVES = 9  # single commits, each awaited by all subscribers
-SUSTAINED = 100_000  # deliveries of many commits, one after the other as fast as they are kept
+SUSTAINED = 100_000  # deliveries of many commits, one after the other as fast as they are stored
 SPREAD = 20  # tickers
 TICK = os.sysconf("SC_CLK_TCK")
 TICKERS = [f"t{number}_usd" for number in range(SPREAD)]
 
 # What PostGraphile's subscription listens to; in its favour the whole quote is in it.
 TOLD = """
-    CREATE FUNCTION tell() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN
+    CREATE FUNCTION notify_quote() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN
         PERFORM pg_notify('live:' || NEW.ticker, json_build_object('ticker', NEW.ticker,
             'price', NEW.price::text, 'at', NEW.minute, 'seq', NEW.seq)::text);
         RETURN NULL;
     END $$;
-    CREATE TRIGGER tell AFTER INSERT ON quotes FOR EACH ROW EXECUTE FUNCTION tell();
+    CREATE TRIGGER notify_quote AFTER INSERT ON quotes FOR EACH ROW EXECUTE FUNCTION notify_quote();
 """
 
 Subscription = dict[str, Any]
@@ -119,7 +119,7 @@ class Writer:
         self._sessions = sessions
         self._minute = datetime(2026, 1, 1, tzinfo=UTC)
 
-    async def keep(self, *tickers: str) -> None:
+    async def insert(self, *tickers: str) -> None:
         self._minute += timedelta(minutes=1)
         quotes = [
             Quote(
@@ -194,7 +194,7 @@ class Listeners:
         assert process.stdout is not None
         self._in, self._out = process.stdin, process.stdout
 
-    async def ask(self, line: str) -> dict[str, Any]:
+    async def request(self, line: str) -> dict[str, Any]:
         self._in.write(f"{line}\n".encode())
         answer: dict[str, Any] = json.loads(await self._out.readline())
         return answer
@@ -204,12 +204,12 @@ class Listeners:
 async def listening(
     port: int, side: Side, subscriptions: Sequence[Subscription], count: int
 ) -> AsyncIterator[Listeners]:
-    words = (str(port), str(count), side.field, side.transport)
-    command = [sys.executable, str(HERE / "listeners.py"), *words]
+    arguments = (str(port), str(count), side.field, side.transport)
+    command = [sys.executable, str(HERE / "listeners.py"), *arguments]
     pipe = asyncio.subprocess.PIPE
     async with child(command, stdin=pipe, stdout=pipe) as process:
         listeners = Listeners(process)
-        await listeners.ask(json.dumps(subscriptions))
+        await listeners.request(json.dumps(subscriptions))
         await asyncio.sleep(2)  # until the last one's subscription has begun
         yield listeners
 
@@ -273,12 +273,12 @@ async def measure(side: Side, scenario: Scenario, url: str, writer: Writer) -> F
 async def wave(writer: Writer, listeners: Listeners, scenario: Scenario) -> Figures:
     """One commit, from before it is made to the last subscriber's having it."""
     began = time.monotonic()
-    await writer.keep(*scenario.tickers)
-    told = await listeners.ask(str(scenario.count))
+    await writer.insert(*scenario.tickers)
+    report = await listeners.request(str(scenario.count))
     return {
-        "last": told["last_at"] - began,
-        "lost": scenario.count - told["arrived"],
-        "wrong": told["wrong"],
+        "last": report["last_at"] - began,
+        "lost": scenario.count - report["arrived"],
+        "wrong": report["wrong"],
     }
 
 
@@ -286,14 +286,14 @@ async def burst(writer: Writer, listeners: Listeners, scenario: Scenario, pid: i
     commits = SUSTAINED // scenario.count
     used, began = cpu_seconds(pid), time.monotonic()
     for _ in range(commits):
-        await writer.keep(*scenario.tickers)
-    told = await listeners.ask(str(commits * scenario.count))
+        await writer.insert(*scenario.tickers)
+    report = await listeners.request(str(commits * scenario.count))
     used = cpu_seconds(pid) - used
     return {
-        "deliveries a second, sustained": told["arrived"] / (told["last_at"] - began),
-        "CPU a delivery, sustained, us": used / told["arrived"] * 1e6,
-        "lost": commits * scenario.count - told["arrived"],
-        "wrong": told["wrong"],
+        "deliveries a second, sustained": report["arrived"] / (report["last_at"] - began),
+        "CPU a delivery, sustained, us": used / report["arrived"] * 1e6,
+        "lost": commits * scenario.count - report["arrived"],
+        "wrong": report["wrong"],
     }
 
 
@@ -315,7 +315,7 @@ def table(scenario: Scenario, rounds: dict[str, list[Figures]]) -> str:
 
 
 @asynccontextmanager
-async def crowds(
+async def started_listeners(
     url: str, subscriptions: Sequence[Subscription], count: int, processes: int
 ) -> AsyncIterator[tuple[list[Listeners], list[int]]]:
     """The subscribers of each of the service's processes, and the processes' ids."""
@@ -329,17 +329,17 @@ async def crowds(
         yield listeners, [server.pid for server, _ in servers]
 
 
-async def crowd(url: str, writer: Writer, count: int, processes: int, seconds: int) -> str:
+async def hold(url: str, writer: Writer, count: int, processes: int, seconds: int) -> str:
     subscriptions = [ours(TICKERS[0], "", await writer.cursor())]
     each = count // processes
-    async with crowds(url, subscriptions, each, processes) as (listeners, pids):
+    async with started_listeners(url, subscriptions, each, processes) as (listeners, pids):
         began: dict[int, float] = {}
         for _ in range(seconds):
             due = time.monotonic() + 1
             began[await writer.last() + 1] = time.monotonic()
-            await writer.keep(TICKERS[0])
+            await writer.insert(TICKERS[0])
             await asyncio.sleep(max(0, due - time.monotonic()))
-        awaited = (every.ask(str(each * seconds)) for every in listeners)
+        awaited = (every.request(str(each * seconds)) for every in listeners)
         answers = await asyncio.gather(*awaited)
         memory = sum(memory_kib(pid) for pid in pids) / 1024
     times = [(int(seq), *at) for answer in answers for seq, at in answer["at"].items()]
@@ -373,19 +373,19 @@ async def database() -> AsyncIterator[tuple[str, Writer]]:
         shutil.rmtree(folder)
 
 
-def asked() -> argparse.Namespace:
+def parsed() -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0] if __doc__ else "")
     parser.add_argument("--rounds", type=int, default=3)
     parser.add_argument("--subscribers", default="1000,5000")
     parser.add_argument("--node", default=shutil.which("node") or "node")
     parser.add_argument("--kinds", default="one,spread,different")
-    parser.add_argument("--crowd", type=int, help="how many subscribers")
+    parser.add_argument("--alone", type=int, help="how many subscribers")
     parser.add_argument("--processes", type=int, default=1)
     return parser.parse_args()
 
 
 async def main() -> None:
-    arguments = asked()
+    arguments = parsed()
     others = sides(arguments.node)
     counts = [int(each) for each in arguments.subscribers.split(",")]
     scenarios = {
@@ -395,8 +395,8 @@ async def main() -> None:
         "sse": [Scenario(count, TICKERS[:1]) for count in counts],
     }
     async with database() as (url, writer):
-        if arguments.crowd:
-            print(await crowd(url, writer, arguments.crowd, arguments.processes, 20))
+        if arguments.alone:
+            print(await hold(url, writer, arguments.alone, arguments.processes, 20))
             return
         for kind in arguments.kinds.split(","):
             compared = transports() if kind == "sse" else others

@@ -1,7 +1,7 @@
 """What history costs: `python bench/history.py`, with QUOTES_DATABASE_URL or a server of its own.
 
 Fills an empty database with 20 tickers' minutes of 90 days (2.6 million quotes) and one ticker's of
-a year, then asks each question many times and prints medians. "server" is the CPU time that the
+a year, then runs each query many times and prints medians. "server" is the CPU time that the
 database's process spent (from /proc, so only for a server on this machine), "all" the whole time
 until the rows are objects here. Takes some minutes and 2 GB of disk.
 """
@@ -119,10 +119,10 @@ async def measure(
             await ask(session)
             whole.append((time.perf_counter() - began) * 1_000)
             server.append(cpu(pid) - before)
-    say(name, server, whole)
+    report(name, server, whole)
 
 
-def say(name: str, server: list[float], whole: list[float]) -> None:
+def report(name: str, server: list[float], whole: list[float]) -> None:
     print(f"{name:58} {statistics.median(server):9.1f} {statistics.median(whole):9.1f}", flush=True)
 
 
@@ -149,19 +149,19 @@ async def questions(sessions: store.Sessions) -> None:
     await measure(
         sessions, "1m candles over 3 days", partial(candles_of, interval="1m", since=days)
     )
-    asked = partial(raw, statement=RAW_CANDLES, ticker="t07_usd", since=BEGIN)
-    await measure(sessions, "1h candles over 90 days, from raw minutes", asked)
+    query = partial(raw, statement=RAW_CANDLES, ticker="t07_usd", since=BEGIN)
+    await measure(sessions, "1h candles over 90 days, from raw minutes", query)
     year = store.Span("year_usd", YEAR, END)
     await measure(
         sessions, "a year's gaps, from hours", lambda session: gaps.read(session, year, 1_000, NOW)
     )
-    asked = partial(raw, statement=RAW_GAPS, ticker="year_usd", since=YEAR)
-    await measure(sessions, "a year's gaps, from raw minutes", asked)
+    query = partial(raw, statement=RAW_GAPS, ticker="year_usd", since=YEAR)
+    await measure(sessions, "a year's gaps, from raw minutes", query)
     for name, since in (("90 days", BEGIN), ("7 days", END - timedelta(days=7))):
-        asked = partial(series_of, ticker="t07_usd", since=since)
-        await measure(sessions, f"a series of {name} in 1,000 points", asked)
-    asked = partial(series_of, ticker="year_usd", since=YEAR)
-    await measure(sessions, "a series of a year in 1,000 points", asked)
+        query = partial(series_of, ticker="t07_usd", since=since)
+        await measure(sessions, f"a series of {name} in 1,000 points", query)
+    query = partial(series_of, ticker="year_usd", since=YEAR)
+    await measure(sessions, "a series of a year in 1,000 points", query)
 
 
 CANDLES = "openTime open high low close count"
@@ -202,7 +202,7 @@ async def answers(url: str) -> None:
                 whole.append((time.perf_counter() - began) * 1_000)
                 spent.append(cpu(pid) - before)
             assert b'"errors"' not in answer, answer
-            say(name, spent, whole)
+            report(name, spent, whole)
 
 
 @asynccontextmanager
@@ -229,7 +229,7 @@ async def api(url: str) -> AsyncIterator[tuple[int, str]]:
 
 async def following(url: str, sessions: store.Sessions) -> None:
     """From before a commit until the last follower of a candle has been told of it."""
-    told: asyncio.Queue[object] = asyncio.Queue()
+    received: asyncio.Queue[object] = asyncio.Queue()
     spent: list[float] = []
     whole: list[float] = []
     async with api(url) as (pid, address), AsyncExitStack() as stack:
@@ -238,26 +238,28 @@ async def following(url: str, sessions: store.Sessions) -> None:
             socket = await stack.enter_async_context(http.ws_connect(address, protocols=[PROTOCOL]))
             await socket.send_json({"type": "connection_init"})
             for number in range(50):
-                asked = {"id": str(number), "type": "subscribe", "payload": {"query": FOLLOWING}}
-                await socket.send_json(asked)
-            stack.callback(asyncio.create_task(hear(socket, told)).cancel)
-        await asyncio.sleep(2)  # nothing tells that a subscription has begun
+                request = {"id": str(number), "type": "subscribe", "payload": {"query": FOLLOWING}}
+                await socket.send_json(request)
+            stack.callback(asyncio.create_task(receive(socket, received)).cancel)
+        await asyncio.sleep(2)  # no event reports that a subscription has begun
         for at in range(RUNS):
             quotes = arrived(1, 1, 1_000_000 + at, rolled=True)  # so late that no clock ends it
             before, began = cpu(pid), time.perf_counter()
             async with sessions.begin() as session:
                 await store.insert(session, quotes)
             for _ in range(FOLLOWERS):
-                assert await asyncio.wait_for(told.get(), 60) == "next"
+                assert await asyncio.wait_for(received.get(), 60) == "next"
             whole.append((time.perf_counter() - began) * 1_000)
             spent.append(cpu(pid) - before)
-    say(f"{FOLLOWERS} followers of a candle, told of a quote", spent, whole)
+    report(f"{FOLLOWERS} subscribers of a candle, until a quote is delivered", spent, whole)
 
 
-async def hear(socket: aiohttp.ClientWebSocketResponse, told: "asyncio.Queue[object]") -> None:
+async def receive(
+    socket: aiohttp.ClientWebSocketResponse, received: "asyncio.Queue[object]"
+) -> None:
     async for message in socket:
         if (kind := message.json()["type"]) not in {"connection_ack", "ping"}:
-            told.put_nowait(kind)
+            received.put_nowait(kind)
 
 
 async def nothing(session: AsyncSession, touched: object) -> None:
@@ -278,7 +280,7 @@ async def writing(sessions: store.Sessions) -> None:
                         assert await store.insert(session, batch) == len(batch)
                 took.append(time.perf_counter() - began)
             median = statistics.median(took)
-            label = f"keep {tickers} tickers x {minutes:,} minutes, {name}"
+            label = f"insert {tickers} tickers x {minutes:,} minutes, {name}"
             print(
                 f"{label:58} {tickers * minutes / median:9,.0f} {median * 1_000:9.1f}", flush=True
             )
@@ -286,13 +288,13 @@ async def writing(sessions: store.Sessions) -> None:
 
 @contextmanager
 def replaced(*, rolled: bool) -> Iterator[None]:
-    kept = rollup.refresh
+    original = rollup.refresh
     if not rolled:
         rollup.refresh = nothing
     try:
         yield
     finally:
-        rollup.refresh = kept
+        rollup.refresh = original
 
 
 def arrived(tickers: int, minutes: int, run: int, *, rolled: bool) -> list[Quote]:

@@ -174,7 +174,7 @@ async def ask_days(url: str, connections: int) -> None:
     connector = aiohttp.TCPConnector(limit=connections)
     async with aiohttp.ClientSession(connector=connector) as http:
 
-        async def ask() -> None:
+        async def request() -> None:
             while True:
                 began = time.perf_counter()
                 async with http.post(f"{url}/graphql", json={"query": DAY}) as response:
@@ -182,13 +182,13 @@ async def ask_days(url: str, connections: int) -> None:
                 code = "answered" if response.status == 200 else _code(body)  # noqa: PLR2004
                 answers.setdefault(code, []).append(time.perf_counter() - began)
 
-        asking = [asyncio.create_task(ask()) for _ in range(connections)]
+        requesting = [asyncio.create_task(request()) for _ in range(connections)]
         stopped = asyncio.Event()
         asyncio.get_running_loop().add_signal_handler(signal.SIGTERM, stopped.set)
         await stopped.wait()
-        for task in asking:
+        for task in requesting:
             task.cancel()
-        await asyncio.gather(*asking, return_exceptions=True)
+        await asyncio.gather(*requesting, return_exceptions=True)
     print(json.dumps(answers))
 
 
@@ -208,10 +208,10 @@ async def replay(url: str, replays: int) -> None:
             async for _ in socket:
                 received += 1
 
-        reading = asyncio.create_task(read())
+        reader = asyncio.create_task(read())
         await stopped.wait()
-        reading.cancel()
-        await asyncio.gather(reading, return_exceptions=True)
+        reader.cancel()
+        await asyncio.gather(reader, return_exceptions=True)
     print(json.dumps({"messages": received}))
 
 
@@ -241,7 +241,7 @@ def line(times: list[float]) -> str:
     )
 
 
-def say(title: str, probe: Probe, load: dict[str, Any]) -> None:
+def report(title: str, probe: Probe, load: dict[str, Any]) -> None:
     print(f"\n{title}")
     print(f"  commit to delivery  {line(probe.deliveries)}")
     for path, times in probe.health.items():
@@ -258,7 +258,7 @@ async def main(options: argparse.Namespace) -> None:
         await _until_ready(url)
         engine = await stack.enter_async_context(store.open_engine(database, name="bench"))
         sessions, seconds = store.sessions_of(engine), options.seconds
-        say("quiet", await probe(url, sessions, 0, seconds), {})
+        report("quiet", await probe(url, sessions, 0, seconds), {})
         for at, (load, number, title) in enumerate(
             (
                 ("days", options.connections, "connections that ask for a day"),
@@ -268,7 +268,7 @@ async def main(options: argparse.Namespace) -> None:
         ):
             async with beside(load, number, url) as seen:
                 found = await probe(url, sessions, 100_000 * at, seconds)
-            say(f"beside {number} {title}", found, seen)
+            report(f"beside {number} {title}", found, seen)
 
 
 async def _until_ready(url: str) -> None:

@@ -93,9 +93,9 @@ class Listeners:
             self.poll.register(connection.fileno(), select.EPOLLIN)
             if number % OPENED_AT_ONCE == 0:
                 for descriptor, _ in self.poll.poll(0):  # pings, which do not wait
-                    self.hear(descriptor)
+                    self.receive(descriptor)
 
-    def hear(self, descriptor: int) -> None:
+    def receive(self, descriptor: int) -> None:
         data = os.read(descriptor, 262_144)
         now = time.monotonic()
         if not data:
@@ -133,14 +133,14 @@ class Listeners:
                 return
             for descriptor, _ in ready:
                 if descriptor in self.sockets:
-                    self.hear(descriptor)
+                    self.receive(descriptor)
                 else:
                     return
         while ready := self.poll.poll(SETTLE):
             for descriptor, _ in ready:
-                self.hear(descriptor)
+                self.receive(descriptor)
 
-    def told(self) -> dict[str, object]:
+    def report(self) -> dict[str, object]:
         answer = {
             "arrived": self.arrived,
             "wrong": self.wrong,
@@ -167,7 +167,7 @@ def main(port: int, count: int, field: str, transport: str = "websocket") -> Non
             return
         listeners.poll.unregister(commands.fileno())
         listeners.listen(int(line))
-        print(json.dumps(listeners.told()), flush=True)
+        print(json.dumps(listeners.report()), flush=True)
 
 
 if __name__ == "__main__":

@@ -58,7 +58,7 @@ FILL = """
 # What PostGraphile is asked by, so that both ask for the same rows in one statement.
 FUNCTIONS = """
     CREATE FUNCTION newest_quotes(tickers text[]) RETURNS SETOF quotes LANGUAGE sql STABLE AS $$
-        SELECT one.* FROM unnest(tickers) AS asked (name), LATERAL (
+        SELECT one.* FROM unnest(tickers) AS wanted (name), LATERAL (
             SELECT * FROM quotes WHERE ticker = name ORDER BY minute DESC LIMIT 1) AS one
     $$;
     CREATE FUNCTION quotes_between(name text, since timestamptz, until timestamptz, most int)
@@ -147,14 +147,14 @@ SERIES = """
 """
 
 
-def asked(query: str, **variables: object) -> Body:
+def body(query: str, **variables: object) -> Body:
     return {"query": query, "variables": variables}
 
 
 def day(ticker: str, since: datetime) -> tuple[Body, Body, str]:
     span = {"t": ticker, "a": utc(since), "b": utc(since + DAY), "n": 1_440}
     bare = f"/day?ticker={ticker}&day={since.date()}"
-    return asked(DAY_OF, t=ticker, d=str(since.date())), asked(THEIR_SPAN, **span), bare
+    return body(DAY_OF, t=ticker, d=str(since.date())), body(THEIR_SPAN, **span), bare
 
 
 def workloads() -> list[Workload]:
@@ -169,10 +169,10 @@ def workloads() -> list[Workload]:
         for since, until in zip(starts, ends, strict=True)
     ]
     quarter = {"t": one, "a": utc(QUARTER), "b": utc(TODAY)}
-    latest = asked(LATEST, t=one), asked(THEIR_LATEST, t=[one]), f"/latest?ticker={one}"
+    latest = body(LATEST, t=one), body(THEIR_LATEST, t=[one]), f"/latest?ticker={one}"
     many = ",".join(TICKERS)
     return [
-        Workload("__typename", [asked("{ __typename }")], [asked("{ __typename }")], typename),
+        Workload("__typename", [body("{ __typename }")], [body("{ __typename }")], typename),
         Workload("latestPrice", [latest[0]], [latest[1]], quotes, [latest[2]]),
         Workload(
             "latestPrice, 20 prices written each second",
@@ -180,7 +180,7 @@ def workloads() -> list[Workload]:
         ),
         Workload(
             "latestPrices of 20",
-            [asked(LATESTS, t=TICKERS)], [asked(THEIR_LATEST, t=TICKERS)], quotes,
+            [body(LATESTS, t=TICKERS)], [body(THEIR_LATEST, t=TICKERS)], quotes,
             [f"/latest?ticker={many}"],
         ),
         Workload("a day's prices, one of 1,800 days each time", *columns(days)),
@@ -188,17 +188,17 @@ def workloads() -> list[Workload]:
         Workload("a closed day, a late row each second", *columns([closed]), Writer.late),
         Workload(
             "100,800 quotes in 11 pages, each a request",
-            [asked(PAGES, **span) for span in spans],
-            [asked(THEIR_SPAN, **span, n=10_000) for span in spans],
+            [body(PAGES, **span) for span in spans],
+            [body(THEIR_SPAN, **span, n=10_000) for span in spans],
             quotes,
         ),
         Workload(
-            "candles, 1h over 90 days", [asked(CANDLES, **quarter)],
-            [asked(THEIR_HOURS, **quarter)], candles,
+            "candles, 1h over 90 days", [body(CANDLES, **quarter)],
+            [body(THEIR_HOURS, **quarter)], candles,
         ),
         Workload(
             "series, 90 days in 1,000 points (PostGraphile: the hours)",
-            [asked(SERIES, **quarter)], [asked(THEIR_HOURS, **quarter)], lambda _: [],
+            [body(SERIES, **quarter)], [body(THEIR_HOURS, **quarter)], lambda _: [],
         ),
     ]  # fmt: skip
 

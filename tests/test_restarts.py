@@ -134,9 +134,9 @@ async def test_a_worker_stores_what_it_fetched_while_postgresql_was_unavailable(
 
 async def asked_again(exchange: Exchange, settings: Settings, at: int) -> None:
     """Have a worker request this minute, with nowhere to store the answer."""
-    before = exchange.asked["btc_usd"]
+    before = exchange.price_requests["btc_usd"]
     send(settings, minute(at))
-    await until(lambda: exchange.asked["btc_usd"] > before)
+    await until(lambda: exchange.price_requests["btc_usd"] > before)
 
 
 async def test_messages_outlive_their_queue_s_server_and_the_worker_goes_on(

@@ -1,49 +1,54 @@
-"""When a ticker is requested again: what its last answers were like, and the delays between."""
+"""When a ticker is requested again: the results of its last requests, and the delays."""
 
 import random
 from dataclasses import dataclass
 from datetime import timedelta
 
 from quotes.market.sources import Cause, Retry, SourceError
-from workers.exchange.clock import RIDDEN_OUT
+from workers.exchange.clock import MAX_COMPENSATED
 
-CONFIRM = 1.5  # seconds until an answer that would end a ticker's minute is asked for again
+CONFIRM_DELAY = 1.5  # seconds before an answer that would end a ticker's minute is confirmed
 FIRST_DELAY, LONGEST_DELAY = 1.0, 30.0  # seconds between a ticker's attempts, doubling
-SLIP = 0.05  # seconds after the exchange's minute has begun, as clocks are only known so well
-# How long an index that the exchange does not know is left alone, doubling.
-FIRST_REST, LONGEST_REST = timedelta(minutes=5), timedelta(hours=1)
+CLOCK_MARGIN = 0.05  # seconds after the start of the exchange's minute: the clock's uncertainty
+# How long requests for an index unknown to the exchange are suspended, doubling.
+FIRST_SUSPENSION, LONGEST_SUSPENSION = timedelta(minutes=5), timedelta(hours=1)
 
 
 @dataclass(slots=True)
 class Health:
-    """What a ticker's last answers were like."""
+    """The results of a ticker's last requests."""
 
-    unanswered: int = 0  # requests in a row
+    unanswered: int = 0  # consecutive requests
     tried_at: float = 0.0  # by the loop's clock
-    rest: timedelta = timedelta()  # how long an unknown index is left alone
-    rests_until: float = 0.0  # by the loop's clock
+    suspension: timedelta = timedelta()  # how long an unknown index is suspended
+    suspended_until: float = 0.0  # by the loop's clock
 
     @property
-    def hangs(self) -> bool:
-        """Not answered twice in a row: its requests come after all the others'."""
+    def unresponsive(self) -> bool:
+        """Two requests in a row were not answered: the next ones come after all the others'."""
         return self.unanswered > 1
 
-    def note(self, failed: Cause | None) -> None:
+    @property
+    def unresponsive_since(self) -> float:
+        """The time of the last attempt; 0 if it is responsive."""
+        return self.tried_at if self.unresponsive else 0.0
+
+    def record(self, failed: Cause | None) -> None:
         if failed is Cause.TIMEOUT:
             self.unanswered += 1
         elif failed is not Cause.NOT_ASKED:
             self.unanswered = 0
             if failed is not Cause.UNKNOWN_INDEX:
-                self.rest = timedelta()
+                self.suspension = timedelta()
 
-    def leave_alone(self) -> None:
-        """Not to be requested for a while, longer each time."""
-        self.rest = min(LONGEST_REST, 2 * self.rest) or FIRST_REST
-        self.rests_until = self.tried_at + self.rest.total_seconds()
+    def suspend(self) -> None:
+        """Suspend requests, for longer each time."""
+        self.suspension = min(LONGEST_SUSPENSION, 2 * self.suspension) or FIRST_SUSPENSION
+        self.suspended_until = self.tried_at + self.suspension.total_seconds()
 
 
 class EarlyError(SourceError):
-    """By the exchange's clock the minute has not begun yet."""
+    """The minute has not begun yet by the exchange's clock."""
 
     def __init__(self, message: str, early: timedelta) -> None:
         super().__init__(Cause.OUTSIDE_MINUTE, message, retry=Retry.NEVER)
@@ -51,20 +56,20 @@ class EarlyError(SourceError):
 
 
 def is_early(error: SourceError) -> bool:
-    """Whether it only takes a little waiting."""
-    return isinstance(error, EarlyError) and error.early <= RIDDEN_OUT
+    """Whether a short wait is enough."""
+    return isinstance(error, EarlyError) and error.early <= MAX_COMPENSATED
 
 
-def delay_after(error: SourceError, attempt: int, *, doubted: bool) -> float | None:
-    """Seconds until the ticker's next attempt; None where another cannot help."""
+def delay_after(error: SourceError, attempt: int, *, unconfirmed: bool) -> float | None:
+    """Seconds until the ticker's next attempt; None if another cannot help."""
     match error:
         case EarlyError(early=early) if is_early(error):
-            return early.total_seconds() + SLIP
+            return early.total_seconds() + CLOCK_MARGIN
         case SourceError(retry=Retry.NEVER):
-            return CONFIRM if doubted else None
+            return CONFIRM_DELAY if unconfirmed else None
         case SourceError(retry=Retry.SLOWLY):
             return LONGEST_DELAY
         case _:
-            # Jitter, so that tickers that failed together do not come back together.
+            # Jitter, so that tickers that failed together are not retried together.
             jitter = random.uniform(0.75, 1.25)  # noqa: S311  # no secret
             return min(LONGEST_DELAY, FIRST_DELAY * 2.0 ** (attempt - 1)) * jitter

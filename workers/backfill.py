@@ -18,7 +18,7 @@ from quotes.settings import Settings, SettingsError
 from workers.charts import SETTLED, Fetched, backfill
 from workers.exchange.deribit import Deribit, open_http
 
-OK, MISSED, REFUSED = 0, 1, 2  # exit statuses
+OK, INCOMPLETE, REFUSED = 0, 1, 2  # exit statuses
 
 
 async def run(
@@ -27,7 +27,7 @@ async def run(
     spans: Sequence[Range],
     report: Callable[[Fetched], None],
 ) -> int:
-    """Backfill the tickers; how many charts could not be had whole."""
+    """Backfill the tickers; returns the number of charts that are incomplete."""
     unfinished = 0
     async with (
         store.open_engine(settings.require_database_url(), name="backfill") as engine,
@@ -46,7 +46,7 @@ async def run(
     return unfinished
 
 
-def sentence(fetched: Fetched) -> str:
+def summary(fetched: Fetched) -> str:
     if fetched.error is not None:
         return f"{fetched.ticker} {fetched.span}: nothing ({fetched.error})"
     step = "" if fetched.step is None else f", one every {fetched.step.total_seconds():,.0f} s"
@@ -61,17 +61,17 @@ def sentence(fetched: Fetched) -> str:
 
 @contextmanager
 def _reporting(charts: int) -> Iterator[Callable[[Fetched], None]]:
-    """Lines, and on a terminal a bar below them."""
+    """Print a line for each chart, and on a terminal a progress bar below."""
     console = Console(highlight=False, markup=False, soft_wrap=True)
     if not console.is_terminal:
-        yield lambda fetched: print(sentence(fetched), flush=True)
+        yield lambda fetched: print(summary(fetched), flush=True)
         return
     columns = (TextColumn("Backfilling"), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn())
     with Progress(*columns, console=console) as progress:
         task = progress.add_task("backfill", total=charts)
 
         def report(fetched: Fetched) -> None:
-            console.print(sentence(fetched))
+            console.print(summary(fetched))
             progress.advance(task)
 
         yield report
@@ -93,12 +93,12 @@ def main() -> int:
         print(error, file=sys.stderr)
         return REFUSED
     except DatabaseError as error:
-        print(f"Stopped: {error}. What is kept stays; run this again.", file=sys.stderr)
-        return MISSED
+        print(f"Stopped: {error}. What is stored stays; run this again.", file=sys.stderr)
+        return INCOMPLETE
     except KeyboardInterrupt:
         print("Stopped. What is stored stays; run this again for the rest.", file=sys.stderr)
-        return MISSED
-    return MISSED if unfinished else OK
+        return INCOMPLETE
+    return INCOMPLETE if unfinished else OK
 
 
 if __name__ == "__main__":

@@ -1,4 +1,4 @@
-"""History from the exchange's charts: fetching one, and storing it as quotes."""
+"""Fetching history from the exchange's charts, and storing it as quotes."""
 
 import asyncio
 from collections import Counter
@@ -14,27 +14,27 @@ from quotes.market import charts
 from quotes.market.charts import PARTS
 from quotes.market.sources import Cause, Chart, Point, Priority, Range, Source, SourceError
 
-CHUNK = 5_000  # rows of one transaction: other writers wait for a fraction of a second
-# A younger minute is left to its collector, whose own price is better than an average.
+CHUNK = 5_000  # rows in a transaction; other writers wait for a fraction of a second
+# Younger minutes are left to the collector, whose exact price is better than an average.
 SETTLED = timedelta(minutes=3)
-TURN = timedelta(minutes=1)  # for one request and its turn among the others
-# How long a worker that fetches a chart keeps it from the others, even where it was killed.
+TURN = timedelta(minutes=1)  # for one request, including its wait for the rate limit
+# How long a chart stays claimed by the worker that fetches it, even if that was killed.
 CLAIM = 2 * TURN
 FIRST_BACKOFF, LONGEST_BACKOFF = timedelta(minutes=1), timedelta(hours=1)
-# A chart that came short so often, over about a day, is all that the exchange has.
+# After so many incomplete fetches, over about a day, a chart is all that the exchange has.
 SHORT_ATTEMPTS = 30
 
 
 @dataclass(frozen=True, slots=True)
 class Fetched:
-    """What came of one chart."""
+    """The result of fetching one chart."""
 
     ticker: str
     span: Range
     points: int = 0
-    left_out: Counter[str] = field(default_factory=Counter)  # points by what is wrong with them
+    left_out: Counter[str] = field(default_factory=Counter)  # points by their fault
     step: timedelta | None = None  # the smallest between two points
-    stored: int = 0  # quotes that are new
+    stored: int = 0  # new quotes
     reason: str | None = None  # why the chart is not finished
     error: SourceError | None = None  # why there is no chart
 
@@ -42,12 +42,12 @@ class Fetched:
 async def request(
     ticker: str, span: Range, source: Source, *, now: datetime, priority: Priority
 ) -> Chart:
-    """The chart's points that can be used. Raises SourceError where there is no chart."""
+    """The chart, without unusable points. Raises SourceError if there is no chart."""
     try:
         async with asyncio.timeout(TURN.total_seconds()):
             chart = await source.index_chart(ticker, span, priority=priority)
     except TimeoutError as error:
-        message = f"{ticker}: live prices left no time to request its chart."
+        message = f"{ticker}: its chart was not received in time, after all live prices."
         raise SourceError(Cause.TIMEOUT, message) from error
     return charts.cleaned(chart, now)
 
@@ -61,10 +61,10 @@ async def backfill(  # noqa: PLR0913
     now: datetime,
     until: datetime,
 ) -> Fetched:
-    """Store a chart's points of before `until` as BACKFILLED quotes, and record what came of it.
+    """Store a chart's points before `until` as BACKFILLED quotes, and record the result.
 
-    What is stored already stays as it is, so a finer chart is to come before a coarser one. Safe to
-    stop anywhere and to repeat. Raises of errors.DatabaseError.
+    Existing quotes are not changed, so fetch a finer chart before a coarser one. Idempotent, and
+    safe to stop at any point. Raises errors.DatabaseError.
     """
     attempts = await _attempts(ticker, span, sessions)
     try:
@@ -106,17 +106,17 @@ async def _record(fetched: Fetched, attempts: int, sessions: store.Sessions, now
 
 
 def backoff(attempts: int) -> timedelta:
-    """How long to wait after so many fetches that did not finish a chart."""
+    """The delay after so many unsuccessful fetches of a chart."""
     return min(FIRST_BACKOFF * (1 << min(attempts - 1, 10)), LONGEST_BACKOFF)
 
 
 def quotes_of(
     ticker: str, points: Sequence[Point], source: str, origin: Origin, *, until: datetime
 ) -> list[Quote]:
-    """A quote for each minute, over by `until`, in which a point lies: of several, the first.
+    """A quote for each minute that contains a point and is over by `until`.
 
-    That is the one nearest to when the minute would have been collected. A point stands for its own
-    minute alone, even where it averages an hour or a day.
+    Of several points the first is used, which is nearest to when the minute would have been
+    collected. A point counts for its own minute only, even if it averages an hour or a day.
     """
     firsts: dict[datetime, Point] = {}
     for point in points:
@@ -148,7 +148,7 @@ async def _store(sessions: store.Sessions, quotes: Sequence[Quote]) -> int:
 
 
 async def unfinished(ticker: str, sessions: store.Sessions) -> list[Range]:
-    """The charts that were never fetched whole for the ticker, the finest first."""
+    """The ticker's charts that were never fetched completely, the finest first."""
     async with sessions() as session:
         known = await backfills.of(session, [ticker])
     finished = {each.range for each in known if each.finished_at}

@@ -1,4 +1,4 @@
-"""One minute's collection: the quotes that the store lacks, and why some are missing."""
+"""Collecting one minute: fetches the missing quotes, and records why some stay missing."""
 
 import asyncio
 import time
@@ -20,8 +20,8 @@ from workers.polling import Missed, Outcome, Poller
 
 log = structlog.get_logger(__name__)
 
-LOOKUP_TIMEOUT = 2.0  # seconds to find out what is stored; live prices do not wait for longer
-STORE_TIMEOUT = 45.0  # seconds that arrived prices wait for a database that is unavailable
+LOOKUP_TIMEOUT = 2.0  # seconds to query what is stored; live prices wait no longer
+STORE_TIMEOUT = 45.0  # seconds to retry storing received prices while the database is unavailable
 STORE_RETRY = 0.5  # seconds between two attempts to store
 
 
@@ -34,24 +34,24 @@ class Collector:
         self._poller = Poller(source, clock or ExchangeClock())
         self._sessions = sessions
         self._outage = Outage("collect")
-        self._refusal = Condition(log, "quotes_refused")
+        self._rejection = Condition(log, "quotes_refused")
 
     def stop(self) -> None:
-        """End what is under way: its `collect` returns what is still missing."""
+        """Stop the current `collect`, which returns the tickers still missing."""
         self._poller.stop()
 
     async def collect(self, begin: datetime, tickers: Sequence[str]) -> list[str]:
-        """Store a quote of each ticker for the minute that begins at `begin`, while it lasts.
+        """Store a quote of each ticker for the minute that starts at `begin`, until it is over.
 
-        What arrives within a second is stored in one transaction. A ticker that has its quote is
-        not requested, so this is safe to repeat at any time. Returns the tickers that are missing
-        because of `stop`. Raises of errors.DatabaseError where the database stayed away, and at
-        once where it refuses.
+        Prices that arrive within a second are stored in one transaction. A ticker that already has
+        its quote is not requested, so this is safe to repeat. Returns the tickers that are missing
+        because of `stop`. Raises errors.DatabaseError if the database stays unavailable for
+        STORE_TIMEOUT, or at once if it rejects the quotes.
         """
         began = time.monotonic()
-        lacking = await self._lacking(begin, tickers)
+        missing = await self._missing(begin, tickers)
         failed, stored = dict[str, Missed](), 0
-        async with aclosing(self._poller.poll(begin, lacking)) as outcomes:
+        async with aclosing(self._poller.poll(begin, missing)) as outcomes:
             async for batch in outcomes:
                 stored += await self._store(begin, batch)
                 failed |= {each.ticker: each for each in batch if isinstance(each, Missed)}
@@ -60,25 +60,25 @@ class Collector:
         log.info(
             "minute_collected",
             minute=begin.isoformat(),
-            requested=len(lacking),
+            requested=len(missing),
             stored=stored,
             missed={each.ticker: each.error.cause.value for each in failed.values()},
             reasons=_reasons(failed.values()),
-            unknown=sum(map(self._poller.is_resting, lacking)),
+            unknown=sum(map(self._poller.is_suspended, missing)),
             seconds=round(time.monotonic() - began, 3),
         )
-        return await self._lacking(begin, lacking) if self._poller.stopped else []
+        return await self._missing(begin, missing) if self._poller.stopped else []
 
-    async def _lacking(self, begin: datetime, tickers: Sequence[str]) -> list[str]:
+    async def _missing(self, begin: datetime, tickers: Sequence[str]) -> list[str]:
         try:
             async with asyncio.timeout(LOOKUP_TIMEOUT), self._sessions() as session:
-                return await minutes.lacking(session, begin, tickers)
+                return await minutes.missing(session, begin, tickers)
         except (DatabaseError, TimeoutError) as error:
             self._outage.failed(error)
             return list(tickers)
 
     async def _store(self, begin: datetime, batch: list[Outcome]) -> int:
-        """How many quotes were new. Raises of errors.DatabaseError after STORE_TIMEOUT."""
+        """The number of new quotes. Raises errors.DatabaseError after STORE_TIMEOUT."""
         failures = [_failure(begin, each) for each in batch if isinstance(each, Missed)]
         deadline = time.monotonic() + STORE_TIMEOUT
         error: DatabaseError
@@ -93,15 +93,15 @@ class Collector:
                 async with asyncio.timeout(STORE_TIMEOUT):
                     stored = await self._sessions.transact(write)
             except MixedError as mixed:
-                self._refusal.persists(reason=str(mixed))
+                self._rejection.persists(reason=str(mixed))
                 return 0
             except TimeoutError:
                 error = UnavailableError(f"no answer within {STORE_TIMEOUT:.0f} seconds")
-            except DatabaseError as met:
-                error = met
+            except DatabaseError as raised:
+                error = raised
             else:
                 self._outage.recovered()
-                self._refusal.ended()
+                self._rejection.ended()
                 return stored
             if isinstance(error, RejectedError) or time.monotonic() > deadline:
                 prices = {quote.ticker: str(quote.price) for quote in _quotes(batch)}
@@ -130,12 +130,12 @@ def _failure(begin: datetime, missed: Missed) -> Failure:
 
 
 def _reasons(failed: Iterable[Missed]) -> dict[str, str]:
-    """One example of each cause, with what only the operator may read."""
+    """One example of each cause, with the details that are for the operator only."""
     return {each.error.cause.value: f"{each.error} {each.error.detail}".strip() for each in failed}
 
 
 def minute_of(text: str) -> datetime:
-    """The whole UTC minute that the moment is in. Raises ValueError for one without a zone."""
+    """The UTC minute that contains the moment. Raises ValueError if it has no time zone."""
     moment = datetime.fromisoformat(text)
     if moment.tzinfo is None:
         raise ValueError(f"{text!r} has no time zone")

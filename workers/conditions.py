@@ -1,18 +1,18 @@
-"""States of ours that last, and what the log says of them."""
+"""Logging a lasting state without a line for each time it is met."""
 
 import time
 from collections.abc import Callable
 
 import structlog
 
-REMINDER = 60.0  # seconds after which a state that lasts is logged again
-SETTLED = 10.0  # seconds after which one that has changed is
+REMINDER = 60.0  # seconds until a lasting state is logged again
+SETTLED = 10.0  # seconds until a changed one is
 
 
 class Condition:
-    """Logged when it begins or changes, now and then while it lasts, and when it ends.
+    """A state, logged when it begins or changes, at intervals while it lasts, and at its end.
 
-    Whoever meets it in a loop need not care how often. `every` is in seconds, of the clock `now`.
+    A loop may report it as often as it likes. `every` is in seconds, of the clock `now`.
     """
 
     def __init__(
@@ -32,19 +32,19 @@ class Condition:
         self._key: object = None
 
     def persists(self, *, key: object = None, **fields: object) -> None:
-        """It is so. Another `key` than before makes it another state of the same kind."""
+        """Report the state. A new `key` makes it another state of the same kind."""
         now = self._now()
         if self._since is None:
             self._since = now
             pause = 0.0
-        else:  # one that changes to and fro is not logged each time
+        else:  # an alternating state is not logged at each change
             pause = SETTLED if key != self._key else self._every
         if now - self._logged_at >= pause:
             self._logged_at, self._key = now, key
             self._log.warning(self._event, **fields, seconds_so_far=round(now - self._since))
 
     def ended(self) -> None:
-        """It is not so, or no longer."""
+        """Report that the state does not hold, or no longer."""
         if self._since is not None:
             self._log.info(f"{self._event}_ended", seconds=round(self._now() - self._since))
             self._since = None

@@ -1,4 +1,4 @@
-"""Each minute's look at what is missing: the recent past first, then history never fetched."""
+"""Filling gaps each minute: repairs of the recent past first, then the backfill of history."""
 
 import asyncio
 from collections.abc import Sequence
@@ -13,8 +13,8 @@ from workers import charts, gap_repair
 
 log = structlog.get_logger()
 
-# Repair has the first part of each minute where there is more to repair than fits, and backfill the
-# other; the next minute begins with repair again.
+# If there is more to repair than fits in a minute, repair gets the first part of it, and backfill
+# the rest.
 REPAIR_SECONDS, SECONDS = 25.0, 50.0
 
 
@@ -26,10 +26,10 @@ async def fill_gaps(
     now: datetime,
     seconds: float = SECONDS,
 ) -> None:
-    """Repair and backfill the tickers for as long as `seconds`, and finish what was begun by then.
+    """Repair and backfill the tickers for `seconds`; a chart that was begun by then is finished.
 
-    Any number of workers may do so at once: each chart is fetched by one of them. Safe to stop
-    anywhere and to repeat. Raises of errors.DatabaseError.
+    Any number of workers may do so concurrently: each chart is fetched by one of them. Idempotent,
+    and safe to stop at any point. Raises errors.DatabaseError.
     """
     loop = asyncio.get_running_loop()
     begun = loop.time()
@@ -44,7 +44,7 @@ async def fill_gaps(
 async def backfill_next(
     tickers: Sequence[str], source: Source, sessions: store.Sessions, *, now: datetime
 ) -> charts.Fetched | None:
-    """Fetch the chart that is due next and claimed by no other worker; None where none is."""
+    """Fetch the next chart that is due and not claimed by another worker; None if there is none."""
     until = now + charts.CLAIM
     claimed = await sessions.transact(
         partial(backfills.claim, tickers=tickers, now=now, until=until)

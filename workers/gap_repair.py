@@ -1,4 +1,4 @@
-"""Missing minutes of the recent past, filled with what the exchange's charts still hold."""
+"""Repairing missing minutes of the recent past from the exchange's charts."""
 
 import asyncio
 from collections.abc import Iterator, Sequence
@@ -17,16 +17,16 @@ from workers import charts
 
 log = structlog.get_logger()
 
-AT_ONCE = 4  # requests; the pace lets no more through
+AT_ONCE = 4  # requests; the limit of Priority.REPAIR in flight
 REACH = timedelta(days=2)  # how far back the finer charts go
-# Which missing minutes each chart is fetched for, by their age, and how often at most while these
-# stay missing. The last hour's is the finest; what it does not hold, the coarser ones may.
+# For each chart: the ages of the missing minutes it is fetched for, and the shortest interval
+# between fetches. The last hour's chart is the finest; coarser ones may hold what it lacks.
 CHARTS = {
     Range.HOUR: (timedelta(), timedelta(hours=1), timedelta(minutes=5)),
     Range.DAY: (timedelta(hours=1), timedelta(days=1), timedelta(minutes=10)),
     Range.TWO_DAYS: (timedelta(days=1), REACH, timedelta(minutes=10)),
 }
-UNKNOWN_PAUSE = timedelta(hours=1)  # for an index that the exchange says it does not have
+UNKNOWN_PAUSE = timedelta(hours=1)  # for an index that the exchange does not know
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,11 +46,10 @@ async def repair(
     now: datetime,
     seconds: float = 60,
 ) -> int:
-    """Fill what was missed since each ticker was added, at most two days ago; how many minutes.
+    """Fill the gaps since each ticker was added, at most two days back; returns the minutes filled.
 
-    The newest gaps come first. Begins no request after `seconds`. To be called each minute, by any
-    number of workers: each chart is fetched by one of them. Safe to repeat. Raises of
-    errors.DatabaseError.
+    The newest gaps come first. Starts no request after `seconds`. Called each minute, by any number
+    of workers: each chart is fetched by one of them. Idempotent. Raises errors.DatabaseError.
     """
     due = iter(await _due(tickers, sessions, now))
     begun = asyncio.get_running_loop().time()
@@ -76,7 +75,7 @@ def _until(due: Iterator[Repair], end: float) -> Iterator[Repair]:
 
 
 async def _due(tickers: Sequence[str], sessions: store.Sessions, now: datetime) -> list[Repair]:
-    """The newest gaps first, and of equally new ones the least recently tried."""
+    """The newest gaps first; among equally new ones, those tried least recently."""
     found: list[Repair] = []
     async with sessions() as session:
         by_ticker: dict[str, list[Backfill]] = {}
@@ -99,7 +98,7 @@ def _repair(chart: Backfill, missing: frozenset[datetime], now: datetime) -> Rep
     if not wanted:
         return None
     newest, last = max(wanted), chart.repaired_at
-    # A minute that was not missing yet at the last fetch is not made to wait for the next.
+    # A minute that became missing after the last fetch does not wait for the interval.
     new = chart.range == Range.HOUR and last and last < newest + MINUTE + charts.SETTLED
     if last is None or (new and last <= now) or now - last >= every:
         return Repair(chart, missing, newest)

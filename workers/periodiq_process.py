@@ -1,4 +1,4 @@
-"""periodiq's own process, a child of the scheduler's: fires each periodic actor at its minutes."""
+"""periodiq's process, a child of the scheduler's: sends the periodic messages when they are due."""
 
 import ctypes
 import os
@@ -20,28 +20,28 @@ PR_SET_PDEATHSIG = 1  # from linux/prctl.h
 
 
 def main() -> int:
-    os.environ["TZ"] = "UTC"  # periodiq reads its cron lines in the local zone
+    os.environ["TZ"] = "UTC"  # periodiq interprets cron lines in the local time zone
     time.tzset()
     logs.configure(Settings.load().log_format, process="periodiq")
     _die_with_parent()
     from workers import actors  # noqa: PLC0415  # after the logs, so that all lines look alike
 
-    # An empty path, as periodiq would put the current folder in front of our own modules.
+    # An empty path: periodiq would put the current folder before our modules.
     options = periodiq.make_argument_parser().parse_args(["workers.actors", "--path"])
     try:
-        # A tick that periodiq sends late in the minute is too old for the workers; history need
-        # not wait for the next.
+        # Workers drop a tick that periodiq sends late in the minute; filling gaps need not wait for
+        # the next one.
         actors.fill_gaps.send()
         return int(periodiq.main(options))
     except (redis.ConnectionError, redis.TimeoutError):
-        return QUEUE_UNAVAILABLE  # the scheduler finds the reason, and says so
+        return QUEUE_UNAVAILABLE  # the scheduler logs the reason
     except redis.RedisError as error:
-        log.error("queue_refused", reason=str(error))  # noqa: TRY400  # no fault of the code
+        log.error("queue_refused", reason=str(error))  # noqa: TRY400  # not a fault of the code
         return QUEUE_UNAVAILABLE
 
 
 def _die_with_parent() -> None:
-    """One that outlives a killed scheduler would fire beside the next leader's."""
+    """A process that outlived a killed scheduler would duplicate the next leader's messages."""
     if sys.platform == "linux":
         parent = os.getppid()
         ctypes.CDLL(None).prctl(PR_SET_PDEATHSIG, signal.SIGTERM)

@@ -1,8 +1,8 @@
-"""The scheduler process: `quotes scheduler`. periodiq, for whoever leads.
+"""The scheduler process: `quotes scheduler`. The leader runs periodiq.
 
-Any number may run: one holds an advisory lock of the database and runs periodiq, the others wait
-for it. periodiq is a child process, because it lives by SIGALRM and ends at the first message that
-it cannot send; here it is started again once the queue answers.
+Any number may run: the one that holds an advisory lock of the database is the leader, the others
+wait. periodiq is a child process, because it relies on SIGALRM and exits at the first message that
+it cannot send; it is restarted once the queue answers.
 """
 
 import asyncio
@@ -25,16 +25,16 @@ from workers.conditions import Condition
 
 log = structlog.get_logger(__name__)
 
-LEADER_LOCK = 7_306_002  # any number that nothing else in this database locks
-QUEUE_UNAVAILABLE = os.EX_TEMPFAIL  # periodiq's exit status where a message could not be sent
-ASK = 1.0  # seconds between two looks at the lock, the leader's and the waiting one's
-ASK_TIMEOUT = 5.0  # seconds for one look
-FIRST_DELAY, LONGEST_DELAY = 1.0, 30.0  # seconds before periodiq is started again, doubling
-STOP_TIMEOUT = 5.0  # seconds that it has to end
+LEADER_LOCK = 7_306_002  # a number that nothing else in this database locks
+QUEUE_UNAVAILABLE = os.EX_TEMPFAIL  # periodiq's exit status if a message could not be sent
+POLL = 1.0  # seconds between two checks of the lock, by the leader and by those that wait
+POLL_TIMEOUT = 5.0  # seconds for one check
+FIRST_DELAY, LONGEST_DELAY = 1.0, 30.0  # seconds before periodiq is restarted, doubling
+STOP_TIMEOUT = 5.0  # seconds for it to exit
 
 
 async def lead(settings: Settings) -> None:
-    """Wait for the lock, then run periodiq while it is held; again whenever it is lost."""
+    """Wait for the lock and run periodiq while holding it; start over when it is lost."""
     connect = connections.connector(settings.require_database_url(), name="scheduler")
     outage = Outage("scheduler")
     while True:
@@ -43,7 +43,7 @@ async def lead(settings: Settings) -> None:
                 await _lead_on(await connect(), settings.require_redis_url(), outage)
         except DatabaseError as error:
             outage.failed(error)
-        await asyncio.sleep(ASK)
+        await asyncio.sleep(POLL)
 
 
 async def _lead_on(connection: Any, redis_url: str, outage: Outage) -> None:
@@ -55,19 +55,19 @@ async def _lead_on(connection: Any, redis_url: str, outage: Outage) -> None:
 
 
 async def _while_leading(connection: Any, redis_url: str) -> None:
-    """Returns never; raises a driver's exception when the lock may be lost."""
+    """Never returns; raises a driver's exception when the lock may be lost."""
     waiting = False
     while not await connection.fetchval("SELECT pg_try_advisory_lock($1)", LEADER_LOCK):
         if not waiting:
             log.info("scheduler_waits", reason="another scheduler leads")
         waiting = True
-        await asyncio.sleep(ASK)
+        await asyncio.sleep(POLL)
     log.info("scheduler_leads")
-    periodiq = asyncio.create_task(_keep_periodiq(redis_url), name="periodiq")
+    periodiq = asyncio.create_task(_supervise_periodiq(redis_url), name="periodiq")
     try:
         while not periodiq.done():
-            await asyncio.sleep(ASK)
-            await connection.execute("SELECT 1", timeout=ASK_TIMEOUT)
+            await asyncio.sleep(POLL)
+            await connection.execute("SELECT 1", timeout=POLL_TIMEOUT)
         periodiq.result()
     finally:
         periodiq.cancel()
@@ -75,8 +75,8 @@ async def _while_leading(connection: Any, redis_url: str) -> None:
             await periodiq
 
 
-async def _keep_periodiq(redis_url: str) -> None:
-    """Run it whenever the queue answers; whatever else ends it, later and later."""
+async def _supervise_periodiq(redis_url: str) -> None:
+    """Restart periodiq: at once when the queue answers again, else after a growing delay."""
     unavailable = Condition(log, "queue_unavailable")
     delay = FIRST_DELAY
     loop = asyncio.get_running_loop()
@@ -84,11 +84,11 @@ async def _keep_periodiq(redis_url: str) -> None:
         redis_url, client_name="quotes-scheduler", socket_connect_timeout=5, socket_timeout=5
     ) as queue:
         while True:
-            await _until_it_answers(queue, unavailable)
+            await _wait_for_queue(queue, unavailable)
             began = loop.time()
             status = await _run_periodiq()
             if status == QUEUE_UNAVAILABLE:
-                await asyncio.sleep(ASK)
+                await asyncio.sleep(POLL)
                 continue
             if loop.time() - began > LONGEST_DELAY:
                 delay = FIRST_DELAY
@@ -97,22 +97,22 @@ async def _keep_periodiq(redis_url: str) -> None:
             delay = min(LONGEST_DELAY, delay * 2)
 
 
-async def _until_it_answers(queue: Redis, unavailable: Condition) -> None:
+async def _wait_for_queue(queue: Redis, unavailable: Condition) -> None:
     while True:
         try:
             await queue.ping()
         except (RedisError, OSError) as error:
             unavailable.persists(reason=str(error))
-            await asyncio.sleep(ASK)
+            await asyncio.sleep(POLL)
         else:
             unavailable.ended()
             return
 
 
 async def _run_periodiq() -> int:
-    # -P: the folder this runs in may hold a `workers` of its own.
-    words = ("-P", "-m", "workers.periodiq_process")
-    process = await asyncio.create_subprocess_exec(sys.executable, *words)
+    # -P: the current folder may contain another `workers`.
+    arguments = ("-P", "-m", "workers.periodiq_process")
+    process = await asyncio.create_subprocess_exec(sys.executable, *arguments)
     try:
         return await process.wait()
     finally:

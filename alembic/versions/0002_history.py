@@ -1,7 +1,7 @@
 """The hourly rollup of the quotes, and which history was backfilled.
 
-Quotes that an older release's worker keeps from here on miss in the rollup until the next one of
-their hour: replace the workers soon after.
+Quotes stored by an older release's worker after this are missing from the rollup until the next one
+of their hour: upgrade the workers soon after.
 """
 
 import sqlalchemy as sa

@@ -1,4 +1,4 @@
-"""Which charts of the exchange were fetched, and which worker fetches which one next.
+"""Which charts of the exchange were fetched, and which worker fetches the next one.
 
 Each function runs in the transaction of the session it is given, and never commits.
 """
@@ -14,12 +14,12 @@ from sqlmodel.ext.asyncio.session import AsyncSession
 from quotes.database.models import Backfill
 from quotes.market.sources import Range
 
-# Any number that nothing else in this database locks: workers claim one after the other.
+# A number that nothing else in this database locks: workers claim one after the other.
 CLAIM_LOCK = 7_306_003
 
 
 async def add(session: AsyncSession, tickers: Collection[str], now: datetime) -> None:
-    """Every chart of these tickers is wanted from now on; those that were wanted before, stay."""
+    """Schedule every chart of these tickers; those scheduled before are not changed."""
     rows = [
         Backfill(ticker=ticker, range=span, added_at=now, due_at=now).model_dump()
         for ticker in tickers
@@ -30,13 +30,13 @@ async def add(session: AsyncSession, tickers: Collection[str], now: datetime) ->
 
 
 async def of(session: AsyncSession, tickers: Collection[str]) -> Sequence[Backfill]:
-    """The charts of these tickers, as far as they were ever wanted."""
+    """The charts of these tickers that were scheduled."""
     query = select(Backfill).where(col(Backfill.ticker).in_(tickers))
     return (await session.exec(query)).all()
 
 
 async def unfinished(session: AsyncSession, tickers: Collection[str]) -> Sequence[Backfill]:
-    """The charts of these tickers that were never fetched whole, the finest first."""
+    """The charts of these tickers that were never fetched completely, the finest first."""
     query = select(Backfill).where(
         col(Backfill.ticker).in_(tickers), col(Backfill.finished_at).is_(None)
     )
@@ -46,7 +46,7 @@ async def unfinished(session: AsyncSession, tickers: Collection[str]) -> Sequenc
     )
 
 
-# One chart of a ticker at a time, the finest first: the first price of a minute is the one that
+# One chart of a ticker at a time, the finest first, since the first price stored for a minute
 # stays. The finest of all tickers come before any coarser one, since they reach back the least.
 _NEXT = text(
     """
@@ -74,9 +74,9 @@ _NEXT = text(
 async def claim(
     session: AsyncSession, tickers: Collection[str], *, now: datetime, until: datetime
 ) -> tuple[str, Range, datetime] | None:
-    """The ticker, range and `added_at` of the chart that the caller is to fetch by `until`.
+    """Claim the next chart until `until`: its ticker, range and `added_at`.
 
-    No other worker is given the ticker before that, or before `record`. None where none is due.
+    No other worker gets the ticker before then, or before `record`. None if no chart is due.
     """
     connection = await session.connection()
     await connection.execute(text("SELECT pg_advisory_xact_lock(:key)"), {"key": CLAIM_LOCK})
@@ -89,7 +89,7 @@ async def claim(
 
 
 async def claim_repair(session: AsyncSession, chart: Backfill, now: datetime) -> bool:
-    """Whether the caller is the one who fetches this chart now to repair minutes."""
+    """Claim this chart for a repair; False if another worker was first."""
     claimed = await session.exec(
         update(Backfill)
         .where(
@@ -103,7 +103,7 @@ async def claim_repair(session: AsyncSession, chart: Backfill, now: datetime) ->
 
 
 async def record(session: AsyncSession, chart: Backfill) -> None:
-    """What came of a fetch. A chart that was finished stays so, and its claim ends."""
+    """Store the result of a fetch, and release the claim. A finished chart stays finished."""
     new = insert(Backfill).values(chart.model_dump())
     await session.exec(
         new.on_conflict_do_update(

@@ -1,4 +1,4 @@
-"""How connections to the database are opened, and how their loss is known.
+"""Opening connections to the database.
 
 Without SQLAlchemy, whose import takes seconds that not every process needs to spend.
 """
@@ -22,7 +22,7 @@ Connect = Callable[[], Awaitable[Connection]]
 # on 12 November 2026. Every statement is tested on it.
 OLDEST_POSTGRES = 15
 
-CONNECT_TIMEOUT = 5.0  # seconds; a database that has not answered by then is away
+CONNECT_TIMEOUT = 5.0  # seconds; then the database counts as unavailable
 STATEMENT_TIMEOUT = 10.0  # seconds; the longest page takes a fraction of one
 
 
@@ -42,10 +42,10 @@ def require_supported(major: int) -> None:
 def connector(
     url: str, *, name: str, statement_timeout: float | None = STATEMENT_TIMEOUT
 ) -> Connect:
-    """What opens one connection: a name in pg_stat_activity, and every wait with a limit.
+    """A function that opens connections, named in pg_stat_activity and with time limits.
 
     asyncpg reads the URL, so libpq's parameters work: `?sslmode=`, `?host=/socket/folder`, several
-    hosts. Raises SettingsError where the URL, or libpq's environment, can never work.
+    hosts. Raises SettingsError if the URL, or libpq's environment, can never work.
     """
     parts = urlsplit(url)
     named = dict(parse_qsl(parts.query, keep_blank_values=True))
@@ -56,7 +56,7 @@ def connector(
     server_settings = {
         "application_name": f"quotes-{name}",
         "statement_timeout": limit,
-        # A host that vanished frees the counter's lock, or the leader's, within half a minute.
+        # If a host vanishes, its lock of the counter or the leader's is released in half a minute.
         "idle_in_transaction_session_timeout": limit,
         "tcp_keepalives_idle": "10",
         "tcp_keepalives_interval": "5",
@@ -77,7 +77,7 @@ def connector(
                 command_timeout=None if statement_timeout is None else statement_timeout + 1,
                 server_settings=server_settings,
             )
-        except OSError:  # a certificate that is not accepted is a ValueError, too
+        except OSError:  # a rejected certificate is a ValueError, too
             raise
         except ValueError as error:  # also ClientConfigurationError; no later attempt can succeed
             raise SettingsError(
@@ -92,7 +92,7 @@ def connector(
 async def open_pool(url: str, *, name: str, size: int) -> AsyncIterator[Pool]:
     """At most `size` connections without SQLAlchemy; each is opened when it is first needed.
 
-    So a process starts while its database is away.
+    So a process starts while its database is unavailable.
     """
     connect = connector(url, name=name)
 
@@ -100,7 +100,7 @@ async def open_pool(url: str, *, name: str, size: int) -> AsyncIterator[Pool]:
         return await connect()  # the pool's own arguments are the connector's already
 
     async def leave_as_it_is(_: Connection) -> None:
-        pass  # statements here leave nothing behind, and a reset costs a round trip each
+        pass  # statements leave no state behind, and a reset costs a round trip
 
     pool = asyncpg.create_pool(
         min_size=0, max_size=size, connect=open_connection, reset=leave_as_it_is
@@ -109,4 +109,4 @@ async def open_pool(url: str, *, name: str, size: int) -> AsyncIterator[Pool]:
         try:
             yield pool
         finally:
-            pool.terminate()  # no statement outlives the process that asked for it
+            pool.terminate()  # no statement outlives its process

@@ -1,7 +1,7 @@
-"""What went wrong with the database, as what it is: the one place that reads drivers' exceptions.
+"""Database errors by their cause: the only module that inspects drivers' exceptions.
 
-Whoever uses a session gets these, since `Sessions` translates; around a plain connection stands
-`with translated():`. The text of each is its cause, in words for an operator.
+`Sessions` raises these; wrap the use of a plain connection in `with translated():`. The message of
+each is its cause, for an operator.
 """
 
 from types import TracebackType
@@ -12,23 +12,23 @@ from sqlalchemy.exc import TimeoutError as PoolTimeoutError
 
 
 class DatabaseError(Exception):
-    """The database did not do what it was asked."""
+    """A statement or a connection failed."""
 
 
 class UnavailableError(DatabaseError):
-    """It cannot be reached: the one cause that is worth waiting for."""
+    """It cannot be reached: the only cause worth waiting for."""
 
 
 class ConflictError(DatabaseError):
-    """Another transaction was in the way; the same one can succeed at once."""
+    """Another transaction interfered; a retry can succeed at once."""
 
 
 class BusyError(DatabaseError):
-    """No connection was free in time, or a statement took longer than it may."""
+    """No connection was free in time, or a statement exceeded its time limit."""
 
 
 class RejectedError(DatabaseError):
-    """It is there and refuses: repeating the statement helps only after someone has acted."""
+    """It is reachable and rejects the statement: a retry helps only after someone has acted."""
 
 
 # Classes of SQLSTATE and whole ones: PostgreSQL's appendix A.
@@ -56,7 +56,7 @@ _OF_THE_CLIENT: tuple[type[Exception], ...] = (asyncpg.InterfaceError, asyncpg.I
 
 
 def error_of(error: BaseException) -> DatabaseError | None:
-    """The error as what it is; None where it is none of the database."""
+    """The error by its cause; None if it is not a database error."""
     if isinstance(error, PoolTimeoutError):
         return BusyError("no connection of this process became free in time")
     if isinstance(error, DBAPIError):

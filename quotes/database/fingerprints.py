@@ -1,6 +1,6 @@
 """A short fingerprint of a quote: it ties the quote's seq to one history of the log.
 
-A database that was restored from an older copy gives the same numbers again, to other quotes.
+A database restored from an older copy assigns the same numbers again, to other quotes.
 """
 
 from datetime import UTC, datetime, timedelta
@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from quotes.database.models import Quote
 
-LENGTH = 8  # hexadecimal digits: one in four billion is taken for another
+LENGTH = 8  # hexadecimal digits: a collision is one in four billion
 
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 _SECOND, _MICROSECOND = timedelta(seconds=1), timedelta(microseconds=1)

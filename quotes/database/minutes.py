@@ -1,4 +1,4 @@
-"""What the collection of one minute reads and writes beside its quotes.
+"""What collecting a minute reads and writes besides quotes.
 
 Each function runs in the transaction of the session it is given, and never commits.
 """
@@ -11,7 +11,7 @@ from sqlmodel.ext.asyncio.session import AsyncSession
 
 from quotes.database.models import Failure
 
-_LACKING = text(
+_MISSING = text(
     """
     SELECT wanted.ticker FROM unnest(:tickers) WITH ORDINALITY AS wanted (ticker, place)
     WHERE NOT EXISTS (
@@ -24,11 +24,11 @@ _LACKING = text(
 )
 
 
-async def lacking(session: AsyncSession, minute: datetime, tickers: Sequence[str]) -> list[str]:
+async def missing(session: AsyncSession, minute: datetime, tickers: Sequence[str]) -> list[str]:
     """Those of the tickers that have no quote for the minute, in their order."""
     parameters = {"tickers": list(tickers), "minute": minute}
     connection = await session.connection()
-    return list((await connection.scalars(_LACKING, parameters)).all())
+    return list((await connection.scalars(_MISSING, parameters)).all())
 
 
 _RECORD = text(
@@ -56,9 +56,9 @@ _RECORD = text(
 
 
 async def record_failures(session: AsyncSession, failures: Sequence[Failure]) -> None:
-    """Remember why tickers have no quote for a minute; a later cause replaces an earlier one.
+    """Record why tickers have no quote for a minute; a later cause replaces an earlier one.
 
-    A minute that has its quote is left alone.
+    Minutes that have a quote are skipped.
     """
     if failures:
         parameters = {

@@ -21,9 +21,9 @@ from sqlmodel import Field, SQLModel
 
 
 class Origin(StrEnum):
-    """How a quote came to be kept."""
+    """How a quote was obtained."""
 
-    LIVE = "LIVE"  # told by the exchange within its own minute
+    LIVE = "LIVE"  # received from the exchange within its own minute
     REPAIRED = "REPAIRED"  # filled in soon after, from the exchange's chart; also streamed
     BACKFILLED = "BACKFILLED"  # history, read by queries and never streamed
 
@@ -33,7 +33,7 @@ class Quote(SQLModel, table=True):
 
     __tablename__ = "quotes"
     __table_args__ = (
-        # The columns ride along in the key's index, so that a day is read from the index alone.
+        # The key's index includes the columns, so that a day is read by an index-only scan.
         PrimaryKeyConstraint(
             "ticker",
             "minute",
@@ -46,7 +46,7 @@ class Quote(SQLModel, table=True):
             "origin IN ('LIVE', 'REPAIRED', 'BACKFILLED')", name="quotes_origin_is_known"
         ),
         Index("quotes_stream", "seq", unique=True, postgresql_where=text("origin <> 'BACKFILLED'")),
-        # For the cursor of a quote that is not streamed.
+        # Finds the quote of a cursor that is not streamed.
         Index("quotes_history", "seq", unique=True, postgresql_where=text("origin = 'BACKFILLED'")),
         Index(
             "quotes_stream_of_ticker",
@@ -62,12 +62,12 @@ class Quote(SQLModel, table=True):
     observed_at: datetime = Field(sa_type=DateTime(timezone=True))
     source: str = Field(sa_type=Text)
     origin: Origin = Field(sa_type=Text)
-    # Its place in the order of commits: 1, 2, 3, ... without a hole. 0 until it is kept.
+    # Its position in commit order: 1, 2, 3, ... without a gap. 0 until it is stored.
     seq: int = Field(default=0, sa_type=BigInteger)
 
 
 class HighWater(SQLModel, table=True):
-    """One row: the seq last given. Locking it is what makes commit order and seq the same."""
+    """One row: the last assigned seq. Locking it makes seq follow commit order."""
 
     __tablename__ = "high_water"
     __table_args__ = (
@@ -80,7 +80,7 @@ class HighWater(SQLModel, table=True):
 
 
 class Failure(SQLModel, table=True):
-    """The last reason why a ticker's minute could not be collected, even if a retry then did."""
+    """The last reason why a ticker's minute was not collected, even if a retry succeeded."""
 
     __tablename__ = "failures"
     __table_args__ = (PrimaryKeyConstraint("ticker", "minute", name="failures_pkey"),)
@@ -94,7 +94,7 @@ class Failure(SQLModel, table=True):
 
 
 class Hour(SQLModel, table=True):
-    """One ticker's quotes of one hour, rolled up by `store.insert`; no row where there are none."""
+    """One ticker's quotes of one hour, rolled up by `store.insert`; no row if there are none."""
 
     __tablename__ = "hours"
     __table_args__ = (PrimaryKeyConstraint("ticker", "hour", name="hours_pkey"),)
@@ -105,8 +105,8 @@ class Hour(SQLModel, table=True):
     high: Decimal = Field(sa_type=Numeric)
     low: Decimal = Field(sa_type=Numeric)
     close: Decimal = Field(sa_type=Numeric)
-    high_at: datetime = Field(sa_type=DateTime(timezone=True))  # the first minute that was so high
-    low_at: datetime = Field(sa_type=DateTime(timezone=True))  # the first minute that was so low
+    high_at: datetime = Field(sa_type=DateTime(timezone=True))  # the first minute with this high
+    low_at: datetime = Field(sa_type=DateTime(timezone=True))  # the first minute with this low
     count: int = Field(sa_type=SmallInteger)
     # Which minutes have a quote: bit n is the n-th minute of the hour, 0 to 59.
     minutes: int = Field(sa_type=BigInteger)
@@ -114,20 +114,20 @@ class Hour(SQLModel, table=True):
 
 
 class Backfill(SQLModel, table=True):
-    """One of the exchange's charts of one ticker: whether it was fetched, and what came of it."""
+    """One of the exchange's charts of one ticker, and the result of fetching it."""
 
     __tablename__ = "backfills"
     __table_args__ = (PrimaryKeyConstraint("ticker", "range", name="backfills_pkey"),)
 
     ticker: str = Field(sa_type=Text)
     range: str = Field(sa_type=Text)  # one of sources.Range
-    # When it was first wanted: minutes missed since then are repaired, older ones backfilled.
+    # When the ticker was added: later gaps are repaired, older minutes backfilled.
     added_at: datetime = Field(sa_type=DateTime(timezone=True))
-    # When it was first fetched whole; until then it is fetched again.
+    # When it was first fetched completely; until then it is fetched again.
     finished_at: datetime | None = Field(default=None, sa_type=DateTime(timezone=True))
     due_at: datetime = Field(sa_type=DateTime(timezone=True))  # and not before
     claimed_until: datetime | None = Field(default=None, sa_type=DateTime(timezone=True))
     repaired_at: datetime | None = Field(default=None, sa_type=DateTime(timezone=True))
     attempts: int = Field(default=0, sa_type=Integer)  # that did not finish it
-    left_out: int = Field(default=0, sa_type=Integer)  # points of the last fetch that were no use
-    reason: str | None = Field(default=None, sa_type=Text)  # why the last did not finish it
+    left_out: int = Field(default=0, sa_type=Integer)  # unusable points of the last fetch
+    reason: str | None = Field(default=None, sa_type=Text)  # why the last fetch did not finish it

@@ -1,4 +1,4 @@
-"""What a loop that outlives its database logs, and the wait for one that is not there yet."""
+"""Logging of database outages by loops that survive them, and waiting for a database to start."""
 
 import asyncio
 import time
@@ -11,7 +11,7 @@ from quotes.database.errors import DatabaseError, UnavailableError, translated
 
 log = structlog.get_logger()
 
-REMIND = 60.0  # seconds after which a cause that stays is logged once more
+REMIND = 60.0  # seconds until a lasting cause is logged again
 RETRY = 0.5  # seconds between two attempts to connect
 
 
@@ -20,15 +20,15 @@ class StillUnavailableError(Exception):
 
 
 class Outage:
-    """The trouble that one loop has with the database; `subject` is what the loop does."""
+    """The database errors of one loop; `subject` names what the loop does."""
 
     def __init__(self, subject: str) -> None:
         self._subject = subject
-        self.cause: str | None = None  # None while all is well
+        self.cause: str | None = None  # None while there is no error
         self._logged_at = 0.0
 
     def failed(self, error: DatabaseError | TimeoutError) -> None:
-        """Log the cause when it is another than the round before, else once in REMIND seconds."""
+        """Log the cause if it is a new one, else once every REMIND seconds."""
         cause = str(error) or "no answer in time"
         if cause != self.cause or time.monotonic() - self._logged_at >= REMIND:
             self._logged_at = time.monotonic()
@@ -45,9 +45,9 @@ class Outage:
 
 
 async def wait_until_available(url: str, *, seconds: float) -> None:
-    """Return when the database answers. Logs the wait when it begins, now and then, and its end.
+    """Return when the database answers. Logs the start and end of the wait, and reminders.
 
-    Raises StillUnavailableError when the time is over, SettingsError where no wait can help.
+    Raises StillUnavailableError after `seconds`, SettingsError if waiting cannot help.
     """
     connect = connections.connector(url, name="wait")
     outage = Outage("start")

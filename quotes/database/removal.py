@@ -1,4 +1,4 @@
-"""Removing quotes for good, and rolling hours up anew: in pieces, beside all who write and read."""
+"""Deleting quotes and rebuilding the rollup, in chunks, concurrently with readers and writers."""
 
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -12,19 +12,19 @@ from quotes.database import rollup, store
 from quotes.database.models import Backfill, Failure, Quote
 from quotes.market.coverage import MINUTE, hour_of
 
-CHUNK = timedelta(days=7)  # of one transaction: other writers wait for a fraction of a second
+CHUNK = timedelta(days=7)  # in a transaction; other writers wait for a fraction of a second
 
 
 @dataclass(frozen=True, slots=True)
 class Extent:
-    """What there is of a ticker, in all tables: [since, until)."""
+    """The range of a ticker's rows in all tables: [since, until)."""
 
     ticker: str
     since: datetime
     until: datetime
 
     def chunks(self) -> Iterator["Extent"]:
-        """Pieces for one transaction each; they touch at whole hours."""
+        """Chunks for one transaction each, which meet at whole hours."""
         begin = self.since
         while begin < self.until:
             end = min(hour_of(begin) + CHUNK, self.until)
@@ -45,7 +45,7 @@ _EXTENT = text(
 
 
 async def extent(session: AsyncSession, ticker: str) -> Extent | None:
-    """None where nothing is stored of the ticker but perhaps its backfill."""
+    """None if nothing is stored of the ticker, except perhaps its backfill."""
     connection = await session.connection()
     first, last = (await connection.execute(_EXTENT, {"ticker": ticker})).one()
     return None if first is None else Extent(ticker, first, last + MINUTE)
@@ -61,9 +61,9 @@ async def tickers(session: AsyncSession) -> list[str]:
 
 
 async def remove(session: AsyncSession, piece: Extent) -> int:
-    """Remove the quotes and failures of a piece, and roll its hours up; how many quotes.
+    """Delete the quotes and failures of a chunk, and rebuild its hours; the number of quotes.
 
-    Their seqs are given to no other quote. All web processes are notified, since answers change.
+    Their seqs are not reused. All web processes are notified, since answers change.
     """
     last = await store.lock(session)
     removed = 0
@@ -81,12 +81,12 @@ async def remove(session: AsyncSession, piece: Extent) -> int:
 
 
 async def forget_charts(session: AsyncSession, ticker: str) -> None:
-    """As if no chart of the ticker had ever been fetched."""
+    """Forget that any chart of the ticker was fetched."""
     await session.exec(delete(Backfill).where(col(Backfill.ticker) == ticker))
 
 
 async def rebuild(session: AsyncSession, piece: Extent) -> None:
-    """Roll the hours of a piece up anew. All web processes are notified, since answers change."""
+    """Rebuild the hours of a chunk. All web processes are notified, since answers change."""
     last = await store.lock(session)
     await rollup.rebuild(session, piece.ticker, piece.since, piece.until)
     await store.advance(session, last + 1)

@@ -12,7 +12,7 @@ from quotes.market.coverage import HOUR, hour_of
 
 Key = tuple[str, datetime]  # a ticker and the hour's beginning
 
-# From the minutes themselves, so that whatever comes late, in any order, ends in the same row.
+# From the minutes, so that late quotes in any order result in the same row.
 _REFRESH = text(
     """
     INSERT INTO hours (ticker, hour, open, high, low, close, high_at, low_at,
@@ -47,7 +47,7 @@ _REFRESH = text(
 
 
 async def refresh(session: AsyncSession, touched: Collection[Key]) -> None:
-    """Roll these hours up anew. Only under `store.lock`, which excludes other writers."""
+    """Recompute these hours. Only under `store.lock`, which excludes other writers."""
     connection = await session.connection()
     in_order = sorted(touched)
     await connection.execute(
@@ -60,7 +60,7 @@ async def refresh(session: AsyncSession, touched: Collection[Key]) -> None:
 
 
 async def rebuild(session: AsyncSession, ticker: str, since: datetime, until: datetime) -> None:
-    """Roll up anew every hour that [since, until) touches; none is left where no quote is.
+    """Recompute every hour that overlaps [since, until); hours without quotes are deleted.
 
     Only under `store.lock`.
     """

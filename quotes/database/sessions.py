@@ -10,14 +10,14 @@ from sqlmodel.ext.asyncio.session import AsyncSession
 from quotes.database import connections
 from quotes.database.errors import ConflictError, translated
 
-POOL_SIZE = 8  # connections of a process unless it asks for others; more queue at two cores
-ATTEMPTS = 5  # at a transaction that others were in the way of
+POOL_SIZE = 8  # default connections of a process; with two cores more of them would only queue
+ATTEMPTS = 5  # at a transaction with conflicts
 
 Result = TypeVar("Result")
 
 
 class Sessions:
-    """Opens sessions; each is for one block. Raises of `errors.DatabaseError`."""
+    """Opens sessions, each for one block. They raise `errors.DatabaseError`."""
 
     def __init__(self, engine: AsyncEngine) -> None:
         self._maker = async_sessionmaker(engine, class_=AsyncSession, expire_on_commit=False)
@@ -37,9 +37,9 @@ class Sessions:
                 yield session
 
     async def transact(self, work: Callable[[AsyncSession], Awaitable[Result]]) -> Result:
-        """`work` in a transaction, and in a new one where another transaction was in the way.
+        """Run `work` in a transaction; retry in a new one after a conflict with another.
 
-        Raises ConflictError where each of some attempts had one in the way.
+        Raises ConflictError after ATTEMPTS conflicts.
         """
         for _ in range(ATTEMPTS - 1):
             try:
@@ -60,10 +60,10 @@ async def open_engine(
     ping: bool = True,
     statement_timeout: float | None = connections.STATEMENT_TIMEOUT,
 ) -> AsyncIterator[AsyncEngine]:
-    """A pool that connects on first use, so a process starts while its database is away.
+    """A pool that connects on first use, so a process starts while its database is unavailable.
 
-    With `ping` a connection is tried before each use, so a restart of the database costs no query
-    an error; without, the first use after a restart fails.
+    With `ping` a connection is tested before each use, so no query fails after a restart of the
+    database; without it, the first use after a restart fails.
     """
     engine = create_async_engine(
         "postgresql+asyncpg://",

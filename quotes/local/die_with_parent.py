@@ -1,4 +1,4 @@
-"""Become a command that dies with the process which started it.
+"""Exec a command that is killed when its parent process dies.
 
 Run by its path, as `python die_with_parent.py SIGNAL PARENT USER GROUP COMMAND...`: the command
 keeps the process id. A `preexec_fn` would do the same between fork and exec, where threads make it

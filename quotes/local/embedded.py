@@ -1,7 +1,7 @@
 """PostgreSQL and Valkey for one machine: children of ours, in a folder of their own.
 
 They listen on Unix sockets that only this user can reach, so nothing clashes with other servers
-and no password is needed. A TCP port, for tests, is open to every user of the machine.
+and no password is needed. A TCP port, used by tests, is open to every user of the machine.
 """
 
 import asyncio
@@ -19,7 +19,7 @@ __all__ = ["EmbeddedError", "Postgres", "Valkey"]
 _NAME = "quotes"  # of the database and of its owner
 _PORT = 5432  # in a socket's name
 _SHELL_READS = {'"', "$", "`"}  # inside of double quotes
-# All that asyncpg would otherwise take from libpq's environment, which speaks of another server.
+# What asyncpg would otherwise read from libpq's environment, which describes another server.
 _EXPLICIT = {
     "sslmode": "disable",
     "sslnegotiation": "postgres",
@@ -32,14 +32,14 @@ class Postgres(Server):
     name = "PostgreSQL"
     variable = "QUOTES_DATABASE_URL"
     socket_name = ".s.PGSQL.5432.lock"
-    ask = signal.SIGINT
+    stop_signal = signal.SIGINT
 
     @property
     def url(self) -> str:
         # A socket's folder stands as the host: in `?host=` a comma would make it two.
         host = "127.0.0.1" if self.port else quote(str(self.sockets), safe="")
-        words = urlencode(_EXPLICIT)
-        return f"postgresql://{_NAME}@{host}:{self.port or _PORT}/{_NAME}?{words}"
+        arguments = urlencode(_EXPLICIT)
+        return f"postgresql://{_NAME}@{host}:{self.port or _PORT}/{_NAME}?{arguments}"
 
     @property
     def _data(self) -> Path:
@@ -59,8 +59,8 @@ class Postgres(Server):
             "log_checkpoints": "off",  # else a line every few minutes, for ever
             **self.options,
         }
-        words = [word for name, value in settings.items() for word in ("-c", f"{name}={value}")]
-        return [programs.folder / "postgres", "-D", self._data, *words]
+        arguments = [word for name, value in settings.items() for word in ("-c", f"{name}={value}")]
+        return [programs.folder / "postgres", "-D", self._data, *arguments]
 
     async def _answers(self) -> bool:
         try:
@@ -105,8 +105,8 @@ class Postgres(Server):
         locale = ["--locale-provider=builtin", "--locale=C.UTF-8"]
         if programs.major < 17:  # noqa: PLR2004 # the first with a provider of its own
             locale = ["--locale=C"]
-        words = ["-U", _NAME, "-A", "trust", "-E", "UTF8", "--no-instructions", *locale]
-        await self._run_to_its_end([programs.folder / "initdb", "-D", unfinished, *words])
+        arguments = ["-U", _NAME, "-A", "trust", "-E", "UTF8", "--no-instructions", *locale]
+        await self._run_to_its_end([programs.folder / "initdb", "-D", unfinished, *arguments])
         with tempfile.TemporaryFile() as statement:
             statement.write(f"CREATE DATABASE {_NAME};\n".encode())
             statement.seek(0)
@@ -143,8 +143,8 @@ class Valkey(Server):
             "maxmemory-policy": "noeviction",
             **self.options,
         }
-        words = [word for name, value in settings.items() for word in (f"--{name}", value)]
-        return [self._program(), *words]
+        arguments = [word for name, value in settings.items() for word in (f"--{name}", value)]
+        return [self._program(), *arguments]
 
     async def _answers(self) -> bool:
         try:

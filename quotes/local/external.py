@@ -1,6 +1,6 @@
-"""What `up` finds at the URLs of the servers: whether it can work with that.
+"""Checks of the servers that `up` is configured to use.
 
-The few statements here go through asyncpg alone: the store's imports would double the start.
+The few statements here use asyncpg only: the store's imports would double the start-up time.
 """
 
 import asyncio
@@ -16,13 +16,13 @@ from quotes.settings import SettingsError
 
 Errors = tuple[type[Exception], ...]
 
-_ANSWER_SECONDS = 30.0  # for a server that may be starting beside us
+_ANSWER_SECONDS = 30.0  # for a server that may be starting concurrently
 _CONNECT_SECONDS = 5.0
 _PAUSE_SECONDS = 0.5
 
 
 async def check_database(url: str, *, made_up: bool) -> None:
-    """Wait a while for a database; it must be new enough, and hold no prices of the other kind."""
+    """Wait for a database; it must be new enough, and hold no prices of the other kind."""
     import asyncpg
 
     connect = connections.connector(url, name="up")
@@ -52,17 +52,17 @@ async def check_database(url: str, *, made_up: bool) -> None:
 
 
 async def is_current(url: str) -> bool:
-    """Whether the database has this release's tables; False also where that cannot be told."""
+    """Whether the database has this release's tables; False also if that is unknown."""
     return await _value(url, "SELECT version_num FROM alembic_version") == revisions.head()
 
 
 async def has_quotes(url: str) -> bool:
-    """Whether there is any quote; False also where that cannot be told."""
+    """Whether there is any quote; False also if that is unknown."""
     return bool(await _value(url, "SELECT true FROM quotes LIMIT 1"))
 
 
 async def _value(url: str, statement: str) -> object:
-    """The statement's only value; None where there is none, not even a table or a database."""
+    """The statement's only value; None if there is none, or no table or database."""
     import asyncpg
 
     try:
@@ -121,9 +121,9 @@ async def _until_answered(
 
 
 async def _sources(connection: Any) -> set[str]:
-    """Where one of the quotes comes from, if there is one.
+    """The source of one of the quotes, if there is any.
 
-    `store.insert` never mixes them, so one is enough, and it is found at once in any table.
+    `store.insert` never mixes kinds, so one is enough.
     """
     if await connection.fetchval("SELECT to_regclass('quotes')") is None:
         return set()

@@ -50,7 +50,7 @@ def forget(
 
 
 def rebuild(url: str, tickers: Sequence[str]) -> int:
-    """Roll up the tickers' hours anew, of all that there are if none is named."""
+    """Rebuild the tickers' hours, or all if none is named."""
     try:
         wanted = [*dict.fromkeys(map(names.parse, tickers))]
     except ValueError as error:
@@ -82,7 +82,7 @@ def _run(url: str, name: str, work: Callable[[Sessions], Awaitable[int]]) -> int
 
 
 async def _progress(what: str, extents: Sequence[removal.Extent]) -> AsyncIterator[removal.Extent]:
-    """Each piece of all of them; on a terminal with a bar."""
+    """The chunks of all extents; on a terminal with a progress bar."""
     pieces = [piece for each in extents for piece in each.chunks()]
     console = Console(highlight=False, markup=False)
     columns = (TextColumn(what), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn())
@@ -101,7 +101,7 @@ def _cut(
 
 
 def _moment(option: str, written: str | None) -> datetime | None:
-    """Raises ValueError, with a sentence for whoever wrote it."""
+    """Raises ValueError, with a sentence for the user."""
     if written is None:
         return None
     try:

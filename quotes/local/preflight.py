@@ -1,11 +1,11 @@
-"""What must hold before `up` starts anything; each fault is a sentence that says the next step."""
+"""Checks before `up` starts anything; each error is a sentence that says what to do."""
 
 import errno
 import socket
 
 
 class PreflightError(Exception):
-    """Something outside of us stands in the way of a start."""
+    """Something in the environment prevents the start."""
 
 
 def check_port(host: str, port: int) -> None:

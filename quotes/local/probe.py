@@ -1,4 +1,4 @@
-"""Whether somebody answers: our own processes as they start, and the exchange."""
+"""Probing whether our own processes and the exchange answer."""
 
 import asyncio
 import threading
@@ -35,13 +35,13 @@ async def unreachable(url: str) -> str | None:
         if not reason.done():
             reason.set_result(text)
 
-    def ask() -> None:
+    def request() -> None:
         text = _fault_of(url)
         if not loop.is_closed():
             loop.call_soon_threadsafe(settle, text)
 
     # A daemon, unlike the loop's own threads: looking up a name can hang, and would delay the end.
-    threading.Thread(target=ask, name="probe", daemon=True).start()
+    threading.Thread(target=request, name="probe", daemon=True).start()
     try:
         async with asyncio.timeout(_EXCHANGE_SECONDS + 1):
             return await reason

@@ -1,4 +1,4 @@
-"""A child process that ends when it is told to, and at the latest when its parent does."""
+"""A child process, which ends at the latest when its parent does."""
 
 import asyncio
 import contextlib
@@ -28,8 +28,8 @@ class Process:
 
     name: str
     child: asyncio.subprocess.Process
-    log: Path | None = None  # None: it writes where we write
-    ask: signal.Signals = signal.SIGTERM  # what it takes for "end, and keep all"
+    log: Path | None = None  # None: it inherits our output
+    stop_signal: signal.Signals = signal.SIGTERM  # its request for a clean shutdown
 
     @property
     def running(self) -> bool:
@@ -39,28 +39,28 @@ class Process:
         return await self.child.wait()
 
     def kill(self) -> None:
-        """End it and whatever it left in its process group, at once."""
+        """Kill it and everything left in its process group."""
         with contextlib.suppress(ProcessLookupError, PermissionError):  # gone, or a Mac's zombie
             os.killpg(self.child.pid, signal.SIGKILL)
 
     async def stop(self) -> None:
-        """Ask it to end; where it has not after some seconds, end it."""
+        """Send its stop signal; kill it if it has not ended after _STOP_SECONDS."""
         if self.running:
             # Not by `send_signal`, which may take the exit status from under asyncio's own wait.
             with contextlib.suppress(ProcessLookupError):
-                os.kill(self.child.pid, self.ask)
+                os.kill(self.child.pid, self.stop_signal)
         with contextlib.suppress(TimeoutError):
             async with asyncio.timeout(_STOP_SECONDS):
                 await self.child.wait()
         self.kill()
         await self.child.wait()
 
-    def ending(self) -> str:
-        """How it ended, and where its reason can be read, as words that follow its name."""
+    def exit_reason(self) -> str:
+        """How it ended and where to read the reason, as a predicate of its name."""
         status = self.child.returncode
         if status is None:
             return "is running"
-        if status < 0:  # whoever sent the signal knows why; the process had no time to write
+        if status < 0:  # the process had no time to log a reason
             reason, lines = f"was ended by {signal.Signals(-status).name}", ""
         else:
             reason, lines = (
@@ -79,12 +79,13 @@ async def start(  # noqa: PLR0913  # keywords, each with a default
     cwd: Path | None = None,
     stdin: IO[bytes] | None = None,
     log: Path | None = None,
-    ask: signal.Signals = signal.SIGTERM,
+    stop_signal: signal.Signals = signal.SIGTERM,
     keep_open: Sequence[int] = (),
 ) -> Process:
     """Start `command`, whose first word is an absolute path, as `user` where we are root."""
     who = user or User(os.getuid(), os.getgid())
-    guarded = [sys.executable, "-I", "-S", _DIE_WITH_PARENT, ask, os.getpid(), who.uid, who.gid]
+    script = [sys.executable, "-I", "-S", _DIE_WITH_PARENT]
+    guarded = [*script, stop_signal, os.getpid(), who.uid, who.gid]
     with contextlib.ExitStack() as stack:
         output = None if log is None else stack.enter_context(log.open("ab"))
         child = await asyncio.create_subprocess_exec(
@@ -97,7 +98,7 @@ async def start(  # noqa: PLR0913  # keywords, each with a default
             pass_fds=keep_open,
             start_new_session=True,
         )
-    return Process(name, child, log, ask)
+    return Process(name, child, log, stop_signal)
 
 
 def clear_libpq(environment: MutableMapping[str, str]) -> None:

@@ -1,4 +1,4 @@
-"""The `up` that runs in a data folder: the only one there, and found by commands that join it."""
+"""The lock by which an `up` owns its data folder, and by which other commands find it."""
 
 import json
 import os
@@ -22,9 +22,9 @@ def folder(settings: Settings, *, made_up: bool) -> Path:
 
 @contextmanager
 def hold(folder: Path, environment: Mapping[str, str]) -> Iterator[None]:
-    """Hold the folder until the block ends, or this process does, however it dies.
+    """Lock the folder until the block ends, or this process does.
 
-    `environment` is for those who join; it may hold no secret.
+    `environment` is for commands that join; it must not contain secrets.
     """
     try:
         make_folder(folder)
@@ -47,9 +47,9 @@ def hold(folder: Path, environment: Mapping[str, str]) -> Iterator[None]:
 
 
 def join(settings: Settings) -> None:
-    """Point this process at the `up` that runs here, if one does with a database of its own.
+    """Point this process at the `up` that runs here, if there is one with an embedded database.
 
-    Real prices' `up` goes before made-up ones'.
+    An `up` with real prices takes precedence over a demo.
     """
     if found := _environment(settings):
         clear_libpq(os.environ)

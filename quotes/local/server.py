@@ -16,8 +16,8 @@ from typing import IO, Any, ClassVar
 from quotes.local import binaries, processes
 from quotes.local.processes import Process, User
 
-_HELD_SECONDS = 10.0  # for a server whose supervisor was killed to finish its own end
-_READY_SECONDS = 60.0  # after a power cut PostgreSQL redoes its log first
+_LOCK_SECONDS = 10.0  # for a server whose supervisor was killed to finish its shutdown
+_READY_SECONDS = 60.0  # after a crash PostgreSQL replays its log first
 _SOCKET_BYTES = 103  # the shortest limit of the systems we run on, a Mac's
 _LOG_BYTES = 5_000_000
 _LOG_LINES = 12
@@ -33,7 +33,7 @@ class Server(ABC):
     name: ClassVar[str]
     variable: ClassVar[str]
     socket_name: ClassVar[str]
-    ask: ClassVar[signal.Signals] = signal.SIGTERM  # what a server takes for "end, and keep all"
+    stop_signal: ClassVar[signal.Signals] = signal.SIGTERM  # for a clean shutdown
 
     def __init__(
         self, folder: Path, *, port: int | None = None, options: Mapping[str, str] | None = None
@@ -61,12 +61,12 @@ class Server(ABC):
         return self.folder / "log"
 
     async def start(self) -> Process:
-        """Serve, on data that is there or new. Raises EmbeddedError, and has then stopped again."""
+        """Start it, on existing or new data. Raises EmbeddedError after stopping it again."""
         try:
             self._own(self.folder)
             self._own(self.sockets)
             log_start = self._log_start()
-            async with self._held() as lock:
+            async with self._locked() as lock:
                 command = await self._prepare()
                 self.process = await self._run(command, keep_open=lock)
         except OSError as error:
@@ -96,7 +96,7 @@ class Server(ABC):
             self.process.kill()
 
     async def wait(self) -> int:
-        """Wait for the server's end; its exit status, negative for a signal."""
+        """Wait until the server has exited; its status, negative for a signal."""
         assert self.process, "start it first"
         return await self.process.wait()
 
@@ -134,15 +134,15 @@ class Server(ABC):
         return self.log.stat().st_size
 
     @contextlib.asynccontextmanager
-    async def _held(self) -> AsyncIterator[int]:
-        """Hold the folder, waiting a little. A server inherits the lock and keeps it to its end.
+    async def _locked(self) -> AsyncIterator[int]:
+        """Lock the folder, with a time limit. The server inherits it and holds it to its end.
 
         So a folder is free when no process of its server is left, whatever a stale pid file says.
         """
         with (self.folder / "lock").open("ab") as file:
             try:
-                async with asyncio.timeout(_HELD_SECONDS):
-                    while not take_lock(file):  # noqa: ASYNC110  # nothing tells when a lock is let go
+                async with asyncio.timeout(_LOCK_SECONDS):
+                    while not take_lock(file):  # noqa: ASYNC110  # no event signals a released lock
                         await asyncio.sleep(0.02)
             except TimeoutError:
                 raise EmbeddedError(
@@ -168,7 +168,7 @@ class Server(ABC):
             cwd=self.folder,
             stdin=stdin,
             log=self.log,
-            ask=self.ask,
+            stop_signal=self.stop_signal,
             keep_open=() if keep_open is None else (keep_open,),
         )
 
@@ -179,7 +179,7 @@ class Server(ABC):
         process = await self._run(command, stdin=stdin)
         try:
             if await process.wait() != 0:
-                raise self._failure(f"could not be set up ({process.ending()})", log_start)
+                raise self._failure(f"could not be set up ({process.exit_reason()})", log_start)
         finally:
             process.kill()
 
@@ -217,7 +217,7 @@ def make_folder(folder: Path) -> None:
 
 
 def take_lock(file: IO[Any]) -> bool:
-    """Whether the lock on `file` is ours now; it is let go when the last copy is closed."""
+    """Try to lock `file`; the lock is released when its last copy is closed."""
     try:
         fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
     except BlockingIOError:

@@ -1,4 +1,4 @@
-"""The processes that `up` runs: started again when they die, and stopped in order."""
+"""The processes that `up` runs: restarted when they exit, and stopped in order."""
 
 import asyncio
 import sys
@@ -12,12 +12,12 @@ from quotes.settings import REFUSED
 
 Start = Callable[[], Awaitable[Process]]
 
-DELAYS = (1.0, 2.0, 4.0, 8.0, 16.0)  # seconds before each start after a death
-FORGIVEN_SECONDS = 300.0  # who has run for so long begins with the first delay again
+DELAYS = (1.0, 2.0, 4.0, 8.0, 16.0)  # seconds before each restart
+FORGIVEN_SECONDS = 300.0  # a process that ran for so long starts with the first delay again
 
 
 class Stage(IntEnum):
-    """What is stopped first has the highest number; one stage is stopped at once."""
+    """The highest number is stopped first; the processes of a stage are stopped together."""
 
     SERVERS = 0
     EXCHANGE = 1
@@ -26,7 +26,7 @@ class Stage(IntEnum):
 
 
 class BrokenError(Exception):
-    """A part is not started again; the message is a sentence with the reason of its last end."""
+    """A process is not restarted; the message is a sentence with the reason of its last exit."""
 
 
 @dataclass(slots=True)
@@ -37,7 +37,7 @@ class _Part:
 
 
 class Supervisor:
-    """Processes that live together; `delays` are the seconds before each of one's restarts."""
+    """Runs processes; `delays` are the seconds before each restart of a process."""
 
     def __init__(self, delays: Sequence[float] = DELAYS) -> None:
         self._delays = delays
@@ -46,13 +46,13 @@ class Supervisor:
         self._broken: asyncio.Queue[BrokenError] = asyncio.Queue()
 
     async def run(self, stage: Stage, start: Start) -> None:
-        """Start a process, and start it again whenever it dies."""
+        """Start a process, and restart it whenever it exits."""
         part = _Part(stage, start, await start())
         self._parts.append(part)
         self._watches.append(asyncio.create_task(self._watch(part)))
 
     async def broken(self) -> BrokenError:
-        """Wait until a part has died too often."""
+        """Wait until a process has exited too often."""
         return await self._broken.get()
 
     async def stop(self) -> None:
@@ -75,17 +75,17 @@ class Supervisor:
             self._broken.put_nowait(error)
 
     async def _keep_running(self, part: _Part) -> None:
-        """Raises BrokenError; returns never."""
+        """Never returns; raises BrokenError."""
         restarts = 0
         while True:
             restarts = 0 if await _lifetime(part.process) > FORGIVEN_SECONDS else restarts
-            reason = f"{part.process.name} {part.process.ending()}"
+            reason = f"{part.process.name} {part.process.exit_reason()}"
             if part.process.log is None and part.process.child.returncode == REFUSED:
                 raise BrokenError(f"{reason}. Everything else was stopped.")
             part.process, restarts = await self._restarted(part, reason, restarts)
 
     async def _restarted(self, part: _Part, reason: str, restarts: int) -> tuple[Process, int]:
-        """The next process that starts, and how many restarts in a row that took."""
+        """The new process, and the number of restarts in a row."""
         for number, delay in enumerate(self._delays[restarts:], restarts + 1):
             print(
                 f"{reason}; starting it again in {delay:g} s ({number} of {len(self._delays)}).",
@@ -102,7 +102,7 @@ class Supervisor:
 
 
 async def _lifetime(process: Process) -> float:
-    """The seconds until its end from now on."""
+    """Wait until it exits; the seconds that took."""
     loop = asyncio.get_running_loop()
     began = loop.time()
     await process.wait()

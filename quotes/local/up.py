@@ -15,14 +15,14 @@ from quotes.market.sources import DEMO, name_of
 from quotes.settings import FAILED, PREFIX, REFUSED, Settings, unknown_names
 
 _READY_SECONDS = 60.0  # on a slow machine a first start also compiles every library
-_FIRST_QUOTE_SECONDS = 15.0  # then "ready" is said all the same
+_FIRST_QUOTE_SECONDS = 15.0  # then "ready" is printed anyway
 _PAUSE_SECONDS = 0.05
-_SAME_SIGNAL_SECONDS = 1.0  # what a group was sent comes twice: uv passes it on besides
+_SAME_SIGNAL_SECONDS = 1.0  # a signal to the process group arrives twice, as uv forwards it, too
 _API_PATH = "/api/v2"  # where the exchange, and so its stand-in, answers
 
 
 def run(settings: Settings, *, demo: bool) -> int:
-    """Run until SIGINT, SIGTERM or SIGHUP: 0. Else a sentence on stderr, and its exit status."""
+    """Run until SIGINT, SIGTERM or SIGHUP: 0. On failure, a sentence on stderr and its status."""
     try:
         preflight.check_port(settings.host, settings.port)
         if settings.database_url is None:
@@ -33,13 +33,13 @@ def run(settings: Settings, *, demo: bool) -> int:
                 stack.enter_context(running.hold(up.folder, up.joining()))
             asyncio.run(up.run())
     except (preflight.PreflightError, EmbeddedError) as error:
-        return _say(error, REFUSED)
+        return _fail(error, REFUSED)
     except BrokenError as error:
-        return _say(error, FAILED)
+        return _fail(error, FAILED)
     return 0
 
 
-def _say(error: Exception, status: int) -> int:
+def _fail(error: Exception, status: int) -> int:
     print(error, file=sys.stderr)
     return status
 
@@ -55,15 +55,15 @@ class Up:
         self.exchange = settings.deribit_url
         if demo:
             self.exchange = f"http://127.0.0.1:{self.demo_port}{_API_PATH}"
-        # The children's; what we start is added to it.
+        # The children's; the servers' URLs are added to it.
         self.env = {**os.environ, f"{PREFIX}DERIBIT_URL": self.exchange}
-        for unknown in unknown_names():  # of which this process has warned
+        for unknown in unknown_names():  # this process has logged a warning about it
             self.env.pop(unknown.name, None)
         self.supervisor = Supervisor()
-        self._asked_at = 0.0
+        self._stop_requested_at = 0.0
 
     def joining(self) -> dict[str, str]:
-        """What another command needs to work on the same; our own server's URL is no secret."""
+        """The environment for commands that join; the embedded server's URL is no secret."""
         if self.settings.database_url:
             return {}
         return {
@@ -72,10 +72,10 @@ class Up:
         }
 
     async def run(self) -> None:
-        """Returns when a signal asks to stop; whatever happens, nothing is left running."""
+        """Run until a stop signal; in every case all processes are stopped."""
         work = asyncio.create_task(self._work())
         for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
-            asyncio.get_running_loop().add_signal_handler(number, self._stop_or_hasten, work)
+            asyncio.get_running_loop().add_signal_handler(number, self._stop_or_kill, work)
         try:
             await asyncio.wait({work})
         finally:
@@ -83,13 +83,13 @@ class Up:
         if not work.cancelled():
             work.result()
 
-    def _stop_or_hasten(self, work: asyncio.Task[None]) -> None:
+    def _stop_or_kill(self, work: asyncio.Task[None]) -> None:
         now = asyncio.get_running_loop().time()
         if not work.done() and not work.cancelling():
-            print("Stopping; a second Ctrl-C hastens it.", file=sys.stderr)
-            self._asked_at = now
+            print("Stopping; press Ctrl-C again to stop at once.", file=sys.stderr)
+            self._stop_requested_at = now
             work.cancel()
-        elif now - self._asked_at > _SAME_SIGNAL_SECONDS:
+        elif now - self._stop_requested_at > _SAME_SIGNAL_SECONDS:
             self.supervisor.kill()
 
     async def _work(self) -> None:
@@ -107,8 +107,8 @@ class Up:
 
     async def _start(self) -> None:
         if self.demo_port:
-            words = ("workers.demo", "--port", str(self.demo_port))
-            await self._spawn(Stage.EXCHANGE, "The demo exchange", *words)
+            arguments = ("workers.demo", "--port", str(self.demo_port))
+            await self._spawn(Stage.EXCHANGE, "The demo exchange", *arguments)
         await self._database()
         await self._queue()
         await self._migrate()
@@ -148,17 +148,17 @@ class Up:
 
     async def _migrate(self) -> None:
         if await external.is_current(self.env[f"{PREFIX}DATABASE_URL"]):
-            return  # the command would find the same, after seconds of imports
+            return  # the command takes seconds of imports to find the same
         migrate = await processes.start("The migration", _python("quotes", "migrate"), env=self.env)
         try:
             if await migrate.wait() != 0:
-                raise BrokenError(f"{migrate.name} {migrate.ending()}.")
+                raise BrokenError(f"{migrate.name} {migrate.exit_reason()}.")
         finally:
             await migrate.stop()
 
-    async def _spawn(self, stage: Stage, name: str, *words: str) -> None:
+    async def _spawn(self, stage: Stage, name: str, *arguments: str) -> None:
         async def start() -> processes.Process:
-            return await processes.start(name, _python(*words), env=self.env)
+            return await processes.start(name, _python(*arguments), env=self.env)
 
         await self.supervisor.run(stage, start)
 
@@ -173,7 +173,7 @@ class Up:
             ) from None
 
     def _reached(self) -> str:
-        """The address a caller on this machine takes, also where all are listened on."""
+        """The address for clients on this machine, also if it listens on all addresses."""
         return {"0.0.0.0": "127.0.0.1", "::": "::1"}.get(self.settings.host, self.settings.host)  # noqa: S104
 
     def _ready_line(self) -> str:
@@ -186,13 +186,13 @@ class Up:
         url = self.exchange
         if reason := await probe.unreachable(f"{url}/public/test"):
             return (
-                f"The exchange at {url} cannot be reached ({reason}). What is kept is served, and "
-                "it is asked again every minute. For made-up prices: ./dev up --demo"
+                f"The exchange at {url} cannot be reached ({reason}). Stored prices are served, "
+                "and it is requested again every minute. For made-up prices: ./dev up --demo"
             )
         return None
 
     async def _first_quotes(self) -> None:
-        """Wait a little for the very first ones, so that whoever reads "ready" finds a price."""
+        """Wait a little for the first ones, so that there is a price once "ready" is printed."""
         with suppress(TimeoutError):
             async with asyncio.timeout(_FIRST_QUOTE_SECONDS):
                 while not await external.has_quotes(self.env[f"{PREFIX}DATABASE_URL"]):  # noqa: ASYNC110
@@ -204,6 +204,6 @@ def _free_port() -> int:
         return int(listener.getsockname()[1])
 
 
-def _python(*words: str) -> list[str]:
-    # -P: the folder this runs in may hold a `quotes` of its own, and is not where ours is.
-    return [sys.executable, "-P", "-m", *words]
+def _python(*arguments: str) -> list[str]:
+    # -P: the current folder may contain another `quotes`.
+    return [sys.executable, "-P", "-m", *arguments]

@@ -1,4 +1,4 @@
-"""Which points of a chart can be used, and whether a chart is whole."""
+"""Which points of a chart are plausible, and whether a chart is complete."""
 
 from collections.abc import Sequence
 from datetime import UTC, datetime, timedelta
@@ -9,9 +9,9 @@ from quotes.market.sources import Chart, Point, Range
 OLDEST = datetime(2016, 1, 1, tzinfo=UTC)  # the exchange opened in the middle of that year
 CLOCKS = timedelta(minutes=1)  # by which the exchange's clock may be ahead of ours
 HIGHEST, LOWEST = Decimal("1e12"), Decimal("1e-15")  # the prices of all indexes lie far within
-LEAP = 100  # times its neighbours' median is no price
+LEAP = 100  # times the neighbours' median is not plausible
 NEIGHBOURS = 4
-MOST_LEFT_OUT = 0.1  # of the points of a chart that can be believed
+MOST_LEFT_OUT = 0.1  # of the points of a usable chart
 PARTS = 10  # of a chart's range; a whole chart has points in each
 
 _LENGTHS = {
@@ -24,7 +24,7 @@ _LENGTHS = {
 
 
 def cleaned(chart: Chart, now: datetime) -> Chart:
-    """The chart without points that cannot be true; they are counted."""
+    """The chart without implausible points, which are counted."""
     left_out = chart.left_out.copy()
     points: list[Point] = []
     for point in sorted(chart.points, key=lambda point: point.at):
@@ -54,14 +54,14 @@ def _leaps(points: Sequence[Point], at: int) -> bool:
     first = max(min(at - NEIGHBOURS // 2, len(points) - 1 - NEIGHBOURS), 0)
     near = points[first : first + NEIGHBOURS + 1]
     around = sorted(point.price for point in near if point is not points[at])
-    if len(around) < 2:  # noqa: PLR2004  # then nobody can tell which one is wrong
+    if len(around) < 2:  # noqa: PLR2004  # no telling which of them is wrong
         return False
     median = around[len(around) // 2]
     return not median / LEAP <= points[at].price <= median * LEAP
 
 
 def fault(chart: Chart) -> str | None:
-    """Why a cleaned chart cannot be believed, in words that go after "the chart"."""
+    """Why a cleaned chart is unusable, as a predicate of "the chart"; None if it is usable."""
     bad = chart.left_out.total()
     every = bad + len(chart.points)
     if not every:

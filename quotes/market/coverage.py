@@ -1,4 +1,4 @@
-"""Which minutes are missing, read from the hours' bits rather than from the minutes."""
+"""Which minutes are missing, computed from the hours' bitmaps instead of the minutes."""
 
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
@@ -8,17 +8,17 @@ MINUTE = timedelta(minutes=1)
 HOUR = timedelta(hours=1)
 Run = tuple[datetime, datetime, bool]  # as the fields of a Gap
 
-FULL = (1 << 60) - 1  # an hour that misses nothing
+FULL = (1 << 60) - 1  # an hour without a gap
 
 
 @dataclass(slots=True)
 class HourCoverage:
-    """An hour that has quotes, and the one before it that has."""
+    """Which minutes of an hour have quotes; and the previous hour that has any."""
 
     hour: datetime
     minutes: int  # bit n: minute n has a quote
     repaired: int  # bit n: it was filled in afterwards
-    before: datetime | None  # None where it is the first of its range
+    before: datetime | None  # None for the first of its range
 
 
 @dataclass(slots=True)  # not frozen: a year of hourly history has thousands
@@ -53,7 +53,7 @@ def gaps(hours: Iterable[HourCoverage], since: datetime, until: datetime) -> lis
 
 
 def _raw(hours: Iterable[HourCoverage], known: datetime, until: datetime) -> Iterator[Run]:
-    """Hour by hour, not yet joined where they touch."""
+    """Hour by hour; adjacent runs are not joined yet."""
     for each in hours:
         begin = known if each.before is None else each.before + HOUR
         if begin < each.hour:
@@ -84,7 +84,7 @@ def _runs(bits: int) -> Iterator[tuple[int, int]]:
 
 
 def missing_minutes(gaps: Iterable[Gap]) -> set[datetime]:
-    """Every minute of the gaps that are not repaired."""
+    """Every minute of the gaps that were not repaired."""
     return {
         gap.since + at * MINUTE for gap in gaps if not gap.repaired for at in range(gap.minutes)
     }

@@ -1,4 +1,4 @@
-"""How time is cut into candles: whole buckets of the local day, week or month of a time zone."""
+"""How time is divided into candles: buckets of the local day, week or month of a time zone."""
 
 from collections.abc import Iterator
 from dataclasses import dataclass

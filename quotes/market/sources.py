@@ -1,4 +1,4 @@
-"""Where prices come from: the Protocol a source keeps, and how its failures are told apart."""
+"""Where prices come from: the Protocol of a source, and the causes of its failures."""
 
 import ipaddress
 from collections import Counter
@@ -18,12 +18,12 @@ DEMO = "demo"  # the name of every source whose prices are made up
 
 @dataclass(frozen=True, slots=True)
 class Tick:
-    """An index price as an exchange told it."""
+    """An index price as received from an exchange."""
 
     ticker: str
     price: Decimal  # finite, above zero, the exchange's own digits
     observed_at: datetime  # aware UTC, by the exchange's own clock
-    # How far that clock was ahead of this host's, give or take half the time of the answer.
+    # How far that clock was ahead of this host's, within half the round-trip time.
     clock_ahead: timedelta = field(default=timedelta(), compare=False)
 
 
@@ -37,10 +37,10 @@ class Point:
 
 @dataclass(frozen=True, slots=True)
 class Chart:
-    """The points of a chart that can be used, in the order of time, and what else was in it."""
+    """The usable points of a chart, in order of time, and a count of the others."""
 
     points: list[Point]
-    left_out: Counter[str] = field(default_factory=Counter)  # points by what is wrong with them
+    left_out: Counter[str] = field(default_factory=Counter)  # points by their fault
 
 
 class Range(StrEnum):
@@ -73,17 +73,17 @@ class Cause(StrEnum):
 
 
 class Priority(IntEnum):
-    """Who is served first where requests wait for each other, the most urgent first."""
+    """The order in which queued requests are sent, the most urgent first."""
 
     LIVE = 0  # a ticker's first request of a minute
     RETRY = 1
-    PROBE = 2  # of a ticker that was not answered lately
+    PROBE = 2  # of a ticker that has recently been unresponsive
     REPAIR = 3
     BACKFILL = 4
 
 
 class Retry(StrEnum):
-    """Whether asking again within the same minute can help."""
+    """Whether a retry within the same minute can succeed."""
 
     SOON = "SOON"
     SLOWLY = "SLOWLY"
@@ -91,9 +91,9 @@ class Retry(StrEnum):
 
 
 class SourceError(Exception):
-    """The source gave no price that can be kept.
+    """The source has no price that can be stored.
 
-    The message is one sentence for whoever reads prices; `detail` is for the operator's log alone.
+    The message is one sentence that clients may see; `detail` is for the operator's log only.
     """
 
     def __init__(
@@ -110,38 +110,38 @@ class Source(Protocol):
 
     @property
     def name(self) -> str:
-        """What `Quote.source` says; never the name of the real exchange for made-up prices."""
+        """The value of `Quote.source`; made-up prices never have the real exchange's name."""
         ...
 
     async def tick(
         self, ticker: str, *, priority: Priority = Priority.LIVE, within: float = inf
     ) -> Tick:
-        """The price now, at most `within` seconds later. Raises SourceError where none can be had.
+        """The current price, within `within` seconds. Raises SourceError if there is none.
 
-        Requests wait for their turn, the more urgent ones in front. NOT_ASKED is the cause where
-        the turn did not come in time, TIMEOUT where the answer did not.
+        Requests queue by priority. The cause is NOT_ASKED if the request could not be sent in time,
+        TIMEOUT if the answer was late.
         """
         ...
 
     async def index_chart(
         self, ticker: str, span: Range, *, priority: Priority = Priority.BACKFILL
     ) -> Chart:
-        """The chart's points, oldest first. Raises SourceError where there is no chart."""
+        """The chart's points, oldest first. Raises SourceError if there is no chart."""
         ...
 
 
 class MixedError(Exception):
-    """Made-up prices and real ones would come together in one database. The message mends it."""
+    """Made-up and real prices would be mixed in one database. The message says what to do."""
 
 
-def require_one_kind(kept: Collection[str], *, made_up: bool) -> None:
-    """Raises MixedError where what is kept is from sources of the other kind."""
-    if made_up and any(source != DEMO for source in kept):
+def require_one_kind(stored: Collection[str], *, made_up: bool) -> None:
+    """Raises MixedError if stored quotes are of the other kind than `made_up`."""
+    if made_up and any(source != DEMO for source in stored):
         raise MixedError(
             "The database of QUOTES_DATABASE_URL holds real prices, and made-up ones would mix "
             "with them. Set it to another database; where it is unset, `up` has one of its own."
         )
-    if not made_up and DEMO in kept:
+    if not made_up and DEMO in stored:
         raise MixedError(
             "The database of QUOTES_DATABASE_URL holds made-up prices, and real ones would mix "
             "with them. Set it to another database, or go on with the demo."
@@ -149,7 +149,7 @@ def require_one_kind(kept: Collection[str], *, made_up: bool) -> None:
 
 
 def name_of(url: str) -> str:
-    """What `Quote.source` says of an exchange at `url`.
+    """The `Quote.source` of an exchange at `url`.
 
     Only the exchange's own host is named `deribit`. On loopback, and by a container's bare name,
     it can only be a stand-in. Any other host, as a mirror, is named as it is.

@@ -1,4 +1,4 @@
-"""How a ticker is written: Deribit's index names, lower case, `btc_usd`.
+"""Parsing tickers: Deribit's index names, lower case, `btc_usd`.
 
 Names are data, not an enum: the exchange's lists hold hundreds and change weekly. Some start with
 a digit (`1000shib_usdc`), some hold a hyphen (`drbfix-btc_usdc`); the longest seen has 15
@@ -9,14 +9,14 @@ import re
 
 MAX_LENGTH = 32
 _NAME = re.compile(r"[a-z0-9]+(-[a-z0-9]+)?_[a-z0-9]+")
-_ALL = {"all", "*"}  # no currency has such a name, and who writes it means something else
+_ALL = {"all", "*"}  # no currency has such a name
 _CURRENCY = re.compile(r"[a-z0-9]+")
 
 
 def parse(text: str) -> str:
-    """The ticker's own spelling: any case is taken, and a bare currency means its USD index.
+    """The canonical ticker: case is ignored, and a bare currency means its USD index.
 
-    Raises ValueError, with a sentence for the person who wrote it, where this can be no ticker.
+    Raises ValueError, with a sentence for the user, if this cannot be a ticker.
     """
     name = text.strip().lower()
     if name in _ALL:

@@ -60,8 +60,8 @@ def random_walk() -> Prices:
     return prices
 
 
-async def keep_with_holes_and_late_rows(sessions: store.Sessions, prices: Prices) -> list[Quote]:
-    """Some minutes and some whole stretches are lost, and some come long after the others."""
+async def insert_with_gaps_and_late_rows(sessions: store.Sessions, prices: Prices) -> list[Quote]:
+    """Some minutes and some whole ranges are lost, and some come long after the others."""
     chance = random.Random(5)  # noqa: S311  # no secret
     quotes = [
         Quote(
@@ -125,7 +125,7 @@ async def read_all(
 async def test_a_month_s_candles_and_gaps_equal_those_computed_in_plain_python(
     sessions: store.Sessions,
 ) -> None:
-    quotes = await keep_with_holes_and_late_rows(sessions, month())
+    quotes = await insert_with_gaps_and_late_rows(sessions, month())
 
     for ticker in TICKERS:
         own = [each for each in quotes if each.ticker == ticker]
@@ -133,12 +133,12 @@ async def test_a_month_s_candles_and_gaps_equal_those_computed_in_plain_python(
             expected = plain.candles(own, partial(start_of, name))
             assert await read_all(sessions, ticker, name) == expected, (ticker, name)
         async with sessions() as session:
-            told = await gaps.read(session, store.Span(ticker, BEGIN, END), 1_000_000, NOW)
+            answer = await gaps.read(session, store.Span(ticker, BEGIN, END), 1_000_000, NOW)
         missing = plain.gaps((each.minute for each in own), BEGIN, END)
-        assert [(gap.since, gap.until) for gap in told.nodes if not gap.repaired] == missing
-        assert (told.expected, told.present) == (MONTH, len(own))
-        assert told.missing == MONTH - len(own)
-        assert told.repaired == sum(each.origin == Origin.REPAIRED for each in own)
+        assert [(gap.since, gap.until) for gap in answer.nodes if not gap.repaired] == missing
+        assert (answer.expected, answer.present) == (MONTH, len(own))
+        assert answer.missing == MONTH - len(own)
+        assert answer.repaired == sum(each.origin == Origin.REPAIRED for each in own)
 
 
 @pytest.mark.parametrize(
@@ -168,11 +168,11 @@ async def test_candles_of_a_zone_follow_its_clocks_on_the_day_they_change(
         interval, clocks, middle - timedelta(days=9), middle + timedelta(days=9), NOW
     )
     async with sessions() as session:
-        told = await candles.read(session, "btc_usd", bounds, Fill.NONE, NOW)
+        answer = await candles.read(session, "btc_usd", bounds, Fill.NONE, NOW)
 
     expected = plain.candles(quotes, lambda at: interval.start(at, clocks))
     assert [
-        (each.open_time, each.open, each.high, each.low, each.close, each.count) for each in told
+        (each.open_time, each.open, each.high, each.low, each.close, each.count) for each in answer
     ] == [
         (start, *map(str, (each.open, each.high, each.low, each.close)), each.count)
         for start, each in expected.items()

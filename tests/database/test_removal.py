@@ -9,7 +9,7 @@ from functools import partial
 import pytest
 from client import serving
 from processes import environment
-from rolled import expected_hours, rolled, scattered, shown
+from rollups import as_rows, expected_hours, random_quotes, stored_hours
 from rows import NOON, insert, minute, quote
 from sqlmodel import col, select, update
 from versions import on_each_postgres
@@ -40,7 +40,7 @@ async def test_what_stays_after_a_removal_equals_what_plain_python_computes(
     sessions: store.Sessions, since: int, until: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(removal, "CHUNK", timedelta(hours=5))
-    quotes = scattered(seed=3)
+    quotes = random_quotes(seed=3)
     for start in range(0, len(quotes), 2_000):
         await insert(sessions, *quotes[start : start + 2_000])
     begin, end = minute(since), minute(until)
@@ -50,7 +50,7 @@ async def test_what_stays_after_a_removal_equals_what_plain_python_computes(
 
     assert removed == len(quotes) - len(stay)
     assert await stored(sessions) == {(each.ticker, each.minute) for each in stay}
-    assert shown(await rolled(sessions)) == expected_hours(stay)
+    assert as_rows(await stored_hours(sessions)) == expected_hours(stay)
 
 
 async def test_failures_of_the_range_are_removed_and_others_stay(sessions: store.Sessions) -> None:
@@ -86,7 +86,7 @@ async def test_a_removal_beside_writers_leaves_the_rollup_right(sessions: store.
     )
 
     stay = [each for each in quotes if not minute(-250) <= each.minute < minute(-10)]
-    assert shown(await rolled(sessions)) == expected_hours([*stay, *new])
+    assert as_rows(await stored_hours(sessions)) == expected_hours([*stay, *new])
 
 
 async def command(settings: Settings, *words: str) -> tuple[int, str]:
@@ -98,9 +98,9 @@ async def command(settings: Settings, *words: str) -> tuple[int, str]:
         stderr=asyncio.subprocess.STDOUT,
     )
     async with asyncio.timeout(60):
-        said, _ = await process.communicate()
+        output, _ = await process.communicate()
     assert process.returncode is not None
-    return process.returncode, said.decode().strip()
+    return process.returncode, output.decode().strip()
 
 
 async def hours_of(sessions: store.Sessions) -> Collection[str]:
@@ -116,11 +116,11 @@ async def test_forget_removes_a_ticker_from_every_table_and_asks_first(
     )
     await sessions.transact(partial(backfills.add, tickers=["btc_usd", "eth_usd"], now=NOON))
 
-    asked = await command(settings, "forget", "BTC")
+    unconfirmed = await command(settings, "forget", "BTC")
     before = await stored(sessions)
     done = await command(settings, "forget", "BTC", "--yes")
 
-    assert asked == (1, "Nothing was removed. Confirm with y, or with --yes.")
+    assert unconfirmed == (1, "Nothing was removed. Confirm with y, or with --yes.")
     assert len(before) == 180
     assert done == (0, "90 quotes of btc_usd were removed.")
     assert {ticker for ticker, _ in await stored(sessions)} == {"eth_usd"}
@@ -133,7 +133,7 @@ async def test_forget_removes_a_ticker_from_every_table_and_asks_first(
 async def test_rebuild_mends_what_was_changed_by_hand(
     settings: Settings, sessions: store.Sessions
 ) -> None:
-    quotes = scattered(seed=4)[:1_500]
+    quotes = random_quotes(seed=4)[:1_500]
     await insert(sessions, *quotes, quote("gone_usd", at=5))
     stay = [each for each in quotes if each.minute.hour % 3 and each.minute.minute != 7]
     async with sessions.begin() as session:
@@ -150,11 +150,11 @@ async def test_rebuild_mends_what_was_changed_by_hand(
 
     assert await command(settings, "rebuild") == (0, "The hours of 3 tickers were rolled up anew.")
 
-    assert shown(await rolled(sessions)) == expected_hours(stay)
+    assert as_rows(await stored_hours(sessions)) == expected_hours(stay)
 
 
 @pytest.mark.parametrize(
-    ("words", "says"),
+    ("words", "message"),
     [
         (["forget", "btc/usd", "--yes"], "base_quote"),
         (["forget", "BTC", "--yes", "--from", "yesterday"], "is no time"),
@@ -167,11 +167,11 @@ async def test_rebuild_mends_what_was_changed_by_hand(
     ],
 )
 async def test_what_cannot_be_meant_is_refused_in_a_sentence(
-    settings: Settings, words: list[str], says: str
+    settings: Settings, words: list[str], message: str
 ) -> None:
-    status, said = await command(settings, *words)
+    status, output = await command(settings, *words)
 
-    assert (status, says in said, "Traceback" in said) == (2, True, False), said
+    assert (status, message in output, "Traceback" in output) == (2, True, False), output
 
 
 async def test_the_stream_and_queries_go_on_over_what_was_removed(

@@ -6,7 +6,7 @@ from decimal import Decimal
 
 import asyncpg
 import pytest
-from rolled import expected_hours, rolled, scattered, shown
+from rollups import as_rows, expected_hours, random_quotes, stored_hours
 from rows import insert, minute, quote
 from versions import on_each_postgres
 
@@ -19,12 +19,12 @@ pytestmark = on_each_postgres
 async def test_hours_equal_their_minutes_in_whatever_order_these_came(
     sessions: store.Sessions,
 ) -> None:
-    quotes = scattered(seed=1)
+    quotes = random_quotes(seed=1)
 
     for start in range(0, len(quotes), 500):
         await insert(sessions, *quotes[start : start + 500])
 
-    assert shown(await rolled(sessions)) == expected_hours(quotes)
+    assert as_rows(await stored_hours(sessions)) == expected_hours(quotes)
 
 
 async def test_a_quote_that_is_kept_already_changes_no_hour(sessions: store.Sessions) -> None:
@@ -32,7 +32,7 @@ async def test_a_quote_that_is_kept_already_changes_no_hour(sessions: store.Sess
 
     await insert(sessions, quote(at=0, price="200"), quote(at=1, price="150"))
 
-    (hour,) = await rolled(sessions)
+    (hour,) = await stored_hours(sessions)
     prices = [Decimal(price) for price in (100, 150, 150)]
     assert [hour.open, hour.high, hour.close] == prices
     assert hour.count == 2
@@ -43,20 +43,20 @@ async def test_a_rollup_is_rolled_back_with_its_quotes(sessions: store.Sessions)
         await store.insert(session, [quote()])
         await session.rollback()
 
-    assert await rolled(sessions) == []
+    assert await stored_hours(sessions) == []
 
 
 async def test_writers_side_by_side_leave_an_hour_whole(sessions: store.Sessions) -> None:
     await asyncio.gather(*(insert(sessions, quote(at=at)) for at in range(60)))
 
-    (hour,) = await rolled(sessions)
+    (hour,) = await stored_hours(sessions)
     assert (hour.hour, hour.count, hour.minutes) == (minute(0), 60, (1 << 60) - 1)
 
 
 def test_migrations_of_a_filled_database_roll_up_the_quotes_that_are_there(
     empty_database_url: str,
 ) -> None:
-    quotes = scattered(seed=2)
+    quotes = random_quotes(seed=2)
     migrations.migrate(empty_database_url, "0001")
     asyncio.run(_insert(empty_database_url, quotes))
 
@@ -64,9 +64,9 @@ def test_migrations_of_a_filled_database_roll_up_the_quotes_that_are_there(
 
     async def read() -> list[Hour]:
         async with store.open_engine(empty_database_url, name="test") as engine:
-            return await rolled(store.sessions_of(engine))
+            return await stored_hours(store.sessions_of(engine))
 
-    assert shown(asyncio.run(read())) == expected_hours(quotes)
+    assert as_rows(asyncio.run(read())) == expected_hours(quotes)
 
 
 async def _insert(url: str, quotes: list[Quote]) -> None:
@@ -85,7 +85,7 @@ async def test_an_hour_begins_with_its_first_minute_and_ends_before_the_next_hou
 ) -> None:
     await insert(sessions, quote(at=60 * hours - 1), quote(at=60 * hours))
 
-    assert [each.hour for each in await rolled(sessions)] == [
+    assert [each.hour for each in await stored_hours(sessions)] == [
         minute(0) + timedelta(hours=hours - 1),
         minute(0) + timedelta(hours=hours),
     ]

@@ -31,9 +31,9 @@ async def test_a_quote_kept_twice_is_one_row_and_keeps_its_first_price(
 
 
 async def test_a_batch_that_names_a_minute_twice_keeps_it_once(sessions: store.Sessions) -> None:
-    kept = await insert(sessions, quote(at=1), quote(at=1), quote(at=2))
+    stored = await insert(sessions, quote(at=1), quote(at=1), quote(at=2))
 
-    assert kept == 2
+    assert stored == 2
     assert [each.seq for each in await log(sessions)] == [1, 2]
 
 
@@ -58,9 +58,9 @@ async def test_seq_has_no_hole_where_part_of_a_batch_is_known(sessions: store.Se
 
     await insert(sessions, quote(at=1), quote(at=2), quote(at=3), quote(at=4))
 
-    kept = await log(sessions)
-    assert [each.seq for each in kept] == [1, 2, 3, 4]
-    assert names(kept) == [("btc_usd", 1), ("btc_usd", 3), ("btc_usd", 2), ("btc_usd", 4)]
+    stored = await log(sessions)
+    assert [each.seq for each in stored] == [1, 2, 3, 4]
+    assert names(stored) == [("btc_usd", 1), ("btc_usd", 3), ("btc_usd", 2), ("btc_usd", 4)]
 
 
 async def test_a_transaction_rolled_back_takes_no_number(sessions: store.Sessions) -> None:
@@ -76,17 +76,17 @@ async def test_a_transaction_rolled_back_takes_no_number(sessions: store.Session
 async def test_a_batch_with_nothing_new_rings_no_bell(
     sessions: store.Sessions, settings: Settings
 ) -> None:
-    heard: asyncio.Queue[str] = asyncio.Queue()
+    notified: asyncio.Queue[str] = asyncio.Queue()
     connection = await asyncpg.connect(settings.require_database_url())
-    await connection.add_listener(store.CHANNEL, lambda *event: heard.put_nowait(str(event[-1])))
+    await connection.add_listener(store.CHANNEL, lambda *event: notified.put_nowait(str(event[-1])))
 
     await insert(sessions, quote(at=1))
     await insert(sessions, quote(at=1))
     await insert(sessions, quote(at=2), quote("eth_usd", at=2))
 
     async with asyncio.timeout(5):
-        assert [await heard.get(), await heard.get()] == ["1", "3"]
-    assert heard.empty()
+        assert [await notified.get(), await notified.get()] == ["1", "3"]
+    assert notified.empty()
     await connection.close()
 
 
@@ -97,9 +97,9 @@ async def test_a_batch_with_nothing_new_rings_no_bell(
 async def test_a_price_comes_back_digit_for_digit(sessions: store.Sessions, price: str) -> None:
     await insert(sessions, quote(price=price))
 
-    (kept,) = await log(sessions)
-    assert kept.price == Decimal(price)
-    assert format(kept.price, "f") == format(Decimal(price), "f")
+    (stored,) = await log(sessions)
+    assert stored.price == Decimal(price)
+    assert format(stored.price, "f") == format(Decimal(price), "f")
 
 
 @given(
@@ -114,9 +114,9 @@ async def test_every_price_above_zero_comes_back_as_it_was(
     async with sessions() as session:  # never committed, so that each example finds no row
         await store.insert(session, [quote(price=str(price))])
 
-        (kept,) = await store.newest(session, ["btc_usd"])
+        (stored,) = await store.newest(session, ["btc_usd"])
 
-    assert kept.price == price
+    assert stored.price == price
 
 
 @pytest.mark.parametrize("price", ["0", "-1", "NaN", "Infinity"])

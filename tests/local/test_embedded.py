@@ -48,13 +48,13 @@ async def run(url: str, statement: str) -> object:
 
 
 async def test_what_was_committed_outlives_the_kill_of_postgresql(postgres: Postgres) -> None:
-    await run(postgres.url, "CREATE TABLE kept AS SELECT 7306 AS number")
+    await run(postgres.url, "CREATE TABLE numbers AS SELECT 7306 AS number")
 
     postgres.kill()
     assert await postgres.wait() == -9
     await postgres.start()
 
-    assert await run(postgres.url, "SELECT number FROM kept") == 7306
+    assert await run(postgres.url, "SELECT number FROM numbers") == 7306
 
 
 async def test_what_was_queued_outlives_the_kill_of_valkey(valkey: Valkey) -> None:
@@ -126,7 +126,7 @@ async def test_a_stale_pid_file_holds_nothing_though_its_number_is_in_use(
 async def test_a_folder_that_a_server_runs_in_is_refused(
     valkey: Valkey, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(server, "_HELD_SECONDS", 0.1)
+    monkeypatch.setattr(server, "_LOCK_SECONDS", 0.1)
 
     with pytest.raises(EmbeddedError, match=r"is in use by another Valkey.*QUOTES_DATA_DIR"):
         await Valkey(valkey.folder).start()

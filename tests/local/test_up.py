@@ -39,7 +39,7 @@ class Run:
     url: str
 
     @property
-    def told(self) -> str:
+    def output(self) -> str:
         return (self.folder / "stdout").read_text()
 
     @property
@@ -47,8 +47,10 @@ class Run:
         return (self.folder / "stderr").read_text()
 
     async def ready(self) -> None:
-        await until(lambda: "Ready" in self.told or self.process.returncode is not None, seconds=60)
-        assert "Ready" in self.told, self.troubles
+        await until(
+            lambda: "Ready" in self.output or self.process.returncode is not None, seconds=60
+        )
+        assert "Ready" in self.output, self.troubles
 
     async def status(self) -> int:
         async with timeout(60):
@@ -133,9 +135,9 @@ def servers(settings: Settings) -> dict[str, str]:
 async def test_the_demo_answers_a_made_up_price_and_a_second_start_finds_it(up: Start) -> None:
     first = await up("--demo")
     await first.ready()
-    assert re.fullmatch(rf"Ready: .*{first.url}/graphql .*made up\)\n", first.told)
-    kept = await latest(first)
-    assert kept["source"] == "demo"
+    assert re.fullmatch(rf"Ready: .*{first.url}/graphql .*made up\)\n", first.output)
+    before = await latest(first)
+    assert before["source"] == "demo"
 
     everything = first.descendants()
     first.process.terminate()
@@ -144,7 +146,7 @@ async def test_the_demo_answers_a_made_up_price_and_a_second_start_finds_it(up: 
 
     second = await up("--demo")
     await second.ready()
-    assert (await latest(second))["at"] >= kept["at"]
+    assert (await latest(second))["at"] >= before["at"]
     assert "Migrat" not in second.troubles
 
 

@@ -71,16 +71,16 @@ async def fetch(
 async def test_a_first_start_keeps_each_chart_at_its_own_step_the_finest_first(
     source: Deribit, sessions: store.Sessions
 ) -> None:
-    told = await fetch(source, sessions)
+    fetched = await fetch(source, sessions)
 
-    assert [each.span for each in told] == [*Range]
-    assert told[0].step == timedelta(seconds=6)
-    assert told[3].step == timedelta(hours=1)
-    kept = await rows(sessions)
-    assert len(kept) == sum(each.stored for each in told)
-    assert {origin for *_, origin in kept} == {"BACKFILLED"}
-    assert len([at for _, at, *_ in kept if at >= NOW - timedelta(days=30)]) > MONTH_OF_HOURS
-    within_the_hour = [at for _, at, *_ in kept if at >= NOON - timedelta(minutes=50)]
+    assert [each.span for each in fetched] == [*Range]
+    assert fetched[0].step == timedelta(seconds=6)
+    assert fetched[3].step == timedelta(hours=1)
+    stored = await rows(sessions)
+    assert len(stored) == sum(each.stored for each in fetched)
+    assert {origin for *_, origin in stored} == {"BACKFILLED"}
+    assert len([at for _, at, *_ in stored if at >= NOW - timedelta(days=30)]) > MONTH_OF_HOURS
+    within_the_hour = [at for _, at, *_ in stored if at >= NOON - timedelta(minutes=50)]
     settled = (NOW - SETTLED).replace(second=0)
     assert within_the_hour == [
         minute(at) for at in range(-50, (settled - NOON) // timedelta(minutes=1))
@@ -104,10 +104,10 @@ async def test_a_backfill_run_twice_changes_nothing(
     source: Deribit, sessions: store.Sessions
 ) -> None:
     for _ in range(2):
-        told = await fetch(source, sessions)
+        fetched = await fetch(source, sessions)
         before = await rows(sessions)
 
-    assert sum(each.stored for each in told) == 0
+    assert sum(each.stored for each in fetched) == 0
     assert await rows(sessions) == before
 
 
@@ -117,9 +117,9 @@ async def test_a_chart_that_cannot_be_had_is_reported_and_stays_unfinished(
 ) -> None:
     exchange.faults["btc_usd"] = fault
 
-    told = await fetch(source, sessions)
+    fetched = await fetch(source, sessions)
 
-    assert [each.error and each.error.cause for each in told] == [Cause(fault)] * len(Range)
+    assert [each.error and each.error.cause for each in fetched] == [Cause(fault)] * len(Range)
     assert await unfinished("btc_usd", sessions) == [*Range]
 
 
@@ -204,21 +204,21 @@ async def command(settings: Settings, *words: str, terminal: bool = False) -> tu
         stderr=theirs,
     )
     os.close(theirs)
-    reading = asyncio.create_task(asyncio.to_thread(everything, ours))
+    pending = asyncio.create_task(asyncio.to_thread(everything, ours))
     async with asyncio.timeout(60):
         status = await process.wait()
-        return status, (await reading).decode()
+        return status, (await pending).decode()
 
 
 def everything(descriptor: int) -> bytes:
-    told = b""
+    output = b""
     try:
         while part := os.read(descriptor, 4096):
-            told += part
+            output += part
     except OSError:
         pass  # how a terminal ends
     os.close(descriptor)
-    return told
+    return output
 
 
 @pytest.fixture
@@ -232,13 +232,13 @@ def settled(exchange: Exchange) -> None:
 async def test_the_command_says_a_line_for_each_chart(
     here: Settings, sessions: store.Sessions
 ) -> None:
-    status, said = await command(here, "BTC", "sol_usd", "--range", "1h")
+    status, output = await command(here, "BTC", "sol_usd", "--range", "1h")
 
-    kept = len(await rows(sessions))
+    stored = len(await rows(sessions))
     assert status == 0
-    assert said.splitlines() == [
-        f"btc_usd 1h: 600 points, one every 6 s; {kept} quotes stored",
-        f"sol_usd 1h: 600 points, one every 6 s; {kept} quotes stored",
+    assert output.splitlines() == [
+        f"btc_usd 1h: 600 points, one every 6 s; {stored} quotes stored",
+        f"sol_usd 1h: 600 points, one every 6 s; {stored} quotes stored",
     ]
 
 
@@ -251,11 +251,11 @@ async def test_the_command_counts_points_left_out_and_says_what_is_not_finished(
            f"[{begin * 1_000}.5,80000.5]"]  # fmt: skip
     exchange.charts["btc_usd"] = f"[{','.join(good + bad)}]"
 
-    status, said = await command(here, "BTC", "--range", "1h")
+    status, output = await command(here, "BTC", "--range", "1h")
 
     stored = await rows(sessions)
     assert status == 1
-    assert said.strip() == (
+    assert output.strip() == (
         f"btc_usd 1h: 300 points, one every 6 s; {len(stored)} quotes stored; 4 points left out "
         "(1 without a price, 1 that are no pair of a time and a price, 1 without a time in whole "
         "milliseconds, 1 older than 2016); not finished, since the chart has points in 5 of 10 "
@@ -270,23 +270,23 @@ async def test_the_command_mixes_no_made_up_prices_with_real_ones(
 ) -> None:
     await insert(sessions, quote(source="deribit"))
 
-    status, said = await command(here, "BTC", "--range", "1h")
+    status, output = await command(here, "BTC", "--range", "1h")
 
-    assert (status, "would mix" in said) == (2, True), said
+    assert (status, "would mix" in output) == (2, True), output
     assert len(await rows(sessions)) == 1
 
 
 @pytest.mark.usefixtures("settled")
 async def test_on_a_terminal_the_command_shows_how_far_it_is(here: Settings) -> None:
-    status, said = await command(here, "BTC", "--range", "1m", terminal=True)
+    status, output = await command(here, "BTC", "--range", "1m", terminal=True)
 
     assert status == 0
-    assert "btc_usd 1m: 720 points, one every 3,600 s" in said
-    assert "1/1" in said
+    assert "btc_usd 1m: 720 points, one every 3,600 s" in output
+    assert "1/1" in output
 
 
 @pytest.mark.parametrize(
-    ("words", "status", "says"),
+    ("words", "status", "message"),
     [
         (["btc/usd"], 2, "base_quote"),
         (["BTC", "--range", "7d"], 2, "1m"),
@@ -294,11 +294,11 @@ async def test_on_a_terminal_the_command_shows_how_far_it_is(here: Settings) -> 
     ],
 )
 async def test_the_command_says_what_is_wrong(
-    here: Settings, words: list[str], status: int, says: str
+    here: Settings, words: list[str], status: int, message: str
 ) -> None:
-    ended, said = await command(here, *words)
+    ended, output = await command(here, *words)
 
-    assert (ended, says in said) == (status, True), said
+    assert (ended, message in output) == (status, True), output
 
 
 async def test_a_chart_that_was_finished_once_stays_so(sessions: store.Sessions) -> None:

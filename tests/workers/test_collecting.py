@@ -91,7 +91,7 @@ async def test_the_same_minute_collected_twice_changes_nothing(
     await Collector(source, sessions).collect(minute(0), BOTH)
 
     assert await log(sessions) == before
-    assert exchange.asked == {"btc_usd": 1, "eth_usd": 1}
+    assert exchange.price_requests == {"btc_usd": 1, "eth_usd": 1}
 
 
 async def test_only_what_a_minute_lacks_is_requested_however_late_its_message_comes(
@@ -102,7 +102,7 @@ async def test_only_what_a_minute_lacks_is_requested_however_late_its_message_co
 
     await Collector(source, sessions).collect(minute(0), BOTH)
 
-    assert exchange.asked["btc_usd"] == 0
+    assert exchange.price_requests["btc_usd"] == 0
     assert await failures(sessions, "btc_usd") == []
     assert {each.cause for each in await failures(sessions, "eth_usd")} == {Cause.OUTSIDE_MINUTE}
 
@@ -214,7 +214,7 @@ async def test_a_database_that_is_away_is_logged_once_and_when_it_is_back(
         collector = Collector(source, store.sessions_of(engine))
         with structlog.testing.capture_logs() as logged:
             collection = asyncio.create_task(collector.collect(minute(0), BOTH))
-            await until(lambda: exchange.asked.total() == 2)
+            await until(lambda: exchange.price_requests.total() == 2)
             collector._sessions = sessions
             await collection
 

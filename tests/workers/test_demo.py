@@ -33,19 +33,19 @@ async def http(exchange: Exchange) -> AsyncIterator[aiohttp.ClientSession]:
         yield http
 
 
-async def asked(http: aiohttp.ClientSession, method: str, **params: str) -> tuple[int, Any]:
+async def call(http: aiohttp.ClientSession, method: str, **params: str) -> tuple[int, Any]:
     async with http.get(f"/api/v2/public/{method}", params=params) as response:
         return response.status, json.loads(await response.text(), parse_float=Decimal)
 
 
 async def result(http: aiohttp.ClientSession, method: str, **params: str) -> Any:
-    status, answer = await asked(http, method, **params)
+    status, answer = await call(http, method, **params)
     assert status == 200, answer
     return answer["result"]
 
 
 async def test_an_answer_has_the_envelope_of_a_recorded_one(http: aiohttp.ClientSession) -> None:
-    _, answer = await asked(http, "get_index_price", index_name="btc_usd")
+    _, answer = await call(http, "get_index_price", index_name="btc_usd")
 
     assert list(answer) == ["jsonrpc", "result", "usIn", "usOut", "usDiff", "testnet"]
     assert answer["jsonrpc"] == "2.0"
@@ -80,7 +80,7 @@ async def test_an_answer_is_packed_and_uncached_and_signed(http: aiohttp.ClientS
 async def test_a_refusal_is_http_400_with_a_code(
     method: str, params: dict[str, str], code: int, param: str | None, http: aiohttp.ClientSession
 ) -> None:
-    status, answer = await asked(http, method, **params)
+    status, answer = await call(http, method, **params)
 
     assert status == 400
     assert answer["error"]["code"] == code
@@ -106,9 +106,9 @@ async def test_the_supported_names_are_all_or_of_one_type(http: aiohttp.ClientSe
 
 async def test_every_listed_index_has_a_price(http: aiohttp.ClientSession) -> None:
     for name in market.INDEXES:
-        told = await result(http, "get_index_price", index_name=name)
+        price = await result(http, "get_index_price", index_name=name)
 
-        assert told["index_price"] > 0
+        assert price["index_price"] > 0
 
 
 async def test_time_and_status_are_told_as_recorded(http: aiohttp.ClientSession) -> None:
@@ -145,8 +145,8 @@ def test_a_seed_has_one_history_and_another_seed_another() -> None:
 
 def test_prices_move_by_a_few_per_cent_a_day_and_a_little_each_minute() -> None:
     def moves(step: timedelta) -> list[Decimal]:
-        told = [market.price("btc_usd", MOMENT - n * step, 1) for n in range(500)]
-        return sorted(abs(a / b - 1) for a, b in pairwise(told))
+        prices = [market.price("btc_usd", MOMENT - n * step, 1) for n in range(500)]
+        return sorted(abs(a / b - 1) for a, b in pairwise(prices))
 
     daily, each_minute = moves(timedelta(days=1)), moves(timedelta(minutes=1))
 
@@ -208,7 +208,7 @@ async def test_calls_for_a_price_are_counted_by_ticker(
     await result(http, "get_index_price", index_name="btc_usd")
     await result(http, "get_index_chart_data", index_name="btc_usd", range="1h")
 
-    assert exchange.asked == {"btc_usd": 2}
+    assert exchange.price_requests == {"btc_usd": 2}
 
 
 async def test_a_person_can_set_and_lift_a_fault(http: aiohttp.ClientSession) -> None:
@@ -216,23 +216,23 @@ async def test_a_person_can_set_and_lift_a_fault(http: aiohttp.ClientSession) ->
         assert response.status == 200
     async with http.get("/faults") as response:
         assert await response.json() == {"btc_usd": "MAINTENANCE"}
-    assert (await asked(http, "get_index_price", index_name="btc_usd"))[0] == 400
+    assert (await call(http, "get_index_price", index_name="btc_usd"))[0] == 400
 
     async with http.delete("/faults/btc_usd") as response:
         assert response.status == 200
-    assert (await asked(http, "get_index_price", index_name="btc_usd"))[0] == 200
+    assert (await call(http, "get_index_price", index_name="btc_usd"))[0] == 200
 
 
 @pytest.mark.parametrize(
-    ("index", "word", "told"),
+    ("index", "word", "expected"),
     [("btc_usd", "BROKEN", "WRONG_TESTNET"), ("nope_usd", "NULL", "no index 'nope_usd'")],
 )
 async def test_a_wrong_word_is_refused_with_a_reason(
-    index: str, word: str, told: str, http: aiohttp.ClientSession
+    index: str, word: str, expected: str, http: aiohttp.ClientSession
 ) -> None:
     async with http.put(f"/faults/{index}", data=word) as response:
         assert response.status == 400
-        assert told in await response.text()
+        assert expected in await response.text()
 
 
 async def test_a_call_held_back_is_answered_when_the_fault_is_lifted(
@@ -242,7 +242,7 @@ async def test_a_call_held_back_is_answered_when_the_fault_is_lifted(
 
     async with asyncio.timeout(5), asyncio.TaskGroup() as tasks:
         call = tasks.create_task(result(http, "get_index_price", index_name="btc_usd"))
-        while not exchange.asked["btc_usd"]:  # noqa: ASYNC110  # a Counter rings no bell
+        while not exchange.price_requests["btc_usd"]:  # noqa: ASYNC110  # a Counter rings no bell
             await asyncio.sleep(0)
         assert not call.done()
         del exchange.faults["btc_usd"]

@@ -104,12 +104,12 @@ async def test_tickers_that_hang_leave_a_turn_to_the_others(
     hanging = [f"{name}_usd" for name in ("btc", "sol", "xrp", "ada", "bnb", "ltc", "trx")]
     exchange.faults.update(dict.fromkeys(hanging, Fault.TIMEOUT))
 
-    *failed, told = await asyncio.gather(
+    *failed, tick = await asyncio.gather(
         *map(source.tick, hanging), source.tick("eth_usd"), return_exceptions=True
     )
 
     assert all(isinstance(error, SourceError) for error in failed)
-    assert isinstance(told, Tick)
+    assert isinstance(tick, Tick)
 
 
 async def test_nobody_listening_is_unreachable_and_only_the_operator_reads_where() -> None:

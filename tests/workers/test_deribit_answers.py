@@ -36,8 +36,8 @@ def envelope(price: str = "80814.47", **members: Any) -> bytes:
 
 
 def read(body: bytes | str, status: int = 200, *, testnet: bool = False) -> Tick:
-    told = body if isinstance(body, bytes) else body.encode()
-    return read_tick("btc_usd", status, told, testnet=testnet)
+    content = body if isinstance(body, bytes) else body.encode()
+    return read_tick("btc_usd", status, content, testnet=testnet)
 
 
 def failure(body: bytes | str, status: int = 200, *, testnet: bool = False) -> SourceError:
@@ -162,9 +162,9 @@ def test_what_is_no_price_is_never_kept_as_one(price: str) -> None:
     assert (error.cause, error.retry) == (Cause.BAD_PRICE, Retry.SOON)
 
 
-@pytest.mark.parametrize("told", [True, None, 0, "false"])
-def test_prices_of_no_certain_environment_are_refused(told: object) -> None:
-    error = failure(envelope(testnet=told))
+@pytest.mark.parametrize("flag", [True, None, 0, "false"])
+def test_prices_of_no_certain_environment_are_refused(flag: object) -> None:
+    error = failure(envelope(testnet=flag))
 
     assert (error.cause, error.retry) == (Cause.WRONG_ENVIRONMENT, Retry.NEVER)
 

@@ -68,7 +68,7 @@ async def finish(sessions: store.Sessions, at: datetime) -> None:
             await backfills.record(session, done)
 
 
-async def told(sessions: store.Sessions, since: int, until: int) -> gaps.Gaps:
+async def read_gaps(sessions: store.Sessions, since: int, until: int) -> gaps.Gaps:
     span = store.Span("btc_usd", minute(since), minute(until))
     async with sessions() as session:
         return await gaps.read(session, span, 1_000, datetime.now(UTC))
@@ -91,16 +91,16 @@ async def test_half_an_hour_s_outage_leaves_no_gap_an_hour_later(  # noqa: PLR09
             exchange.faults = {"btc_usd": Fault.HTTP_502} if out and part == "exchange" else {}
             if out and part == "worker or broker":
                 continue
-            away = out and part == "database"
-            kept_in = store.sessions_of(nowhere) if away else sessions
-            monkeypatch.setattr(collecting, "STORE_TIMEOUT", 0.01 if away else 45)
+            unavailable = out and part == "database"
+            target = store.sessions_of(nowhere) if unavailable else sessions
+            monkeypatch.setattr(collecting, "STORE_TIMEOUT", 0.01 if unavailable else 45)
             try:
-                await Collector(source, kept_in).collect(minute(clock.minute), ["btc_usd"])
-                await fill_gaps(["btc_usd"], source, kept_in, now=clock())
+                await Collector(source, target).collect(minute(clock.minute), ["btc_usd"])
+                await fill_gaps(["btc_usd"], source, target, now=clock())
             except UnavailableError:
                 assert part == "database"
 
-    found = await told(sessions, 0, 97)
+    found = await read_gaps(sessions, 0, 97)
     assert (found.missing, found.coverage) == (0, 1.0)
     (gap,) = found.nodes
     assert (gap.since, gap.until, gap.repaired) == (minute(10), minute(40), True)
@@ -118,7 +118,7 @@ async def test_a_longer_outage_is_filled_from_the_longer_charts(
 
     await fill_gaps(["btc_usd"], source, sessions, now=clock())
 
-    found = await told(sessions, 0, clock.minute - 3)
+    found = await read_gaps(sessions, 0, clock.minute - 3)
     # The stand-in's last day has a point each minute, the day before one every five.
     assert found.missing == (30 - 24) * 60 * 4 // 5
     assert {gap.cause for gap in found.nodes} == {"NOT_ASKED"}
@@ -133,7 +133,7 @@ async def test_what_the_exchange_cannot_fill_stays_a_gap_with_its_cause(
         await Collector(source, sessions).collect(minute(clock.minute), ["btc_usd"])
         await repair(["btc_usd"], source, sessions, now=clock())
 
-    (gap,) = (await told(sessions, 0, 8)).nodes
+    (gap,) = (await read_gaps(sessions, 0, 8)).nodes
     assert (gap.minutes, gap.cause, gap.repaired) == (8, "MAINTENANCE", False)
 
 
@@ -179,7 +179,9 @@ async def test_a_worker_fills_what_was_missed_and_subscribers_see_it(
             await updates.next()
             send_fill_gaps(here)
             streamed = await updates.next()
-            found = await wait(lambda: told(sessions, first, last), lambda found: not found.missing)
+            found = await wait(
+                lambda: read_gaps(sessions, first, last), lambda found: not found.missing
+            )
 
     assert streamed == {"origin": "REPAIRED"}
     assert found.repaired == last - first - 1

@@ -22,7 +22,7 @@ class Wire:
         self.at: list[float] = []  # when each began
         self.order: list[Priority] = []
         self.in_flight: Counter[Priority] = Counter()
-        self.most: Counter[Priority] = Counter()
+        self.max_in_flight: Counter[Priority] = Counter()
         self.most_at_once = 0
 
     async def request(self, priority: Priority = Priority.LIVE) -> None:
@@ -30,7 +30,7 @@ class Wire:
             self.at.append(asyncio.get_running_loop().time())
             self.order.append(priority)
             self.in_flight[priority] += 1
-            self.most |= self.in_flight
+            self.max_in_flight |= self.in_flight
             self.most_at_once = max(self.most_at_once, self.in_flight.total())
             await asyncio.sleep(self.latency)
             self.in_flight[priority] -= 1
@@ -101,23 +101,23 @@ def test_what_is_less_urgent_leaves_room_for_live_requests_however_long_it_takes
 
     assert seconds < 25
     assert wire.most_at_once <= CONNECTIONS
-    assert wire.most[Priority.BACKFILL] == pacing.SHARES[Priority.BACKFILL]
+    assert wire.max_in_flight[Priority.BACKFILL] == pacing.SHARES[Priority.BACKFILL]
 
 
 def test_a_complaint_of_the_exchange_halves_rate_and_number_and_answers_bring_them_back() -> None:
     async def complain() -> list[tuple[float, int]]:
         pace = Pace()
-        seen = [(pace.rate, pace.most)]
+        seen = [(pace.rate, pace.max_in_flight)]
         pace.limited()
         pace.limited()  # the same burst of requests, answered alike
-        seen.append((pace.rate, pace.most))
+        seen.append((pace.rate, pace.max_in_flight))
         for _ in range(20):
-            await asyncio.sleep(pacing.ONCE)
+            await asyncio.sleep(pacing.LIMIT_WINDOW)
             pace.limited()
-        seen.append((pace.rate, pace.most))
+        seen.append((pace.rate, pace.max_in_flight))
         for _ in range(100):
             pace.answered(0.05)
-        return [*seen, (pace.rate, pace.most)]
+        return [*seen, (pace.rate, pace.max_in_flight)]
 
     assert virtual_time.run(complain) == [(12, 28), (6, 14), (1, 2), (12, 28)]
 
@@ -141,7 +141,7 @@ def test_a_waiting_request_that_is_cancelled_takes_no_place() -> None:
 def test_a_first_request_gives_up_sooner_than_a_repeated_one() -> None:
     pace = Pace()
 
-    assert pace.patience(Priority.LIVE) == 2
+    assert pace.timeout(Priority.LIVE) == 2
     pace.answered(1.0)
-    assert pace.patience(Priority.LIVE) == 3
-    assert pace.patience(Priority.RETRY) == 10
+    assert pace.timeout(Priority.LIVE) == 3
+    assert pace.timeout(Priority.RETRY) == 10

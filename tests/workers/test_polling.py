@@ -250,7 +250,7 @@ def test_a_difference_that_is_too_large_is_named_with_size_and_direction(
         abs(seconds),
         "behind" if seconds > 0 else "ahead",
     )
-    assert not event["ridden_out"]
+    assert not event["compensated"]
 
 
 def test_a_difference_of_clocks_is_logged_when_it_begins_changes_and_ends() -> None:

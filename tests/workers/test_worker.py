@@ -59,7 +59,7 @@ async def test_what_graphql_tells_of_replayed_minutes_is_the_file_digit_for_digi
             if number % 3 == 0:
                 send(here, at)  # now and then a minute is delivered twice
             await logged(sessions, 2 * (number + 1))
-        told = {
+        answer = {
             name: await client.data(
                 "query ($t: Ticker!) { prices(ticker: $t) { nodes { at price origin source } } }",
                 t=name,
@@ -68,8 +68,8 @@ async def test_what_graphql_tells_of_replayed_minutes_is_the_file_digit_for_digi
         }
 
     for name, file in files.items():
-        assert [(node["at"], node["price"]) for node in told[name]["nodes"]] == file
-        assert {(node["origin"], node["source"]) for node in told[name]["nodes"]} == {
+        assert [(node["at"], node["price"]) for node in answer[name]["nodes"]] == file
+        assert {(node["origin"], node["source"]) for node in answer[name]["nodes"]} == {
             ("LIVE", "demo")
         }
 
@@ -107,7 +107,7 @@ async def test_a_killed_worker_s_message_is_taken_up_by_another(
     exchange.faults["btc_usd"] = Fault.TIMEOUT
     async with worker(here) as first:
         send(here, minute(0), "btc_usd")
-        await until(lambda: exchange.asked["btc_usd"] > 0)
+        await until(lambda: exchange.price_requests["btc_usd"] > 0)
         first.kill()
         await first.wait()
     exchange.faults.clear()
@@ -151,11 +151,11 @@ async def test_an_unknown_index_is_confirmed_once_and_shown(
         exchange.faults["btc_usd"] = Fault.HTTP_502
         send(ours, at + timedelta(minutes=1))
         await failure(sessions, "btc_usd")
-        told = await client.data("{ tickers { name last { at } lastFailure { cause } } }")
+        answer = await client.data("{ tickers { name last { at } lastFailure { cause } } }")
 
-    assert exchange.asked["nosuch_usd"] == 2
-    assert told[1]["lastFailure"] == {"cause": "UNKNOWN_INDEX"}
-    assert told[0]["last"] is not None
+    assert exchange.price_requests["nosuch_usd"] == 2
+    assert answer[1]["lastFailure"] == {"cause": "UNKNOWN_INDEX"}
+    assert answer[0]["last"] is not None
 
 
 async def test_a_worker_that_starts_without_its_exchange_says_so_and_goes_on(

@@ -12,14 +12,14 @@ from aiohttp import hdrs, web
 
 from workers.demo import market
 from workers.demo.faults import (
+    ERRORS,
     PRICES,
-    REFUSALS,
     RESPONSES,
     UNKNOWN_INDEX,
     Fault,
     Reply,
     compact,
-    refusal,
+    error_reply,
     result,
 )
 
@@ -27,7 +27,7 @@ __all__ = ["Exchange", "Fault", "serve"]
 
 LOOPBACK = "127.0.0.1"
 ROOT = "A stand-in for the exchange, for trials and tests: every price here is made up.\n"
-HEADERS = {  # as a recorded answer has them
+HEADERS = {  # as in a recorded answer
     "Access-Control-Allow-Headers": (
         "Authorization,User-Agent,Range,X-Requested-With,Content-Type,Partner"
     ),
@@ -38,8 +38,8 @@ HEADERS = {  # as a recorded answer has them
     "Vary": "Origin,Authorization,Partner, accept-encoding",
     "X-Frame-Options": "SAMEORIGIN",
 }
-LOOK_SECONDS = 0.02  # how soon a lifted fault is noticed
-STOP_SECONDS = 1.0  # for calls under way when the exchange ends
+POLL_SECONDS = 0.02  # how soon a lifted fault is noticed
+STOP_SECONDS = 1.0  # for requests in progress when the exchange stops
 
 log = structlog.get_logger()
 
@@ -53,7 +53,7 @@ class Exchange:
 
     A price is pinned by its JSON text, known index or not, and leaves the charts alone; `charts`
     pins an index's charts, of every range, likewise.
-    `asked` counts the calls for a price. With another `clock` it replays any moment.
+    `price_requests` counts the requests for a price. Another `clock` replays any moment.
     """
 
     def __init__(
@@ -69,7 +69,7 @@ class Exchange:
         self.prices: dict[str, str] = {}
         self.charts: dict[str, str] = {}
         self.faults: dict[str, Fault] = {}
-        self.asked: Counter[str] = Counter()
+        self.price_requests: Counter[str] = Counter()
         self._methods: dict[str, Callable[[Mapping[str, str]], Reply]] = {
             "get_index_price": self._index_price,
             "get_index_chart_data": self._chart,
@@ -87,7 +87,7 @@ class Exchange:
             [
                 web.get("/", _root),
                 web.get("/api/v2/public/{method}", self._answer),
-                web.get("/faults", self._told_faults),
+                web.get("/faults", self._list_faults),
                 web.put("/faults/{index_name}", self._set_fault),
                 web.delete("/faults/{index_name}", self._lift_fault),
             ]
@@ -97,7 +97,7 @@ class Exchange:
     async def _answer(self, request: web.Request) -> web.StreamResponse:
         index = request.query.get("index_name", "")
         if request.match_info["method"] == "get_index_price":
-            self.asked[index] += 1
+            self.price_requests[index] += 1
         await self._hold(index)
         fault = self.faults.get(index)
         response = RESPONSES[fault](request) if fault in RESPONSES else self._reply(request, fault)
@@ -109,17 +109,17 @@ class Exchange:
     async def _hold(self, index: str) -> None:
         if self.faults.get(index) is Fault.SLOW:
             await asyncio.sleep(self.slow_seconds)
-        while self.faults.get(index) is Fault.TIMEOUT:  # noqa: ASYNC110  # a dict rings no bell
-            await asyncio.sleep(LOOK_SECONDS)
+        while self.faults.get(index) is Fault.TIMEOUT:  # noqa: ASYNC110  # a dict has no event to wait for
+            await asyncio.sleep(POLL_SECONDS)
 
     def _reply(self, request: web.Request, fault: Fault | None) -> web.Response:
         us_in = _micros(self.clock())
-        if fault in REFUSALS:
-            status, member = REFUSALS[fault]
+        if fault in ERRORS:
+            status, member = ERRORS[fault]
         elif method := self._methods.get(request.match_info["method"]):
             status, member = method(request.query)
         else:
-            status, member = refusal(-32601, "Method not found")
+            status, member = error_reply(-32601, "Method not found")
         us_out = _micros(self.clock())
         text = (
             f'{{"jsonrpc":"2.0",{member},"usIn":{us_in},"usOut":{us_out},'
@@ -151,7 +151,7 @@ class Exchange:
         points = market.chart(index, name, self.clock(), self.seed)
         return result("[" + ",".join(f"[{ms},{_number(price)}]" for ms, price in points) + "]")
 
-    async def _told_faults(self, request: web.Request) -> web.Response:
+    async def _list_faults(self, request: web.Request) -> web.Response:
         return web.json_response(self.faults)
 
     async def _set_fault(self, request: web.Request) -> web.Response:
@@ -176,7 +176,7 @@ async def serve(exchange: Exchange, port: int = 0, *, host: str = LOOPBACK) -> A
     runner = web.AppRunner(
         exchange.app(),
         access_log=None,
-        handler_cancellation=True,  # a call held back ends when its client goes
+        handler_cancellation=True,  # a delayed request ends when its client disconnects
         shutdown_timeout=STOP_SECONDS,
     )
     await runner.setup()
@@ -198,7 +198,7 @@ def _names(query: Mapping[str, str]) -> Reply:
 
 
 def _supported_names(query: Mapping[str, str]) -> Reply:
-    """As at the real one, a set of its own: few dollar indexes, and none of the fixings."""
+    """Like the real one a different set: few dollar indexes, and no fixings."""
     derivative = ["btc_usd", "eth_usd"]
     spot = [name for name in market.INDEXES if "-" not in name and not name.endswith("_usd")]
     kinds = {"all": [*spot, *derivative], "spot": spot, "derivative": derivative}
@@ -207,7 +207,7 @@ def _supported_names(query: Mapping[str, str]) -> Reply:
 
 
 def _bad_param(name: str) -> Reply:
-    return refusal(-32602, "Invalid params", reason="wrong format", param=name)
+    return error_reply(-32602, "Invalid params", reason="wrong format", param=name)
 
 
 def _number(price: Decimal) -> str:

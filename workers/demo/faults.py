@@ -1,4 +1,4 @@
-"""What can be made to go wrong with a ticker at the stand-in exchange."""
+"""Faults that can be injected for a ticker of the stand-in exchange."""
 
 import json
 from collections.abc import Callable
@@ -20,7 +20,7 @@ class Fault(StrEnum):
     INVALID_JSON = "INVALID_JSON"
     HUGE = "HUGE"
     DISCONNECT = "DISCONNECT"
-    TIMEOUT = "TIMEOUT"  # no answer until the client goes or the fault is lifted
+    TIMEOUT = "TIMEOUT"  # no answer until the client disconnects or the fault is removed
     SLOW = "SLOW"
     WRONG_TESTNET = "WRONG_TESTNET"
     NULL = "NULL"
@@ -39,18 +39,18 @@ def compact(value: object) -> str:
     return json.dumps(value, separators=(",", ":"))
 
 
-def refusal(code: int, message: str, **data: str) -> Reply:
+def error_reply(code: int, message: str, **data: str) -> Reply:
     error = {"code": code, **({"data": data} if data else {}), "message": message}
     return HTTPStatus.BAD_REQUEST, f'"error":{compact(error)}'
 
 
-# What the exchange really says of an unknown index was found nowhere; only the code is certain.
-UNKNOWN_INDEX = refusal(-32602, "Invalid params", reason="invalid index", param="index_name")
+# The real error for an unknown index is not documented; only the code is certain.
+UNKNOWN_INDEX = error_reply(-32602, "Invalid params", reason="invalid index", param="index_name")
 
-REFUSALS: dict[Fault, Reply] = {
+ERRORS: dict[Fault, Reply] = {
     Fault.UNKNOWN_INDEX: UNKNOWN_INDEX,
-    Fault.RATE_LIMITED: refusal(10028, "too_many_requests"),
-    Fault.MAINTENANCE: refusal(11051, "system_maintenance"),
+    Fault.RATE_LIMITED: error_reply(10028, "too_many_requests"),
+    Fault.MAINTENANCE: error_reply(11051, "system_maintenance"),
 }
 
 PRICES: dict[Fault, str] = {
@@ -84,7 +84,7 @@ def _redirect(request: web.Request) -> web.Response:
 
 
 def _huge(request: web.Request) -> web.Response:
-    """Four times what a client should take, and small while it is packed."""
+    """Four times what a client should accept, and small while compressed."""
     text = '{"jsonrpc":"2.0","result":' + " " * (4 << 20) + "{}}"
     return web.Response(text=text, content_type="application/json", zlib_executor_size=1 << 16)
 

@@ -1,4 +1,4 @@
-"""What Deribit's answers mean: the price and its time, or why there is none."""
+"""Parsing Deribit's answers: the price and its time, or why there is none."""
 
 import json
 import re
@@ -15,11 +15,11 @@ MAX_CHART = 8 << 20  # bytes; ten years of hourly points, or half a year's minut
 
 MAX_DIGITS = 40  # the most ever seen are 17
 MAX_EXPONENT = 30
-MAX_WORDS = 200
+MAX_TEXT = 200
 
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 
-# By the exchange's own numbers. The rest are its own trouble, as far as anyone can tell.
+# By the exchange's error codes. All others count as its own failures.
 _MEANINGS: dict[int, tuple[Cause, Retry]] = {
     10028: (Cause.RATE_LIMITED, Retry.SOON),  # too_many_requests
     10066: (Cause.RATE_LIMITED, Retry.SOON),  # too_many_concurrent_requests
@@ -35,7 +35,7 @@ _MEANINGS: dict[int, tuple[Cause, Retry]] = {
     11056: (Cause.REFUSED, Retry.SLOWLY),  # unauthenticated public requests disabled for now
     12005: (Cause.REFUSED, Retry.NEVER),  # country_is_banned
     -32602: (Cause.UNKNOWN_INDEX, Retry.NEVER),  # Invalid params: a price needs the name alone
-    # Ours to mend, or their API has changed: method not found, malformed, ...
+    # A bug of ours, or a changed API: method not found, malformed, ...
     **dict.fromkeys(
         (-32601, -32700, -32600, -32000, 11050, 11029, 13020), (Cause.REFUSED, Retry.NEVER)
     ),
@@ -43,7 +43,7 @@ _MEANINGS: dict[int, tuple[Cause, Retry]] = {
 _UNLISTED = (Cause.UNAVAILABLE, Retry.SOON)
 
 _SENTENCES = {
-    Cause.RATE_LIMITED: "the exchange is asked too often from this address",
+    Cause.RATE_LIMITED: "the exchange receives too many requests from this address",
     Cause.UNAVAILABLE: "the exchange cannot answer just now",
     Cause.MAINTENANCE: "the exchange is under maintenance",
     Cause.REFUSED: "the exchange refuses to answer",
@@ -52,7 +52,7 @@ _SENTENCES = {
 
 
 def read_tick(ticker: str, status: int, body: bytes, *, testnet: bool) -> Tick:
-    """Whatever the bytes are: a tick, or SourceError."""
+    """The tick. Raises SourceError for any other bytes."""
     answer = _success(ticker, status, body, testnet=testnet)
     result = answer["result"]
     if not isinstance(result, dict) or "index_price" not in result:
@@ -61,11 +61,11 @@ def read_tick(ticker: str, status: int, body: bytes, *, testnet: bool) -> Tick:
 
 
 def read_chart(ticker: str, status: int, body: bytes, *, testnet: bool) -> Chart:
-    """Whatever the bytes are: points in the order of time, or SourceError.
+    """The points in order of time. Raises SourceError for anything but a chart.
 
-    What is no point of milliseconds and a price is left out and counted.
+    Items that are not a pair of milliseconds and a price are left out and counted.
     """
-    answer = _success(ticker, status, body, testnet=testnet, most=MAX_CHART)
+    answer = _success(ticker, status, body, testnet=testnet, max_bytes=MAX_CHART)
     if not isinstance(answer["result"], list):
         raise _bad_answer(ticker, "has no chart")
     points, left_out = [], Counter[str]()
@@ -79,7 +79,7 @@ def read_chart(ticker: str, status: int, body: bytes, *, testnet: bool) -> Chart
 
 
 def _point(item: object) -> Point | str:
-    """A point, or what is wrong with it."""
+    """A point, or its fault."""
     match item:
         case [time, price]:
             exact = Decimal(price) if type(price) is int else price
@@ -96,7 +96,7 @@ def _point(item: object) -> Point | str:
 
 
 def _success(
-    ticker: str, status: int, body: bytes, *, testnet: bool, most: int = MAX_BODY
+    ticker: str, status: int, body: bytes, *, testnet: bool, max_bytes: int = MAX_BODY
 ) -> dict[str, Any]:
     answer = _parsed(body)
     error, result = answer.get("error"), answer.get("result")
@@ -104,18 +104,18 @@ def _success(
     if answer.get("testnet", testnet if result is None else None) is not testnet:
         raise _wrong_environment(ticker, answer.get("testnet"), expected=testnet)
     if isinstance(error, dict) and type(error.get("code")) is int:
-        raise _refusal(ticker, error)
+        raise _exchange_error(ticker, error)
     if status != HTTPStatus.OK:
         raise _by_status(ticker, status, body)
-    if len(body) > most:
-        raise _bad_answer(ticker, f"is longer than {most} bytes")
+    if len(body) > max_bytes:
+        raise _bad_answer(ticker, f"is longer than {max_bytes} bytes")
     if result is None:
         raise _bad_answer(ticker, "is not what its API promises", detail=repr(_text(body)))
     return answer
 
 
 def _parsed(body: bytes) -> dict[str, Any]:
-    """Empty for what is no JSON object. NaN and infinities stay visible, as Decimals."""
+    """Empty if it is not a JSON object. NaN and infinities are kept, as Decimals."""
     try:
         answer = json.loads(body.decode(), parse_float=Decimal, parse_constant=Decimal)
     except (ValueError, RecursionError, InvalidOperation):  # huge ints, deep nests, huge exponents
@@ -123,12 +123,12 @@ def _parsed(body: bytes) -> dict[str, Any]:
     return answer if isinstance(answer, dict) else {}
 
 
-def _price(ticker: str, told: object) -> Decimal:
-    if told is None:
+def _price(ticker: str, value: object) -> Decimal:
+    if value is None:
         raise SourceError(Cause.NO_PRICE, f"{ticker}: the exchange has no price for it just now.")
-    price = Decimal(told) if type(told) is int else told  # a bool is no number here
+    price = Decimal(value) if type(value) is int else value  # a bool is not a number here
     if not isinstance(price, Decimal) or not _is_plausible(price):
-        message = f"{ticker}: the exchange gave {_shown(told)} where a price belongs."
+        message = f"{ticker}: the exchange gave {_shown(value)} where a price belongs."
         raise SourceError(Cause.BAD_PRICE, message)
     return price
 
@@ -150,13 +150,13 @@ def _observed_at(ticker: str, answer: dict[str, Any]) -> datetime:
         raise _bad_answer(ticker, "is of no possible time") from None
 
 
-def _refusal(ticker: str, error: dict[str, Any]) -> SourceError:
+def _exchange_error(ticker: str, error: dict[str, Any]) -> SourceError:
     cause, retry = _MEANINGS.get(error["code"], _UNLISTED)
     data = error.get("data")
     more = (data.get("reason"), data.get("param")) if isinstance(data, dict) else (data,)
-    told = ": ".join(text for text in (error.get("message"), *more) if isinstance(text, str))
-    said = f"it says {words(told)!r}, code {_shown(error['code'])}"
-    return SourceError(cause, f"{ticker}: {_SENTENCES[cause]} ({said}).", retry=retry)
+    text = ": ".join(part for part in (error.get("message"), *more) if isinstance(part, str))
+    quoted = f"it says {one_line(text)!r}, code {_shown(error['code'])}"
+    return SourceError(cause, f"{ticker}: {_SENTENCES[cause]} ({quoted}).", retry=retry)
 
 
 def _by_status(ticker: str, status: int, body: bytes) -> SourceError:
@@ -169,9 +169,9 @@ def _by_status(ticker: str, status: int, body: bytes) -> SourceError:
     return SourceError(cause, f"{ticker}: {sentence} (HTTP {status}).", detail=repr(_text(body)))
 
 
-def _wrong_environment(ticker: str, told: object, *, expected: bool) -> SourceError:
+def _wrong_environment(ticker: str, value: object, *, expected: bool) -> SourceError:
     message = (
-        f"{ticker}: the answer says testnet: {_shown(told)} where "
+        f"{ticker}: the answer says testnet: {_shown(value)} where "
         f"{_shown(expected)} belongs, check QUOTES_DERIBIT_URL."
     )
     return SourceError(Cause.WRONG_ENVIRONMENT, message, retry=Retry.NEVER)
@@ -183,20 +183,20 @@ def _bad_answer(ticker: str, what: str, detail: str = "") -> SourceError:
 
 
 def _shown(value: object) -> str:
-    """As JSON writes it. What has parts may be nested too deep to be written again."""
+    """As JSON; lists and objects are only named, as they may be nested too deeply."""
     if isinstance(value, dict | list):
         return "a list" if isinstance(value, list) else "an object"
-    return words(str(value) if isinstance(value, Decimal) else json.dumps(value))
+    return one_line(str(value) if isinstance(value, Decimal) else json.dumps(value))
 
 
 def _text(body: bytes) -> str:
-    """The words of a page that is meant for people."""
-    start = body[: 10 * MAX_WORDS].decode(errors="replace")
-    return words(re.sub(r"<[^<>]*>", " ", start))
+    """The text of an HTML page."""
+    start = body[: 10 * MAX_TEXT].decode(errors="replace")
+    return one_line(re.sub(r"<[^<>]*>", " ", start))
 
 
-def words(text: str) -> str:
-    """One short line that can do nothing to a log or a terminal."""
-    start = text[: 10 * MAX_WORDS]
+def one_line(text: str) -> str:
+    """One short line that is safe for logs and terminals."""
+    start = text[: 10 * MAX_TEXT]
     line = " ".join("".join(c if c.isprintable() else " " for c in start).split())
-    return line if len(line) <= MAX_WORDS else line[:MAX_WORDS] + "..."
+    return line if len(line) <= MAX_TEXT else line[:MAX_TEXT] + "..."

@@ -1,4 +1,4 @@
-"""The exchange's clock, which decides what minute a price is of, as seen from this host's."""
+"""The exchange's clock, which decides to which minute a price belongs, relative to this host's."""
 
 import asyncio
 from collections import deque
@@ -11,9 +11,9 @@ from workers.conditions import Condition
 
 log = structlog.get_logger(__name__)
 
-SAMPLES = 9  # of several the middle one counts: one odd answer does not move the clock
-RIDDEN_OUT = timedelta(seconds=30)  # a larger difference is this host's to mend, and is only told
-NOTABLE = timedelta(seconds=2)  # what a slow answer may pretend is not worth a line
+SAMPLES = 9  # their median counts, so one outlier does not move the clock
+MAX_COMPENSATED = timedelta(seconds=30)  # a larger difference is only logged
+LOG_THRESHOLD = timedelta(seconds=2)  # a slow answer can cause a smaller one
 
 
 class ExchangeClock:
@@ -31,19 +31,19 @@ class ExchangeClock:
         )
 
     def observe(self, ahead: timedelta) -> None:
-        """Note by how much the exchange's clock was ahead in one answer; negative is behind."""
+        """Record how far the exchange's clock was ahead in one answer; negative if behind."""
         self._samples.append(ahead)
-        if abs(self.ahead) < NOTABLE:
+        if abs(self.ahead) < LOG_THRESHOLD:
             self._difference.ended()
             return
-        if abs(self.ahead - self._logged) >= NOTABLE:
+        if abs(self.ahead - self._logged) >= LOG_THRESHOLD:
             self._logged = self.ahead
         seconds = self.ahead.total_seconds()
         self._difference.persists(
             key=self._logged,
             host_clock="behind" if seconds > 0 else "ahead",
             seconds=round(abs(seconds), 1),
-            ridden_out=self.known,
+            compensated=self.known,
             advice="set this host's clock, as by NTP",
         )
 
@@ -58,20 +58,20 @@ class ExchangeClock:
 
     @property
     def known(self) -> bool:
-        """Whether `until` can be relied on."""
-        return bool(self._samples) and abs(self.ahead) <= RIDDEN_OUT
+        """Whether `until` is reliable."""
+        return bool(self._samples) and abs(self.ahead) <= MAX_COMPENSATED
 
     def until(self, moment: datetime) -> float:
-        """Seconds until the exchange's clock shows it; negative where that was before."""
+        """Seconds until the exchange's clock shows the moment; negative if it is past."""
         return (moment - self.host() - self.ahead).total_seconds()
 
-    def words(self) -> str:
-        """The difference, for a person."""
+    def describe(self) -> str:
+        """The difference, as a sentence."""
         seconds = self.ahead.total_seconds()
-        if abs(self.ahead) < NOTABLE:
+        if abs(self.ahead) < LOG_THRESHOLD:
             return "The clocks of this host and of the exchange agree."
         return (
             f"This host's clock is {abs(seconds):.0f} seconds "
             f"{'behind' if seconds > 0 else 'ahead of'} the exchange's; up to "
-            f"{RIDDEN_OUT.total_seconds():.0f} are made up for, beyond that set the host's clock."
+            f"{MAX_COMPENSATED.total_seconds():.0f} are compensated for; correct the host's clock."
         )

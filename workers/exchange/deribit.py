@@ -25,13 +25,13 @@ from quotes.market.sources import (
     name_of,
 )
 from workers.exchange.answers import MAX_BODY, MAX_CHART, read_chart, read_tick
-from workers.exchange.pacing import CONNECTIONS, LONGEST, Pace
+from workers.exchange.pacing import CONNECTIONS, MAX_TIMEOUT, Pace
 
-# Calls have been seen to hang for ever; the whole of one fits several times into its minute.
-# Nobody waits for a connection: the session may open as many as the pace lets be in flight.
-TIMEOUT = aiohttp.ClientTimeout(total=LONGEST, sock_connect=3, sock_read=5)
-# Over a minute, so that one poll's connection serves the next. Deribit ends each after 15 minutes;
-# aiohttp then asks once more on a new one.
+# Requests have been seen to hang for ever; several timeouts fit into a minute. No request waits for
+# a connection: the session may open as many as the pace allows in flight.
+TIMEOUT = aiohttp.ClientTimeout(total=MAX_TIMEOUT, sock_connect=3, sock_read=5)
+# Over a minute, so that the next poll reuses the connections. Deribit closes each after 15 minutes;
+# aiohttp then retries once on a new one.
 KEEP_ALIVE_SECONDS = 75
 
 
@@ -42,7 +42,7 @@ def utc_now() -> datetime:
 def open_http(
     base_url: str | None = None, *, timeout: aiohttp.ClientTimeout = TIMEOUT
 ) -> aiohttp.ClientSession:
-    """The one session of a process, opened on its loop and closed by the caller.
+    """The process's only session; call it on the loop, and close the session.
 
     An egress proxy named in the environment is used, except where `base_url` is on loopback.
     """
@@ -58,7 +58,7 @@ def open_http(
 class Deribit:
     """Implements `quotes.market.sources.Source` on a session that the caller opened.
 
-    All that share a `pace` stay within the exchange's limits together.
+    Instances that share a `pace` stay within the exchange's limits together.
     """
 
     def __init__(
@@ -98,14 +98,14 @@ class Deribit:
             status, body = await self._request("get_index_chart_data", MAX_CHART, **chart)
             return read_chart(ticker, status, body, testnet=self._testnet)
 
-    async def _request(self, method: str, most: int, **params: str) -> tuple[int, bytes]:
+    async def _request(self, method: str, max_bytes: int, **params: str) -> tuple[int, bytes]:
         url = f"{self._base_url}/public/{method}"
         async with self._http.get(url, params=params, allow_redirects=False) as response:
-            return response.status, await _bounded(response.content, most)
+            return response.status, await _bounded(response.content, max_bytes)
 
     @asynccontextmanager
     async def _turn(self, ticker: str, priority: Priority, within: float) -> AsyncIterator[None]:
-        """Its place among all requests of the process. Whatever fails is a SourceError."""
+        """Wait for the request's turn; translates every failure into a SourceError."""
         loop = asyncio.get_running_loop()
         until = loop.time() + within
         async with AsyncExitStack() as place:
@@ -116,9 +116,9 @@ class Deribit:
                 message = "its turn to be requested did not come before the minute was over"
                 raise self._error(Cause.NOT_ASKED, ticker, message) from error
             began = loop.time()
-            patience = min(self._pace.patience(priority), until - began)
+            limit = min(self._pace.timeout(priority), until - began)
             try:
-                async with asyncio.timeout(patience):
+                async with asyncio.timeout(limit):
                     yield
             except TimeoutError as error:
                 message = f"the exchange did not answer within {loop.time() - began:.1f} seconds"
@@ -126,7 +126,7 @@ class Deribit:
             except (aiohttp.ClientConnectionError, aiohttp.ClientHttpProxyError, OSError) as error:
                 message = f"the exchange cannot be reached ({_reason(error)})"
                 raise self._error(Cause.UNREACHABLE, ticker, message) from error
-            except aiohttp.ClientError as error:  # broken off, badly packed, or no HTTP at all
+            except aiohttp.ClientError as error:  # truncated, badly compressed, or not HTTP
                 message = "the exchange answered something unreadable"
                 raise self._error(Cause.BAD_ANSWER, ticker, message) from error
             except SourceError as error:
@@ -136,12 +136,12 @@ class Deribit:
             self._pace.answered(loop.time() - began)
 
     def _error(self, cause: Cause, ticker: str, message: str) -> SourceError:
-        """Whoever reads prices sees the message; only the operator's log names the host."""
+        """The message is shown to clients; only the operator's log names the host."""
         return SourceError(cause, f"{ticker}: {message}.", detail=f"at {self._authority}")
 
 
 def _reason(error: Exception) -> str:
-    """In words that name no host; the libraries' own do."""
+    """A reason that does not name the host, as the libraries' messages do."""
     match error:
         case aiohttp.ClientHttpProxyError():
             return f"the proxy answers {error.status}"
@@ -157,11 +157,11 @@ def _reason(error: Exception) -> str:
             return "no connection can be made"
 
 
-async def _bounded(content: aiohttp.StreamReader, most: int) -> bytes:
-    """All of it, or a little over `most` bytes: unpacked piece by piece, so a bomb stays small."""
+async def _bounded(content: aiohttp.StreamReader, max_bytes: int) -> bytes:
+    """All of it, or a little over `max_bytes`: decompressed in pieces, so a bomb stays small."""
     body = bytearray()
     async for piece in content.iter_any():
         body += piece
-        if len(body) > most:
+        if len(body) > max_bytes:
             break
     return bytes(body)

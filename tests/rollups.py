@@ -10,13 +10,13 @@ from quotes.database import store
 from quotes.database.models import Hour, Origin, Quote
 
 
-async def rolled(sessions: store.Sessions) -> list[Hour]:
+async def stored_hours(sessions: store.Sessions) -> list[Hour]:
     async with sessions() as session:
         return list((await session.exec(select(Hour))).all())
 
 
 def expected_hours(quotes: list[Quote]) -> list[tuple[object, ...]]:
-    """The rows of `hours` that these quotes must yield."""
+    """The rows of `hours` that follow from these quotes."""
     found: list[tuple[object, ...]] = []
     for ticker in sorted({each.ticker for each in quotes}):
         own = [each for each in quotes if each.ticker == ticker]
@@ -31,7 +31,7 @@ def expected_hours(quotes: list[Quote]) -> list[tuple[object, ...]]:
     return found
 
 
-def shown(hours: list[Hour]) -> list[tuple[object, ...]]:
+def as_rows(hours: list[Hour]) -> list[tuple[object, ...]]:
     return sorted(
         (each.ticker, each.hour, each.open, each.high, each.low, each.close,
          each.high_at, each.low_at, each.count, each.minutes, each.repaired)
@@ -39,8 +39,8 @@ def shown(hours: list[Hour]) -> list[tuple[object, ...]]:
     )  # fmt: skip
 
 
-def scattered(seed: int) -> list[Quote]:
-    """Two tickers' quotes of two days with gaps, of every origin, in no order."""
+def random_quotes(seed: int) -> list[Quote]:
+    """Two tickers' quotes of two days with gaps, of every origin, in random order."""
     chance = random.Random(seed)  # noqa: S311  # no secret
     quotes = [
         quote(ticker, at, str(chance.randint(90_000, 90_050) / 4), origin=chance.choice([*Origin]))
