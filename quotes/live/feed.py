@@ -15,7 +15,6 @@ from sqlmodel.ext.asyncio.session import AsyncSession
 
 from quotes.database import connections, store, stream
 from quotes.database.errors import DatabaseError, UnavailableError
-from quotes.database.fingerprints import fingerprint
 from quotes.database.models import Quote
 from quotes.database.outages import Outage
 from quotes.live import replay, tail
@@ -207,7 +206,7 @@ class Feed:
         known, last = self._tail.newest, self.last
         since = (last or 0) + 1 if known is None else known.seq
         quotes, end = await stream.news(session, since=since, limit=LARGEST_READ)
-        if last is not None and _is_another_log(known, last, quotes, end):
+        if self._tail.was_replaced(quotes, end):
             log.error("feed_log_replaced", last=last, found=end)
             self._tail.last = None
             self.history += 1
@@ -223,13 +222,6 @@ class Feed:
         if end > self.last:
             self._tail.extend(new, new[-1].seq if more else end)
         return more
-
-
-def _is_another_log(known: Quote | None, last: int, found: Sequence[Quote], end: int) -> bool:
-    """Whether the newest known quote is no longer in the log, as after restoring a backup."""
-    if end < last:
-        return True
-    return known is not None and (not found or fingerprint(found[0]) != fingerprint(known))
 
 
 @asynccontextmanager

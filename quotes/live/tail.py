@@ -6,6 +6,7 @@ from collections.abc import Collection, Sequence
 from itertools import takewhile
 from typing import NamedTuple
 
+from quotes.database.fingerprints import fingerprint
 from quotes.database.models import Quote
 
 MAX_QUOTES = 10_000  # some 10 MB: 250 tickers for 40 minutes
@@ -53,6 +54,18 @@ class Tail:
             return None
         quotes = self.after(since.seq, None)
         return quotes if since.seq + len(quotes) >= (self.last or 0) else None
+
+    def was_replaced(self, found: Sequence[Quote], end: int) -> bool:
+        """Whether the log is another now, as after restoring a backup.
+
+        It ends at `end`, and `found` is what it holds from the newest known quote's seq on.
+        """
+        if self.last is None:
+            return False
+        known = self.newest
+        if end < self.last:
+            return True
+        return known is not None and (not found or fingerprint(found[0]) != fingerprint(known))
 
     def replace(self, quotes: Sequence[Quote], last: int) -> None:
         """Hold the newest MAX_QUOTES of a log that ends at `last`, or all of them."""

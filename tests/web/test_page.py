@@ -103,11 +103,11 @@ async def test_a_restart_of_the_api_is_shown_and_leaves_no_gap_in_the_candles(
 
             rows = await rows_of(page)
 
-            kept = [
+            stored = [
                 [shown(market.this_minute - minutes * STEP), *[f"80,00{minutes}.25"] * 4, "1"]
                 for minutes in sorted(prices)
             ]
-            assert [row[:6] for row in rows if row[5] != "0"] == kept
+            assert [row[:6] for row in rows if row[5] != "0"] == stored
             assert await page.evaluate("window.neverReloaded")
 
 
