@@ -26,8 +26,8 @@ import asyncpg
 from sqlalchemy import text
 from sqlmodel.ext.asyncio.session import AsyncSession
 
-from quotes.api import candles, gaps, series
-from quotes.api.candles import Fill
+from quotes.api.history import candles, gaps, series
+from quotes.api.history.candles import Fill
 from quotes.database import migrations, rollup, store
 from quotes.database.models import Origin, Quote
 from quotes.local import probe

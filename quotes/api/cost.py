@@ -21,8 +21,9 @@ from graphql import (
 )
 from strawberry.extensions import SchemaExtension
 
-from quotes.api import candles, gaps, pagination
+from quotes.api import pagination
 from quotes.api.errors import Code, Refusal
+from quotes.api.history import candles, gaps
 
 MAX_COST = 150_000  # fields, some 7 us each; a largest page with every field is 130,000
 

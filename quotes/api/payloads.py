@@ -26,9 +26,10 @@ from graphql import (
 from graphql.execution.collect_fields import FieldDetails, collect_fields
 from graphql.execution.executor import Executor as CoreExecutor
 
-from quotes.api import candle_updates, cursors, types
+from quotes.api import cursors, types
 from quotes.api.document_limits import MAX_TOKENS
 from quotes.api.execution import Executor, NotPlainError, Shape
+from quotes.api.history import candle_updates
 from quotes.api.schema import schema
 from quotes.database import models
 from quotes.live.candle_log import CandleEvent

@@ -11,8 +11,6 @@ from strawberry.schema.config import StrawberryConfig
 from strawberry.types import ExecutionContext
 
 from quotes.api import cursors, freshness, pagination, types
-from quotes.api.candle_updates import CandleSubscription
-from quotes.api.candles import CandleQuery
 from quotes.api.context import (
     Info,
     SomeTickers,
@@ -25,11 +23,13 @@ from quotes.api.cost import Cost
 from quotes.api.document_limits import Limits, Named, Parsed
 from quotes.api.errors import Refusals
 from quotes.api.execution import Executor
-from quotes.api.gaps import GapQuery
-from quotes.api.price_at import MomentQuery
+from quotes.api.history.candle_updates import CandleSubscription
+from quotes.api.history.candles import CandleQuery
+from quotes.api.history.gaps import GapQuery
+from quotes.api.history.price_at import MomentQuery
+from quotes.api.history.series import SeriesQuery
 from quotes.api.price_updates import PriceSubscription
 from quotes.api.scalars import SCALARS, Ticker
-from quotes.api.series import SeriesQuery
 from quotes.database import backfills, store
 
 

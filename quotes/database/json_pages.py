@@ -41,7 +41,7 @@ COLUMNS = {
     "pageCursor": Column("extract(epoch FROM minute)::bigint", '"p', '"'),
 }
 
-# Of a candle as `history.candles_json` has it, each as its field of `quotes.api.candles.Candle`.
+# Of a candle as `history.candles_json` has it, each as its field of the API's `Candle`.
 CANDLE_COLUMNS = {
     "openTime": Column("left(to_json(start AT TIME ZONE 'UTC')::text, -1)", "", 'Z"'),
     "closeTime": Column("left(to_json(stop AT TIME ZONE 'UTC')::text, -1)", "", 'Z"'),

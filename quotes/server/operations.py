@@ -10,9 +10,9 @@ from typing import Any
 import structlog
 from strawberry.http import process_result
 
-from quotes.api.candles import clocks
 from quotes.api.context import Context, require_known
 from quotes.api.errors import Code, Refusal, client_error, refusal_of
+from quotes.api.history.candles import clocks
 from quotes.api.payloads import (
     CandleMessages,
     Envelope,

@@ -14,7 +14,7 @@ from hypothesis import settings as hypothesis_settings
 from hypothesis import strategies as st
 from rows import insert, log, minute, quote
 
-from quotes.api.series import thinned
+from quotes.api.history.series import thinned
 from quotes.database import store
 from quotes.database.models import Origin, Quote
 from quotes.settings import Settings

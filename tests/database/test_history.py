@@ -17,8 +17,8 @@ from paths import REPLAY
 from rows import NOON, insert, minute, quote
 from versions import on_each_postgres
 
-from quotes.api import candles, gaps
-from quotes.api.candles import Fill
+from quotes.api.history import candles, gaps
+from quotes.api.history.candles import Fill
 from quotes.database import store
 from quotes.database.models import Origin, Quote
 from quotes.market.intervals import INTERVALS

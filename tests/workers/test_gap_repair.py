@@ -9,7 +9,7 @@ from client import serving
 from processes import send_fill_gaps, worker
 from rows import NOON, insert, log, minute, quote, wait
 
-from quotes.api import gaps
+from quotes.api.history import gaps
 from quotes.database import backfills, store
 from quotes.database.errors import UnavailableError
 from quotes.database.models import Backfill, Origin

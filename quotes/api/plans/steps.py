@@ -10,9 +10,10 @@ from typing import Any
 import orjson
 from graphql import GraphQLField
 
-from quotes.api import candles, cursors, freshness, pagination, types
+from quotes.api import cursors, freshness, pagination, types
 from quotes.api.context import MAX_TICKERS, Context
 from quotes.api.execution import NotPlainError, Shape
+from quotes.api.history import candles
 from quotes.api.plans.scope import ONCE, SCOPES, Scope
 from quotes.api.plans.selection import Selection
 from quotes.api.schema import schema

@@ -5,8 +5,8 @@ from dataclasses import replace
 
 import strawberry
 
-from quotes.api.candles import Candle, IntervalArgument, TimeZone, clocks
 from quotes.api.context import Info, TickerArgument, require_known
+from quotes.api.history.candles import Candle, IntervalArgument, TimeZone, clocks
 from quotes.live import candle_log
 from quotes.live.candle_log import GRACE, CandleStreams
 
