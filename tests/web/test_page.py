@@ -112,11 +112,13 @@ async def test_a_restart_of_the_api_is_shown_and_leaves_no_gap_in_the_candles(
 
 
 async def test_a_stale_ticker_is_shown_stale_with_its_cause_beside_a_live_one(
-    browser: Browser, settings: Settings, market: Market
+    browser: Browser, settings: Settings, sessions: store.Sessions, market: Market
 ) -> None:
     await market.collect(10, btc="80000.5")
     market.exchange.faults["btc_usd"] = Fault.MAINTENANCE
     await market.collect(0, btc="80000.5")
+    # A ticker under maintenance is asked for until its minute ends: the other goes on meanwhile.
+    await insert(sessions, priced("eth_usd", market.this_minute + 2 * STEP, "3000.5"))
 
     async with serving(settings) as client, looking(browser, client.url) as (page, watch):
         await page.goto("/btc_usd")

@@ -6,7 +6,7 @@ from client import serving
 from collected import STEP, Market
 from playwright.async_api import Browser, Page, expect
 from prices import priced
-from rows import insert
+from rows import insert, wait
 
 from quotes.database import store
 from quotes.database.models import Origin
@@ -46,11 +46,11 @@ async def test_the_axis_of_a_cheap_ticker_shows_its_digits_and_that_of_a_dear_on
         await page.add_init_script(RECORD)
         await page.goto("/shib_usdc?interval=1m")
         await expect(page.locator("#legend")).to_contain_text("C 0.0000123")
-        await page.wait_for_function("window.drawn.some(text => text.startsWith('0.00001'))")
-        cheap_axis = await axis_of(page)
+        cheap_axis = await wait(
+            lambda: axis_of(page), lambda axis: any(t.startswith("0.00001") for t in axis)
+        )
         await page.goto("/btc_usd?interval=1m")
-        await page.wait_for_function("window.drawn.some(text => text.includes('0,000.'))")
-        dear_axis = await axis_of(page)
+        dear_axis = await wait(lambda: axis_of(page), lambda axis: any("0,000." in t for t in axis))
 
         assert not {"0.00", "0", "-0.00"} & set(cheap_axis)
         assert not any(text.startswith("8") and "," not in text for text in dear_axis)
