@@ -88,16 +88,20 @@ class Feed:
     async def reach(self, seq: int) -> None:
         """Wait until this process has read up to `seq`, which another process may have reported.
 
-        Raises CursorLostError where no such seq arrives within two reads of the log.
+        Raises CursorLostError where a read of the log that began after this call ends before it,
+        and UnavailableError where the log cannot be read.
         """
         if await self.position() >= seq:
             return
+        asked = asyncio.get_running_loop().time()
         self._notified.set()
-        with suppress(TimeoutError):
-            async with asyncio.timeout(2 * TIMER):
-                while self.last is not None and self.last < seq:
-                    await self._tail.grown()
-        if self.last is None or self.last < seq:
+        try:
+            async with asyncio.timeout(READ_TIMEOUT):
+                while (self.last or 0) < seq and self._current_at < asked:
+                    await self._checked.wait()
+        except TimeoutError:
+            raise UnavailableError("the log could not be read just now") from None
+        if (self.last or 0) < seq:
             raise CursorLostError
 
     @property

@@ -9,8 +9,9 @@ from rows import insert, log, names, quote, until
 from sqlalchemy import text
 
 from quotes.database import connections, store
+from quotes.database.errors import UnavailableError
 from quotes.database.models import Origin, Quote
-from quotes.live import replay, tail
+from quotes.live import feed, replay, tail
 from quotes.live.feed import CursorLostError, Feed, open_feed
 from quotes.settings import Settings
 
@@ -85,6 +86,35 @@ async def test_a_cursor_beyond_the_end_is_refused(running: Feed, sessions: store
 
     with pytest.raises(CursorLostError):
         await running.reach(2)
+
+
+async def test_a_cursor_is_not_called_lost_while_the_log_cannot_be_read(
+    running: Feed, sessions: store.Sessions, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(feed, "TIMER", 0.05)
+    async with sessions.begin() as session:
+        await (await session.connection()).execute(text("LOCK TABLE quotes, high_water"))
+        await store.insert(session, [quote(at=1)])
+        reaching = asyncio.create_task(running.reach(1))
+        await asyncio.wait({reaching}, timeout=10 * feed.TIMER)
+        assert not reaching.done()
+
+    await reaching
+
+
+async def test_a_cursor_is_not_called_lost_while_the_database_is_away(
+    running: Feed, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(feed, "READ_TIMEOUT", 0.5)
+
+    class Away:
+        def __call__(self) -> object:
+            raise UnavailableError("away")
+
+    monkeypatch.setattr(running, "_sessions", Away())
+
+    with pytest.raises(UnavailableError):
+        await running.reach(1)
 
 
 async def test_a_subscriber_is_refused_when_the_log_goes_back(

@@ -10,7 +10,7 @@ from client import serving
 from collected import STEP, Market
 from playwright.async_api import Browser, Page, expect
 from prices import priced
-from rows import insert
+from rows import insert, wait
 
 from quotes.database import store
 from quotes.settings import Settings
@@ -124,11 +124,12 @@ async def test_a_card_s_change_over_a_day_stays_the_service_s_as_both_its_ends_m
         await page.goto("/")
         await expect(card(page, "btc_usd").locator(".change")).to_contain_text("%")
         for ago in range(4, -1, -1):
-            await insert(
-                sessions, priced("btc_usd", market.this_minute - ago * STEP, f"{200 + 3 * ago}.5")
+            written = f"{200 + 3 * ago}.5"
+            await insert(sessions, priced("btc_usd", market.this_minute - ago * STEP, written))
+            change = await wait(
+                lambda: client.data('{ change(ticker: "BTC") { percent latest { price } } }'),
+                lambda change: change["latest"]["price"] == written,  # noqa: B023
             )
-
-            change = await client.data('{ change(ticker: "BTC") { percent } }')
 
             expected = f"{float(change['percent']):+.2f} % in 24 h".replace("-", MINUS)
             await expect(card(page, "btc_usd").locator(".change")).to_have_text(expected)
