@@ -7,8 +7,9 @@ from alembic import context
 from sqlalchemy import Connection, text
 from sqlmodel import SQLModel
 
-from quotes.database import migrations, models, store
+from quotes.database import migrations, models
 from quotes.database.errors import BusyError
+from quotes.database.sessions import open_engine
 from quotes.settings import Settings
 
 # Any number that nothing else in this database locks: only one process migrates at a time.
@@ -52,7 +53,7 @@ def run(connection: Connection) -> None:
 async def connect() -> None:
     url = context.config.attributes.get("database_url") or Settings.load().require_database_url()
     async with (
-        store.open_engine(url, name="migrate", statement_timeout=None) as engine,
+        open_engine(url, name="migrate", statement_timeout=None) as engine,
         engine.connect() as connection,
     ):
         await connection.run_sync(run)

@@ -38,6 +38,7 @@ import asyncpg
 from quotes.api import cursors
 from quotes.database import migrations, store, stream
 from quotes.database.models import Origin, Quote
+from quotes.database.sessions import Sessions, open_engine
 from quotes.local.embedded import Postgres
 from quotes.server.process import listen
 
@@ -115,7 +116,7 @@ def sides(node: str) -> list[Side]:
 class Writer:
     """Keeps quotes as a worker would."""
 
-    def __init__(self, sessions: store.Sessions) -> None:
+    def __init__(self, sessions: Sessions) -> None:
         self._sessions = sessions
         self._minute = datetime(2026, 1, 1, tzinfo=UTC)
 
@@ -366,8 +367,8 @@ async def database() -> AsyncIterator[tuple[str, Writer]]:
         connection = await asyncpg.connect(server.url)
         await connection.execute(TOLD)
         await connection.close()
-        async with store.open_engine(server.url, name="fanout") as engine:
-            yield server.url, Writer(store.sessions_of(engine))
+        async with open_engine(server.url, name="fanout") as engine:
+            yield server.url, Writer(Sessions(engine))
     finally:
         await server.stop()
         shutil.rmtree(folder)

@@ -30,6 +30,7 @@ from quotes.api.history import candles, gaps, series
 from quotes.api.history.candles import Fill
 from quotes.database import migrations, rollup, store
 from quotes.database.models import Origin, Quote
+from quotes.database.sessions import Sessions, open_engine
 from quotes.local import probe
 from quotes.local.embedded import Postgres
 from quotes.market.coverage import MINUTE
@@ -106,7 +107,7 @@ def cpu(pid: int) -> float:
 
 
 async def measure(
-    sessions: store.Sessions, name: str, ask: Callable[[AsyncSession], Awaitable[object]]
+    sessions: Sessions, name: str, ask: Callable[[AsyncSession], Awaitable[object]]
 ) -> None:
     server: list[float] = []
     whole: list[float] = []
@@ -140,7 +141,7 @@ async def series_of(session: AsyncSession, ticker: str, since: datetime) -> obje
     return await series.read(session, store.Span(ticker, since, END), 1_000)
 
 
-async def questions(sessions: store.Sessions) -> None:
+async def questions(sessions: Sessions) -> None:
     print(f"{'medians in ms':58} {'server':>9} {'all':>9}")
     for interval in ("1h", "4h", "1d"):
         name = f"{interval} candles over 90 days, from hours"
@@ -227,7 +228,7 @@ async def api(url: str) -> AsyncIterator[tuple[int, str]]:
         await process.wait()
 
 
-async def following(url: str, sessions: store.Sessions) -> None:
+async def following(url: str, sessions: Sessions) -> None:
     """From before a commit until the last follower of a candle has been told of it."""
     received: asyncio.Queue[object] = asyncio.Queue()
     spent: list[float] = []
@@ -266,7 +267,7 @@ async def nothing(session: AsyncSession, touched: object) -> None:
     """In place of the rollup."""
 
 
-async def writing(sessions: store.Sessions) -> None:
+async def writing(sessions: Sessions) -> None:
     print(f"{'rows a second, and ms a batch':58} {'rows/s':>9} {'ms':>9}")
     for rolled in (False, True):
         name = "with the rollup" if rolled else "without the rollup"
@@ -314,8 +315,8 @@ def arrived(tickers: int, minutes: int, run: int, *, rolled: bool) -> list[Quote
 
 
 async def bench(url: str) -> None:
-    async with store.open_engine(url, name="bench", statement_timeout=None) as engine:
-        sessions = store.sessions_of(engine)
+    async with open_engine(url, name="bench", statement_timeout=None) as engine:
+        sessions = Sessions(engine)
         await questions(sessions)
         await answers(url)
         await following(url, sessions)

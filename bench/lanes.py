@@ -30,6 +30,7 @@ import asyncpg
 
 from quotes.database import migrations, store
 from quotes.database.models import Origin, Quote
+from quotes.database.sessions import Sessions, open_engine
 from quotes.local.embedded import Postgres
 from quotes.server.process import listen
 
@@ -114,7 +115,7 @@ class Probe:
                 self.unwell[f"{path} {bad}"] += 1
             await asyncio.sleep(PACE)
 
-    async def commit(self, sessions: store.Sessions, begin: int, seconds: float) -> None:
+    async def commit(self, sessions: Sessions, begin: int, seconds: float) -> None:
         """A quote every PACE seconds; its time is when its transaction began to commit."""
         for number in range(round(seconds / PACE)):
             at = BEGIN + timedelta(minutes=begin + number)
@@ -139,7 +140,7 @@ def _bad(part: object) -> bool:
     return isinstance(part, dict) and part.get("ok") is False
 
 
-async def probe(url: str, sessions: store.Sessions, begin: int, seconds: float) -> Probe:
+async def probe(url: str, sessions: Sessions, begin: int, seconds: float) -> Probe:
     async with aiohttp.ClientSession() as http, subscribed(http, url, [LIVE]) as socket:
         seen = Probe(http, url)
         tasks = [
@@ -256,8 +257,8 @@ def report(title: str, probe: Probe, load: dict[str, Any]) -> None:
 async def main(options: argparse.Namespace) -> None:
     async with api(options.quotes) as (database, url), AsyncExitStack() as stack:
         await _until_ready(url)
-        engine = await stack.enter_async_context(store.open_engine(database, name="bench"))
-        sessions, seconds = store.sessions_of(engine), options.seconds
+        engine = await stack.enter_async_context(open_engine(database, name="bench"))
+        sessions, seconds = Sessions(engine), options.seconds
         report("quiet", await probe(url, sessions, 0, seconds), {})
         for at, (load, number, title) in enumerate(
             (

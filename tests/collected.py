@@ -5,7 +5,7 @@ from datetime import UTC, datetime, timedelta
 
 import pytest
 
-from quotes.database import store
+from quotes.database.sessions import Sessions
 from workers.collecting import Collector
 from workers.demo.exchange import Exchange, serve
 from workers.exchange.deribit import Deribit, open_http
@@ -18,7 +18,7 @@ STEP = timedelta(minutes=1)
 class Market:
     """The stand-in exchange and the collecting of its prices, one minute of the past at a time."""
 
-    def __init__(self, exchange: Exchange, source: Deribit, sessions: store.Sessions) -> None:
+    def __init__(self, exchange: Exchange, source: Deribit, sessions: Sessions) -> None:
         self.exchange = exchange
         self._source = source
         self._sessions = sessions
@@ -32,7 +32,7 @@ class Market:
 
 
 @pytest.fixture
-async def market(sessions: store.Sessions) -> AsyncIterator[Market]:
+async def market(sessions: Sessions) -> AsyncIterator[Market]:
     exchange = Exchange()
     async with serve(exchange) as url, open_http(url) as http:
         yield Market(exchange, Deribit(http, url, Pace(rate=1_000)), sessions)

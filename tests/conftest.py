@@ -18,7 +18,8 @@ from browser import browser  # noqa: F401  # a fixture
 from collected import market  # noqa: F401  # a fixture
 from versions import OldestPostgres, require_oldest_postgres
 
-from quotes.database import migrations, store
+from quotes.database import migrations
+from quotes.database.sessions import Sessions, open_engine
 from quotes.local.embedded import Postgres, Valkey
 from quotes.settings import PREFIX, Settings
 
@@ -175,7 +176,7 @@ async def _empty(database_url: str) -> None:
 
 
 @pytest.fixture
-async def sessions(settings: Settings) -> AsyncIterator[store.Sessions]:
+async def sessions(settings: Settings) -> AsyncIterator[Sessions]:
     """Sessions on the emptied database."""
-    async with store.open_engine(settings.require_database_url(), name="test") as engine:
-        yield store.sessions_of(engine)
+    async with open_engine(settings.require_database_url(), name="test") as engine:
+        yield Sessions(engine)

@@ -6,11 +6,11 @@ from plain import candles
 from rows import quote
 from sqlmodel import select
 
-from quotes.database import store
 from quotes.database.models import Hour, Origin, Quote
+from quotes.database.sessions import Sessions
 
 
-async def stored_hours(sessions: store.Sessions) -> list[Hour]:
+async def stored_hours(sessions: Sessions) -> list[Hour]:
     async with sessions() as session:
         return list((await session.exec(select(Hour))).all())
 

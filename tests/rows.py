@@ -11,6 +11,7 @@ from sqlalchemy import text
 from quotes.api import cursors
 from quotes.database import minutes, store, stream
 from quotes.database.models import Failure, Origin, Quote
+from quotes.database.sessions import Sessions
 
 Found = TypeVar("Found")
 
@@ -61,17 +62,17 @@ def seq_of(cursor: str) -> int:
     return cursors.place_of(cursor).seq
 
 
-async def insert(sessions: store.Sessions, *quotes: Quote) -> int:
+async def insert(sessions: Sessions, *quotes: Quote) -> int:
     async with sessions.begin() as session:
         return await store.insert(session, quotes)
 
 
-async def record(sessions: store.Sessions, *failures: Failure) -> None:
+async def record(sessions: Sessions, *failures: Failure) -> None:
     async with sessions.begin() as session:
         await minutes.record_failures(session, failures)
 
 
-async def restore(sessions: store.Sessions, *, upto: int) -> None:
+async def restore(sessions: Sessions, *, upto: int) -> None:
     """Make the log what an older copy of the database held: its first `upto` quotes."""
     async with sessions.begin() as session:
         connection = await session.connection()
@@ -79,7 +80,7 @@ async def restore(sessions: store.Sessions, *, upto: int) -> None:
         await connection.execute(text("UPDATE high_water SET seq = :upto"), {"upto": upto})
 
 
-async def log(sessions: store.Sessions, after: int = 0) -> list[Quote]:
+async def log(sessions: Sessions, after: int = 0) -> list[Quote]:
     """Everything streamed, in order."""
     async with sessions() as session:
         upto = await store.high_water(session)
@@ -112,6 +113,6 @@ async def wait(look: Callable[[], Awaitable[Found]], done: Callable[[Found], obj
     return found
 
 
-async def logged(sessions: store.Sessions, count: int) -> list[Quote]:
+async def logged(sessions: Sessions, count: int) -> list[Quote]:
     """The log, once it holds `count` quotes."""
     return await wait(lambda: log(sessions), lambda found: len(found) >= count)

@@ -18,6 +18,7 @@ from rows import insert, log, minute, quote, seq_of, standing, wait
 
 from quotes.database import migrations, store
 from quotes.database.errors import DatabaseError
+from quotes.database.sessions import Sessions, open_engine
 from quotes.local.embedded import Postgres, Valkey
 from quotes.settings import Settings
 from workers.demo.exchange import Exchange, serve
@@ -71,7 +72,7 @@ class Subscriber:
                     return
 
 
-async def write(number: int, sessions: store.Sessions, stop: asyncio.Event) -> None:
+async def write(number: int, sessions: Sessions, stop: asyncio.Event) -> None:
     """Batches of a ticker of its own, each retried until it is known to be committed."""
     dice = dice_of(f"writer {number}")
     at = 0
@@ -87,7 +88,7 @@ async def write(number: int, sessions: store.Sessions, stop: asyncio.Event) -> N
 
 
 async def order(
-    settings: Settings, exchange: Exchange, sessions: store.Sessions, stop: asyncio.Event
+    settings: Settings, exchange: Exchange, sessions: Sessions, stop: asyncio.Event
 ) -> None:
     """The scheduler's messages, while there is a queue.
 
@@ -105,7 +106,7 @@ async def order(
         await asyncio.sleep(0.1)
 
 
-async def _until_collected(sessions: store.Sessions, minute: datetime, stop: asyncio.Event) -> None:
+async def _until_collected(sessions: Sessions, minute: datetime, stop: asyncio.Event) -> None:
     while not stop.is_set():
         async with sessions() as session:
             newest = await store.newest(session, WORKERS_TICKERS)
@@ -114,7 +115,7 @@ async def _until_collected(sessions: store.Sessions, minute: datetime, stop: asy
         await asyncio.sleep(0.05)
 
 
-async def collected(sessions: store.Sessions) -> bool:
+async def collected(sessions: Sessions) -> bool:
     """Whether the worker has stored a quote of each of its tickers."""
     async with sessions() as session:
         return len(await store.newest(session, WORKERS_TICKERS)) == len(WORKERS_TICKERS)
@@ -163,14 +164,14 @@ async def test_whatever_is_killed_every_subscriber_sees_the_whole_table_once_and
     dice = dice_of("calamities")
     stop = asyncio.Event()
     async with (
-        store.open_engine(postgres.url, name="test") as engine,
+        open_engine(postgres.url, name="test") as engine,
         aiohttp.ClientSession(connector=aiohttp.TCPConnector(limit=0)) as http,
         serve(exchange) as exchange_url,
         AsyncExitStack() as worked,
     ):
         ours = settings.model_copy(update={"deribit_url": exchange_url})
         await worked.enter_async_context(worker(ours))
-        sessions = store.sessions_of(engine)
+        sessions = Sessions(engine)
         urls = [api.url for api in apis]
         everyone = [Subscriber(number, http, urls) for number in range(SUBSCRIBERS)]
         for api in apis:

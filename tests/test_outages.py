@@ -13,8 +13,9 @@ import structlog
 from client import connected
 from rows import until, wait
 
-from quotes.database import connections, migrations, outages, store
+from quotes.database import connections, migrations, outages
 from quotes.database.errors import UnavailableError
+from quotes.database.sessions import Sessions, open_engine
 from quotes.live import feed
 from quotes.live.fan_out import open_fan_out
 from quotes.local.embedded import Postgres
@@ -101,11 +102,11 @@ async def test_subscribers_to_the_feed_wait_as_long_as_its_database_is_unavailab
     monkeypatch.setattr(feed, "READ_TIMEOUT", 0.05)
     url = f"postgresql://quotes@127.0.0.1:{free_tcp_port}/quotes"
     async with (
-        store.open_engine(url, name="test") as engine,
+        open_engine(url, name="test") as engine,
         feed.open_feed(
-            store.sessions_of(engine),
+            Sessions(engine),
             connections.connector(url, name="feed"),
-            store.sessions_of(engine),
+            Sessions(engine),
         ) as (tail, _),
         open_fan_out(tail) as (_, task),
     ):

@@ -14,7 +14,7 @@ from node import BENCH, NODE, needs_clients
 from paths import ROOT
 from rows import insert, quote, restore, until
 
-from quotes.database import store
+from quotes.database.sessions import Sessions
 from quotes.settings import Settings
 
 ADDRESS = "127.0.0.1:8000"
@@ -42,7 +42,7 @@ def snippet(language: str, word: str) -> str:
 
 
 @pytest.fixture
-async def client(settings: Settings, sessions: store.Sessions) -> AsyncIterator[Client]:
+async def client(settings: Settings, sessions: Sessions) -> AsyncIterator[Client]:
     await insert(sessions, quote(price="91892.59"))
     async with serving(settings) as client:
         yield client
@@ -113,7 +113,7 @@ async def test_the_graphql_ws_loop_prints_quotes_and_ends_with_the_service_s_sen
     assert (status, f"Error: {UNKNOWN}" in output) == (1, True)
 
 
-async def after_a_restore(words: Sequence[str], code: str, sessions: store.Sessions) -> str:
+async def after_a_restore(words: Sequence[str], code: str, sessions: Sessions) -> str:
     """What a snippet prints from the restore of an older copy up to the first quote after it."""
     async with started(words, code) as process:
         assert process.stdout is not None
@@ -131,7 +131,7 @@ async def after_a_restore(words: Sequence[str], code: str, sessions: store.Sessi
 
 
 async def test_the_python_loop_begins_again_after_a_restore(
-    client: Client, sessions: store.Sessions
+    client: Client, sessions: Sessions
 ) -> None:
     code = addressed(snippet("python", "aiohttp"), client)
 
@@ -140,7 +140,7 @@ async def test_the_python_loop_begins_again_after_a_restore(
 
 @needs_clients
 async def test_the_graphql_ws_loop_begins_again_after_a_restore(
-    client: Client, sessions: store.Sessions
+    client: Client, sessions: Sessions
 ) -> None:
     code = addressed(snippet("js", "graphql-ws"), client)
 

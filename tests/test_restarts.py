@@ -13,7 +13,8 @@ from client import serving
 from processes import namespace, running, send, worker
 from rows import NOON, insert, log, logged, minute, names, quote, seq_of, standing, until, wait
 
-from quotes.database import migrations, store
+from quotes.database import migrations
+from quotes.database.sessions import Sessions, open_engine
 from quotes.local.embedded import Postgres, Valkey
 from quotes.local.server import Server
 from quotes.settings import Settings
@@ -64,11 +65,11 @@ async def test_subscribers_stay_connected_and_lose_nothing_while_postgresql_is_r
 ) -> None:
     own = Settings(database_url=postgres.url, redis_url=settings.redis_url)
     async with (
-        store.open_engine(postgres.url, name="test") as engine,
+        open_engine(postgres.url, name="test") as engine,
         serving(own) as client,
         client.subscription(UPDATES, after="s0") as updates,
     ):
-        sessions = store.sessions_of(engine)
+        sessions = Sessions(engine)
         await insert(sessions, quote(at=0))
         got = [await updates.next()]
 
@@ -88,8 +89,8 @@ async def test_a_candle_subscription_goes_on_when_postgresql_is_back(
 ) -> None:
     own = Settings(database_url=postgres.url, redis_url=settings.redis_url)
     now = (datetime.now(UTC) - NOON) // timedelta(minutes=1)
-    async with store.open_engine(postgres.url, name="test") as engine, serving(own) as client:
-        await insert(store.sessions_of(engine), quote(at=now))
+    async with open_engine(postgres.url, name="test") as engine, serving(own) as client:
+        await insert(Sessions(engine), quote(at=now))
         await wait(lambda: client.report("/readyz"), lambda report: report[0] == 200)
         await kill(postgres)
 
@@ -108,9 +109,9 @@ async def test_a_worker_stores_what_it_fetched_while_postgresql_was_unavailable(
 ) -> None:
     async with (
         serve(exchange) as url,
-        store.open_engine(postgres.url, name="test") as engine,
+        open_engine(postgres.url, name="test") as engine,
     ):
-        sessions = store.sessions_of(engine)
+        sessions = Sessions(engine)
         own = settings.model_copy(
             update={"database_url": Settings(database_url=postgres.url).database_url}
             | {"deribit_url": url}
@@ -140,7 +141,7 @@ async def asked_again(exchange: Exchange, settings: Settings, at: int) -> None:
 
 
 async def test_messages_outlive_their_queue_s_server_and_the_worker_goes_on(
-    valkey: Valkey, settings: Settings, sessions: store.Sessions, exchange: Exchange
+    valkey: Valkey, settings: Settings, sessions: Sessions, exchange: Exchange
 ) -> None:
     async with serve(exchange) as url:
         own = settings.model_copy(

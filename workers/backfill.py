@@ -10,8 +10,8 @@ from datetime import UTC, datetime
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
 
-from quotes.database import store
 from quotes.database.errors import DatabaseError
+from quotes.database.sessions import Sessions, open_engine
 from quotes.market import tickers
 from quotes.market.sources import Cause, MixedError, Range
 from quotes.settings import Settings, SettingsError
@@ -30,10 +30,10 @@ async def run(
     """Backfill the tickers; returns the number of charts that are incomplete."""
     unfinished = 0
     async with (
-        store.open_engine(settings.require_database_url(), name="backfill") as engine,
+        open_engine(settings.require_database_url(), name="backfill") as engine,
         open_http(settings.deribit_url) as http,
     ):
-        source, sessions = Deribit(http, settings.deribit_url), store.sessions_of(engine)
+        source, sessions = Deribit(http, settings.deribit_url), Sessions(engine)
         for name in names:
             for span in spans:
                 now = datetime.now(UTC)

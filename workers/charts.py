@@ -10,6 +10,7 @@ from itertools import pairwise
 
 from quotes.database import backfills, store
 from quotes.database.models import Backfill, Origin, Quote
+from quotes.database.sessions import Sessions
 from quotes.market import charts
 from quotes.market.charts import PARTS
 from quotes.market.sources import Cause, Chart, Point, Priority, Range, Source, SourceError
@@ -56,7 +57,7 @@ async def backfill(  # noqa: PLR0913
     ticker: str,
     span: Range,
     source: Source,
-    sessions: store.Sessions,
+    sessions: Sessions,
     *,
     now: datetime,
     until: datetime,
@@ -84,13 +85,13 @@ async def backfill(  # noqa: PLR0913
     return fetched
 
 
-async def _attempts(ticker: str, span: Range, sessions: store.Sessions) -> int:
+async def _attempts(ticker: str, span: Range, sessions: Sessions) -> int:
     async with sessions() as session:
         known = await backfills.of(session, [ticker])
     return next((each.attempts for each in known if each.range == span), 0)
 
 
-async def _record(fetched: Fetched, attempts: int, sessions: store.Sessions, now: datetime) -> None:
+async def _record(fetched: Fetched, attempts: int, sessions: Sessions, now: datetime) -> None:
     finished = fetched.reason is None
     chart = Backfill(
         ticker=fetched.ticker,
@@ -139,7 +140,7 @@ def step(points: Sequence[Point]) -> timedelta | None:
     return min((later.at - earlier.at for earlier, later in pairwise(points)), default=None)
 
 
-async def _store(sessions: store.Sessions, quotes: Sequence[Quote]) -> int:
+async def _store(sessions: Sessions, quotes: Sequence[Quote]) -> int:
     stored = 0
     for start in range(0, len(quotes), CHUNK):
         chunk = quotes[start : start + CHUNK]
@@ -147,7 +148,7 @@ async def _store(sessions: store.Sessions, quotes: Sequence[Quote]) -> int:
     return stored
 
 
-async def unfinished(ticker: str, sessions: store.Sessions) -> list[Range]:
+async def unfinished(ticker: str, sessions: Sessions) -> list[Range]:
     """The ticker's charts that were never fetched completely, the finest first."""
     async with sessions() as session:
         known = await backfills.of(session, [ticker])

@@ -13,6 +13,7 @@ from quotes.database import minutes, store
 from quotes.database.errors import DatabaseError, RejectedError, UnavailableError
 from quotes.database.models import Failure, Quote
 from quotes.database.outages import Outage
+from quotes.database.sessions import Sessions
 from quotes.market.sources import MixedError, Source
 from workers.conditions import Condition
 from workers.exchange.clock import ExchangeClock
@@ -29,7 +30,7 @@ class Collector:
     """Collects minutes from a source into the store; one for a process."""
 
     def __init__(
-        self, source: Source, sessions: store.Sessions, clock: ExchangeClock | None = None
+        self, source: Source, sessions: Sessions, clock: ExchangeClock | None = None
     ) -> None:
         self._poller = Poller(source, clock or ExchangeClock())
         self._sessions = sessions

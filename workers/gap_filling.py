@@ -7,7 +7,8 @@ from functools import partial
 
 import structlog
 
-from quotes.database import backfills, store
+from quotes.database import backfills
+from quotes.database.sessions import Sessions
 from quotes.market.sources import Cause, Source
 from workers import charts, gap_repair
 
@@ -21,7 +22,7 @@ REPAIR_SECONDS, SECONDS = 25.0, 50.0
 async def fill_gaps(
     tickers: Sequence[str],
     source: Source,
-    sessions: store.Sessions,
+    sessions: Sessions,
     *,
     now: datetime,
     seconds: float = SECONDS,
@@ -42,7 +43,7 @@ async def fill_gaps(
 
 
 async def backfill_next(
-    tickers: Sequence[str], source: Source, sessions: store.Sessions, *, now: datetime
+    tickers: Sequence[str], source: Source, sessions: Sessions, *, now: datetime
 ) -> charts.Fetched | None:
     """Fetch the next chart that is due and not claimed by another worker; None if there is none."""
     until = now + charts.CLAIM

@@ -11,6 +11,7 @@ from sqlmodel.ext.asyncio.session import AsyncSession
 
 from quotes.database import backfills, history, store
 from quotes.database.models import Backfill, Origin
+from quotes.database.sessions import Sessions
 from quotes.market.coverage import MINUTE, gaps, missing_minutes
 from quotes.market.sources import Cause, Priority, Range, Source, SourceError
 from workers import charts
@@ -41,7 +42,7 @@ class Repair:
 async def repair(
     tickers: Sequence[str],
     source: Source,
-    sessions: store.Sessions,
+    sessions: Sessions,
     *,
     now: datetime,
     seconds: float = 60,
@@ -74,7 +75,7 @@ def _until(due: Iterator[Repair], end: float) -> Iterator[Repair]:
         yield each
 
 
-async def _due(tickers: Sequence[str], sessions: store.Sessions, now: datetime) -> list[Repair]:
+async def _due(tickers: Sequence[str], sessions: Sessions, now: datetime) -> list[Repair]:
     """The newest gaps first; among equally new ones, those tried least recently."""
     found: list[Repair] = []
     async with sessions() as session:
@@ -119,7 +120,7 @@ async def _missing(
     return missing_minutes(gaps(hours, since, until))
 
 
-async def _fetch(each: Repair, source: Source, sessions: store.Sessions, now: datetime) -> int:
+async def _fetch(each: Repair, source: Source, sessions: Sessions, now: datetime) -> int:
     ticker, span = each.chart.ticker, Range(each.chart.range)
     if not await sessions.transact(partial(backfills.claim_repair, chart=each.chart, now=now)):
         return 0

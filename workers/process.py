@@ -7,7 +7,7 @@ from contextlib import AsyncExitStack, asynccontextmanager
 from dramatiq import Broker, MessageProxy, Middleware, Worker
 from dramatiq.asyncio import get_event_loop_thread
 
-from quotes.database import store
+from quotes.database.sessions import Sessions, open_engine
 from quotes.market.sources import Source
 from quotes.settings import Settings, SettingsError
 from workers.collecting import Collector
@@ -19,7 +19,7 @@ class Process(Middleware):
     """Opens it before the first message and closes it after the last. Goes after `AsyncIO()`."""
 
     source: Source
-    sessions: store.Sessions
+    sessions: Sessions
     collector: Collector
 
     def __init__(self, settings: Settings) -> None:
@@ -58,10 +58,10 @@ class Process(Middleware):
     async def _lifespan(self) -> AsyncIterator[None]:
         url = self.settings.require_database_url()
         async with (
-            store.open_engine(url, name="worker") as engine,
+            open_engine(url, name="worker") as engine,
             open_http(self.settings.deribit_url) as http,
         ):
-            self.sessions = store.sessions_of(engine)
+            self.sessions = Sessions(engine)
             self.source = Deribit(http, self.settings.deribit_url, Pace())
             self.collector = Collector(self.source, self.sessions)
             yield

@@ -10,6 +10,7 @@ import strawberry
 from quotes.api.errors import Code, Refusal, bad_input
 from quotes.api.scalars import Ticker
 from quotes.database import connections, store
+from quotes.database.sessions import Sessions
 from quotes.live.feed import Feed
 from quotes.live.newest import Newest
 from quotes.live.single_flight import SingleFlight
@@ -27,9 +28,9 @@ class Context:
     """What every resolver may use."""
 
     settings: Settings
-    sessions: store.Sessions  # the lane of queries, through SQLAlchemy
+    sessions: Sessions  # the lane of queries, through SQLAlchemy
     queries: connections.Pool  # the lane of queries, without
-    replays: store.Sessions  # the lane of subscribers that begin or catch up
+    replays: Sessions  # the lane of subscribers that begin or catch up
     feed: Feed
     single_flight: SingleFlight
     newest: Newest

@@ -6,6 +6,7 @@ from datetime import UTC, date, datetime, time, timedelta
 from quotes.api import cursors
 from quotes.api.errors import bad_input
 from quotes.database import models, store
+from quotes.database.sessions import Sessions
 
 DEFAULT_SIZE = 1_440  # a whole day
 LARGEST_SIZE = 10_000
@@ -71,7 +72,7 @@ def _size(asked: int | None) -> int:
     return size
 
 
-async def read(sessions: store.Sessions, page: Page) -> list[models.Quote]:
+async def read(sessions: Sessions, page: Page) -> list[models.Quote]:
     """The page's quotes, oldest first."""
     async with sessions() as session:
         quotes = await store.page(
@@ -92,17 +93,17 @@ def following(page: Page, last: datetime | None) -> store.Span | None:
     return None if since is None else _within(page.range, since=since, until=None)
 
 
-async def earlier(sessions: store.Sessions, page: Page, quotes: list[models.Quote]) -> bool:
+async def earlier(sessions: Sessions, page: Page, quotes: list[models.Quote]) -> bool:
     """Whether the range holds quotes before the page."""
     return await _any(sessions, preceding(page, quotes[0].minute if quotes else None))
 
 
-async def later(sessions: store.Sessions, page: Page, quotes: list[models.Quote]) -> bool:
+async def later(sessions: Sessions, page: Page, quotes: list[models.Quote]) -> bool:
     """Whether the range holds quotes after the page."""
     return await _any(sessions, following(page, quotes[-1].minute if quotes else None))
 
 
-async def _any(sessions: store.Sessions, span: store.Span | None) -> bool:
+async def _any(sessions: Sessions, span: store.Span | None) -> bool:
     if span is None:
         return False
     async with sessions() as session:

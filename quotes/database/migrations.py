@@ -5,8 +5,9 @@ import asyncio
 from sqlalchemy import text
 from sqlalchemy.ext.asyncio import AsyncEngine
 
-from quotes.database import connections, revisions, store
+from quotes.database import connections, revisions
 from quotes.database.errors import translated
+from quotes.database.sessions import open_engine
 
 NOTHING = "base"  # Alembic's name for a database before the first revision
 LOCK_TIMEOUT = 3_600.0  # seconds; migrating a large table takes minutes
@@ -38,7 +39,7 @@ def migrate(
 
 
 async def _current(database_url: str) -> str:
-    async with store.open_engine(database_url, name="migrate") as engine:
+    async with open_engine(database_url, name="migrate") as engine:
         async with engine.connect() as connection:
             major = text("SELECT current_setting('server_version_num')::int / 10000")
             connections.require_supported(await connection.scalar(major) or 0)

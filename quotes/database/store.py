@@ -27,14 +27,10 @@ from sqlmodel import col, select
 from sqlmodel.ext.asyncio.session import AsyncSession
 from sqlmodel.sql.expression import SelectOfScalar
 
-from quotes.database import rollup, sessions
+from quotes.database import rollup
 from quotes.database.models import Failure, HighWater, Origin, Quote
 from quotes.market.coverage import hour_of
 from quotes.market.sources import DEMO, require_one_kind
-
-Sessions = sessions.Sessions
-open_engine = sessions.open_engine
-sessions_of = sessions.Sessions
 
 CHANNEL = "quotes"  # notified by each commit that stored something
 

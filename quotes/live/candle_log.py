@@ -10,10 +10,11 @@ from itertools import takewhile
 
 import structlog
 
-from quotes.database import history, store
+from quotes.database import history
 from quotes.database.errors import UnavailableError
 from quotes.database.models import Quote
 from quotes.database.outages import Outage
+from quotes.database.sessions import Sessions
 from quotes.live.fan_out import FanOut
 from quotes.live.feed import CursorLostError, Feed
 from quotes.live.notifications import RETRY
@@ -35,7 +36,7 @@ def now() -> datetime:
 class OpenCandle:
     """One candle that is still open."""
 
-    sessions: store.Sessions
+    sessions: Sessions
     ticker: str
     interval: Interval
     zone: tzinfo
@@ -215,7 +216,7 @@ class CandleStream:
 class CandleStreams:
     """One stream for all who follow the same candles."""
 
-    def __init__(self, sessions: store.Sessions, feed: Feed, single_flight: SingleFlight) -> None:
+    def __init__(self, sessions: Sessions, feed: Feed, single_flight: SingleFlight) -> None:
         self._sessions = sessions
         self._feed = feed
         self._single_flight = single_flight

@@ -13,10 +13,11 @@ from datetime import UTC, datetime
 import structlog
 from sqlmodel.ext.asyncio.session import AsyncSession
 
-from quotes.database import connections, store, stream
+from quotes.database import connections, stream
 from quotes.database.errors import DatabaseError, UnavailableError
 from quotes.database.models import Quote
 from quotes.database.outages import Outage
+from quotes.database.sessions import Sessions
 from quotes.live import replay, tail
 from quotes.live.notifications import Notifications
 from quotes.live.replay import Replay
@@ -43,7 +44,7 @@ class Feed:
 
     def __init__(
         self,
-        sessions: store.Sessions,
+        sessions: Sessions,
         connect: connections.Connect,
         replays: Replay,
     ) -> None:
@@ -230,9 +231,9 @@ class Feed:
 
 @asynccontextmanager
 async def open_feed(
-    sessions: store.Sessions,
+    sessions: Sessions,
     connect: connections.Connect,
-    replays: store.Sessions,
+    replays: Sessions,
     replay_turns: int = 2,
 ) -> AsyncIterator[tuple[Feed, asyncio.Task[None]]]:
     """A running feed and its task, which must not end before this block does.

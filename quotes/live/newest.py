@@ -2,8 +2,8 @@
 
 from collections.abc import Mapping
 
-from quotes.database import store
 from quotes.database.models import Quote
+from quotes.database.sessions import Sessions
 from quotes.live.feed import Feed
 from quotes.live.single_flight import SingleFlight
 from quotes.live.snapshots import Snapshot
@@ -15,7 +15,7 @@ BOUND = 0.1  # seconds; whatever was committed that long before a request is in 
 class Newest:
     """Brings itself up to date from the feed whenever it is read."""
 
-    def __init__(self, feed: Feed, sessions: store.Sessions, single_flight: SingleFlight) -> None:
+    def __init__(self, feed: Feed, sessions: Sessions, single_flight: SingleFlight) -> None:
         self._feed = feed
         self._single_flight = single_flight
         self._all = Snapshot(sessions, None)

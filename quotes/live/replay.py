@@ -4,10 +4,11 @@ import asyncio
 from collections.abc import AsyncIterator, Collection, Sequence
 from contextlib import asynccontextmanager
 
-from quotes.database import store, stream
+from quotes.database import stream
 from quotes.database.errors import UnavailableError
 from quotes.database.models import Quote
 from quotes.database.outages import Outage
+from quotes.database.sessions import Sessions
 from quotes.live.turns import Turns
 
 PAGE = 50  # quotes a turn: written within some 2 ms, in one round of the event loop
@@ -24,7 +25,7 @@ class Replay:
     pages are read, or handed out, at once.
     """
 
-    def __init__(self, sessions: store.Sessions, turns: int) -> None:
+    def __init__(self, sessions: Sessions, turns: int) -> None:
         self._sessions = sessions
         self._turns = Turns(turns)
         self._outage = Outage("replay")

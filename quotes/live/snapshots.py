@@ -5,13 +5,14 @@ from dataclasses import dataclass
 
 from quotes.database import store
 from quotes.database.models import Quote
+from quotes.database.sessions import Sessions
 
 
 @dataclass(frozen=True, slots=True)
 class Snapshot:
     """Of these tickers, or of all with None."""
 
-    sessions: store.Sessions
+    sessions: Sessions
     tickers: frozenset[str] | None
 
     async def read(self) -> tuple[int, Sequence[Quote]]:
@@ -29,7 +30,7 @@ class Snapshot:
 class StoredQuote:
     """The quote with this seq."""
 
-    sessions: store.Sessions
+    sessions: Sessions
     seq: int
 
     async def read(self) -> Quote | None:

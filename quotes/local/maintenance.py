@@ -10,13 +10,12 @@ from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
 from rich.prompt import Confirm
 
-from quotes.database import removal, store
+from quotes.database import removal
 from quotes.database.errors import DatabaseError
+from quotes.database.sessions import Sessions, open_engine
 from quotes.market import tickers as names
 
 OK, STOPPED, REFUSED = 0, 1, 2  # exit statuses
-
-Sessions = store.Sessions
 
 
 def forget(
@@ -70,8 +69,8 @@ def rebuild(url: str, tickers: Sequence[str]) -> int:
 
 def _run(url: str, name: str, work: Callable[[Sessions], Awaitable[int]]) -> int:
     async def run() -> int:
-        async with store.open_engine(url, name=name, size=1) as engine:
-            return await work(store.sessions_of(engine))
+        async with open_engine(url, name=name, size=1) as engine:
+            return await work(Sessions(engine))
 
     try:
         return asyncio.run(run())

@@ -15,6 +15,7 @@ from sqlalchemy.ext.asyncio import AsyncEngine
 from quotes.api.types import STALE_AFTER
 from quotes.database import migrations, models, revisions, store
 from quotes.database.errors import DatabaseError, UnavailableError, translated
+from quotes.database.sessions import Sessions
 from quotes.server.operations import Streams
 from quotes.settings import Settings
 
@@ -33,7 +34,7 @@ class Health:
     ) -> None:
         self._settings = settings
         self._engine = engine
-        self._sessions = store.sessions_of(engine)
+        self._sessions = Sessions(engine)
         self._feed = streams.context.feed
         self._admission = streams.admission
         self._limits = streams.connection_limits

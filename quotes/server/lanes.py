@@ -6,7 +6,8 @@ from dataclasses import dataclass
 
 from sqlalchemy.ext.asyncio import AsyncEngine
 
-from quotes.database import connections, store
+from quotes.database import connections
+from quotes.database.sessions import Sessions, open_engine
 from quotes.settings import Settings
 
 
@@ -14,16 +15,16 @@ from quotes.settings import Settings
 class Lanes:
     """What each part of a web process reads the database by; all open on first use."""
 
-    live: store.Sessions  # one connection, for the feed's reading of the log
+    live: Sessions  # one connection, for the feed's reading of the log
     listen: connections.Connect  # the feed's LISTEN connection
-    replays: store.Sessions  # for subscribers that begin, or are behind the feed's tail
+    replays: Sessions  # for subscribers that begin, or are behind the feed's tail
     engine: AsyncEngine  # for queries by the resolvers
     queries: connections.Pool  # for queries without SQLAlchemy
     health: AsyncEngine  # one connection, for the health check
 
     @property
-    def sessions(self) -> store.Sessions:
-        return store.sessions_of(self.engine)
+    def sessions(self) -> Sessions:
+        return Sessions(self.engine)
 
 
 @asynccontextmanager
@@ -32,17 +33,17 @@ async def open_lanes(settings: Settings) -> AsyncIterator[Lanes]:
     of_plans = settings.query_connections // 2
     of_resolvers = settings.query_connections - of_plans
     async with (
-        store.open_engine(url, name="live", size=1, ping=False) as live,
-        store.open_engine(url, name="replay", size=settings.replay_connections) as replays,
-        store.open_engine(url, name="api", size=of_resolvers) as engine,
-        store.open_engine(url, name="health", size=1) as health,
+        open_engine(url, name="live", size=1, ping=False) as live,
+        open_engine(url, name="replay", size=settings.replay_connections) as replays,
+        open_engine(url, name="api", size=of_resolvers) as engine,
+        open_engine(url, name="health", size=1) as health,
         connections.open_pool(url, name="api", size=of_plans) as queries,
     ):
         yield Lanes(
             # It reads by single statements: a transaction around each would be two more.
-            live=store.sessions_of(live.execution_options(isolation_level="AUTOCOMMIT")),
+            live=Sessions(live.execution_options(isolation_level="AUTOCOMMIT")),
             listen=connections.connector(url, name="feed"),
-            replays=store.sessions_of(replays),
+            replays=Sessions(replays),
             engine=engine,
             queries=queries,
             health=health,

@@ -10,6 +10,7 @@ from rows import insert, minute, quote
 from quotes.api.plans.plans import Plans
 from quotes.database import store
 from quotes.database.models import Origin, Quote
+from quotes.database.sessions import Sessions
 from quotes.settings import Settings
 
 DAY = '{ prices(ticker: "BTC", date: "2026-01-31") { nodes { at price } } }'
@@ -21,7 +22,7 @@ ALL = "{ latestPrices { ticker price } }"
 
 
 @pytest.fixture
-async def plans(settings: Settings, sessions: store.Sessions) -> AsyncIterator[Plans]:
+async def plans(settings: Settings, sessions: Sessions) -> AsyncIterator[Plans]:
     await insert(sessions, quote(at=0), quote(at=5), quote("eth_usd", 5))
     async with planning(settings, now=minute(24 * 60)) as plans:
         yield plans
@@ -33,7 +34,7 @@ async def body(plans: Plans, query: str) -> bytes:
     return answer.body
 
 
-async def committed(plans: Plans, sessions: store.Sessions, *quotes: Quote) -> None:
+async def committed(plans: Plans, sessions: Sessions, *quotes: Quote) -> None:
     """Keep them, and wait until this process knows."""
     await insert(sessions, *quotes)
     async with sessions() as session:
@@ -43,7 +44,7 @@ async def committed(plans: Plans, sessions: store.Sessions, *quotes: Quote) -> N
 @pytest.mark.parametrize("query", [DAY, CANDLES, SERIES, LATEST, ALL])
 @pytest.mark.parametrize("origin", Origin)
 async def test_a_row_that_changes_an_answer_changes_it_at_once(
-    plans: Plans, sessions: store.Sessions, query: str, origin: Origin
+    plans: Plans, sessions: Sessions, query: str, origin: Origin
 ) -> None:
     before = await body(plans, query)
 
@@ -54,7 +55,7 @@ async def test_a_row_that_changes_an_answer_changes_it_at_once(
 
 @pytest.mark.parametrize("query", [DAY, CANDLES, SERIES, LATEST])
 async def test_rows_of_another_ticker_or_day_leave_an_answer_as_it_is(
-    plans: Plans, sessions: store.Sessions, query: str
+    plans: Plans, sessions: Sessions, query: str
 ) -> None:
     before = await plans.answer(query, None, None)
 
@@ -72,7 +73,7 @@ async def test_what_depends_on_the_moment_is_answered_anew(plans: Plans) -> None
 
 
 async def test_a_candle_under_way_is_answered_anew_each_minute(
-    settings: Settings, sessions: store.Sessions
+    settings: Settings, sessions: Sessions
 ) -> None:
     await insert(sessions, quote(at=0))
     query = '{ candles(ticker: "BTC", interval: "1h") { coverage } }'
@@ -87,7 +88,7 @@ async def test_a_candle_under_way_is_answered_anew_each_minute(
 
 
 async def test_no_more_is_kept_than_there_is_room_for(
-    settings: Settings, sessions: store.Sessions
+    settings: Settings, sessions: Sessions
 ) -> None:
     await insert(sessions, quote(at=0))
     async with planning(settings, now=datetime.now(UTC), room=10_000) as plans:

@@ -7,7 +7,7 @@ import pytest
 from client import Client, serving
 from rows import NOON, insert, quote
 
-from quotes.database import store
+from quotes.database.sessions import Sessions
 from quotes.market.coverage import MINUTE
 from quotes.settings import Settings
 
@@ -29,7 +29,7 @@ CANDLES = """
 
 
 async def test_a_candle_tells_everything_that_is_known_of_it(
-    client: Client, sessions: store.Sessions
+    client: Client, sessions: Sessions
 ) -> None:
     prices = {0: "100.10", 1: "99.5", 3: "101.25", 4: "100"}
     await insert(sessions, *(quote(at=at, price=price) for at, price in prices.items()))
@@ -60,7 +60,7 @@ async def test_a_candle_tells_everything_that_is_known_of_it(
     ],
 )
 async def test_what_is_filled_says_so(
-    client: Client, sessions: store.Sessions, fill: str, closes: list[str | None]
+    client: Client, sessions: Sessions, fill: str, closes: list[str | None]
 ) -> None:
     await insert(sessions, quote(at=10, price="100"), quote(at=20, price="200"))
 
@@ -73,7 +73,7 @@ async def test_what_is_filled_says_so(
 
 
 async def test_a_candle_filled_first_takes_the_last_price_before_the_range(
-    client: Client, sessions: store.Sessions
+    client: Client, sessions: Sessions
 ) -> None:
     await insert(sessions, quote(at=-500, price="90"))
 
@@ -84,7 +84,7 @@ async def test_a_candle_filled_first_takes_the_last_price_before_the_range(
 
 
 async def test_the_newest_candle_is_under_way_and_none_is_in_the_future(
-    client: Client, sessions: store.Sessions
+    client: Client, sessions: Sessions
 ) -> None:
     now = (datetime.now(UTC) - NOON) // MINUTE
     await insert(sessions, quote(at=now - 1_500), quote(at=now))

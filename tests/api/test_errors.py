@@ -9,7 +9,7 @@ from client import Client, serving
 from rows import failure, insert, quote, record
 
 from quotes.api import cost
-from quotes.database import store
+from quotes.database.sessions import Sessions
 from quotes.settings import Settings
 
 
@@ -107,7 +107,7 @@ async def test_a_wrong_value_in_a_document_is_told_with_its_place(
 
 
 async def test_a_fault_of_ours_is_told_as_one_and_its_words_are_logged_once(
-    client: Client, sessions: store.Sessions, caplog: pytest.LogCaptureFixture
+    client: Client, sessions: Sessions, caplog: pytest.LogCaptureFixture
 ) -> None:
     beyond = failure("ETH_WENT_TO_THE_MOON")  # as a later release may have left it
     await record(sessions, beyond)
@@ -147,7 +147,7 @@ async def test_a_failure_before_execution_is_ours_too(
     ],
 )
 async def test_null_means_the_default_as_a_literal_a_variable_and_a_variable_s_default(
-    client: Client, sessions: store.Sessions, kind: str, field: str
+    client: Client, sessions: Sessions, kind: str, field: str
 ) -> None:
     await insert(sessions, quote(at=0), quote(at=1))
     variable = field.replace("X", "$value")

@@ -11,8 +11,9 @@ from hypothesis import settings as hypothesis_settings
 from hypothesis import strategies as st
 from rows import insert, minute, quote, record
 
-from quotes.database import history, store
+from quotes.database import history
 from quotes.database.models import Failure, Origin
+from quotes.database.sessions import Sessions
 from quotes.market import coverage
 from quotes.settings import Settings
 
@@ -24,7 +25,7 @@ async def client(settings: Settings) -> AsyncIterator[Client]:
 
 
 async def test_gaps_tell_their_bounds_their_cause_and_whether_they_were_repaired(
-    client: Client, sessions: store.Sessions
+    client: Client, sessions: Sessions
 ) -> None:
     failed = ((2, "TIMEOUT"), (3, "TIMEOUT"), (8, "MAINTENANCE"))
     await record(sessions, *(failure(at, cause) for at, cause in failed))
@@ -58,7 +59,7 @@ async def test_gaps_tell_their_bounds_their_cause_and_whether_they_were_repaired
     ]
 
 
-async def test_gaps_are_told_a_page_at_a_time(client: Client, sessions: store.Sessions) -> None:
+async def test_gaps_are_told_a_page_at_a_time(client: Client, sessions: Sessions) -> None:
     await insert(sessions, *(quote(at=at) for at in range(0, 10, 2)))
     ask = """query ($from: DateTime) {
         gaps(ticker: "BTC", from: $from, to: "2026-01-31T12:09:00Z", first: 3) {
@@ -94,7 +95,7 @@ def failure(at: int, cause: str) -> Failure:
     deadline=None, max_examples=60, suppress_health_check=[HealthCheck.function_scoped_fixture]
 )
 async def test_holes_read_from_hours_are_the_minutes_that_are_missing(
-    sessions: store.Sessions, present: set[int], since: int, length: int
+    sessions: Sessions, present: set[int], since: int, length: int
 ) -> None:
     ticker = f"t{uuid4().hex[:8]}_usd"
     await insert(sessions, *(quote(ticker, at) for at in present))

@@ -14,8 +14,9 @@ from rows import insert, log, quote, seq_of
 
 from quotes.api.context import Context
 from quotes.api.schema import schema
-from quotes.database import connections, store
+from quotes.database import connections
 from quotes.database.models import Quote
+from quotes.database.sessions import Sessions
 from quotes.live.feed import open_feed
 from quotes.live.newest import Newest
 from quotes.live.single_flight import SingleFlight
@@ -26,7 +27,7 @@ from quotes.settings import Settings
 
 
 @pytest.fixture
-async def streams(settings: Settings, sessions: store.Sessions) -> AsyncIterator[Streams]:
+async def streams(settings: Settings, sessions: Sessions) -> AsyncIterator[Streams]:
     url = settings.require_database_url()
     async with (
         connections.open_pool(url, name="test", size=2) as queries,
@@ -72,7 +73,7 @@ DOCUMENTS: list[tuple[str, str | None, dict[str, Any]]] = [
 
 @pytest.mark.parametrize("document", DOCUMENTS, ids=lambda document: f"{document}"[-90:])
 async def test_a_shared_payload_is_what_the_ordinary_execution_gives(
-    streams: Streams, sessions: store.Sessions, document: tuple[str, str | None, dict[str, Any]]
+    streams: Streams, sessions: Sessions, document: tuple[str, str | None, dict[str, Any]]
 ) -> None:
     query, name, variables = document
     await insert(sessions, *(quote(each, at) for at in range(3) for each in ("btc_usd", "eth_usd")))
@@ -144,7 +145,7 @@ async def test_what_nobody_selects_any_more_is_forgotten(streams: Streams) -> No
 
 
 async def test_a_payload_is_made_anew_after_a_second_so_that_its_age_is_true(
-    streams: Streams, sessions: store.Sessions
+    streams: Streams, sessions: Sessions
 ) -> None:
     await insert(sessions, quote())
     (kept,) = await log(sessions)
@@ -163,7 +164,7 @@ async def test_a_payload_is_made_anew_after_a_second_so_that_its_age_is_true(
 
 
 async def test_a_subscription_does_not_hold_the_snapshot_that_it_began_with(
-    streams: Streams, sessions: store.Sessions, monkeypatch: pytest.MonkeyPatch
+    streams: Streams, sessions: Sessions, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     begun: list[ReferenceType[Quote]] = []
     read = Snapshot.read
@@ -190,7 +191,7 @@ async def test_a_subscription_does_not_hold_the_snapshot_that_it_began_with(
 
 
 async def test_many_who_come_at_once_all_begin_with_the_newest_and_go_on(
-    settings: Settings, sessions: store.Sessions
+    settings: Settings, sessions: Sessions
 ) -> None:
     await insert(sessions, quote(at=1), quote("eth_usd", at=1), quote(at=2))
     query = "subscription { priceUpdates { cursor } }"
@@ -216,7 +217,7 @@ SAMPLED = """
 
 
 async def test_conflation_gives_the_newest_of_each_ticker_and_its_cursors_go_on(
-    settings: Settings, sessions: store.Sessions
+    settings: Settings, sessions: Sessions
 ) -> None:
     await insert(
         sessions, *(quote(each, at) for at in range(50) for each in ("btc_usd", "eth_usd"))

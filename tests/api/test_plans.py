@@ -15,15 +15,15 @@ from rows import failure, insert, minute, quote, record
 
 from quotes.api.plans.plans import Plans
 from quotes.api.schema import schema
-from quotes.database import store
 from quotes.database.models import Origin
+from quotes.database.sessions import Sessions
 from quotes.settings import Settings
 
 NOW = minute(63) + timedelta(seconds=7, microseconds=123_456)
 
 
 @pytest.fixture
-async def plans(settings: Settings, sessions: store.Sessions) -> AsyncIterator[Plans]:
+async def plans(settings: Settings, sessions: Sessions) -> AsyncIterator[Plans]:
     named = ("btc_usd", "eth_usd", "none_usd")
     fill = {"BACKFILLED": range(-180, 0, 60), "LIVE": range(40), "REPAIRED": range(45, 50)}
     for origin, minutes in fill.items():

@@ -8,8 +8,8 @@ import pytest
 from client import Client, serving
 from rows import NOON, cursor, insert, minute, quote, record
 
-from quotes.database import store
 from quotes.database.models import Failure
+from quotes.database.sessions import Sessions
 from quotes.market.coverage import MINUTE
 from quotes.settings import Settings
 
@@ -46,7 +46,7 @@ PRICE_AT = """
     ],
 )
 async def test_the_price_at_a_moment_is_looked_for_where_and_as_far_as_is_said(  # noqa: PLR0913, PLR0917
-    client: Client, sessions: store.Sessions, asked: str, direction: str, within: str, found: str
+    client: Client, sessions: Sessions, asked: str, direction: str, within: str, found: str
 ) -> None:
     await insert(sessions, quote(at=10), quote(at=20))
 
@@ -58,7 +58,7 @@ async def test_the_price_at_a_moment_is_looked_for_where_and_as_far_as_is_said( 
 
 
 async def test_the_calendar_s_last_moment_has_a_price_before_it(
-    client: Client, sessions: store.Sessions
+    client: Client, sessions: Sessions
 ) -> None:
     await insert(sessions, quote(at=0))
 
@@ -74,9 +74,7 @@ CHANGE = """
 """
 
 
-async def test_a_change_tells_what_it_is_reckoned_from(
-    client: Client, sessions: store.Sessions
-) -> None:
+async def test_a_change_tells_what_it_is_reckoned_from(client: Client, sessions: Sessions) -> None:
     await insert(sessions, quote(at=0, price="80000.10"), quote(at=1_440, price="81000.123456789"))
 
     told = await client.data(CHANGE)
@@ -93,7 +91,7 @@ async def test_a_change_tells_what_it_is_reckoned_from(
 @pytest.mark.parametrize(("base", "told"), [(-6, True), (-7, False), (0, True), (1, False)])
 async def test_a_base_that_is_missing_or_too_old_is_none(
     client: Client,
-    sessions: store.Sessions,
+    sessions: Sessions,
     base: int,
     told: bool,  # noqa: FBT001
 ) -> None:
@@ -105,7 +103,7 @@ async def test_a_base_that_is_missing_or_too_old_is_none(
 
 
 async def test_a_fall_is_negative_and_no_quote_is_no_change(
-    client: Client, sessions: store.Sessions
+    client: Client, sessions: Sessions
 ) -> None:
     assert await client.data(CHANGE) is None
 
@@ -131,7 +129,7 @@ async def stale(client: Client, max_age: str) -> Any:
 
 
 async def test_a_price_older_than_allowed_is_refused_with_what_there_is_and_why(
-    client: Client, sessions: store.Sessions
+    client: Client, sessions: Sessions
 ) -> None:
     await insert(sessions, quote(at=0, price="101.50"))
 
@@ -162,9 +160,7 @@ async def test_a_price_older_than_allowed_is_refused_with_what_there_is_and_why(
     }
 
 
-async def test_a_price_that_is_fresh_enough_is_told(
-    client: Client, sessions: store.Sessions
-) -> None:
+async def test_a_price_that_is_fresh_enough_is_told(client: Client, sessions: Sessions) -> None:
     await insert(sessions, quote(at=(datetime.now(UTC) - NOON) // MINUTE, price="101.5"))
 
     assert await client.data(LATEST, maxAge="10m") == {"price": "101.5"}

@@ -12,8 +12,8 @@ from hypothesis import settings as hypothesis_settings
 from hypothesis import strategies as st
 from rows import NOON, cursor, failure, insert, minute, quote, record
 
-from quotes.database import store
 from quotes.database.models import Origin, Quote
+from quotes.database.sessions import Sessions
 from quotes.settings import Settings
 
 ALL_FIELDS = """
@@ -27,9 +27,7 @@ async def client(settings: Settings) -> AsyncIterator[Client]:
         yield client
 
 
-async def test_latest_price_answers_in_any_spelling(
-    client: Client, sessions: store.Sessions
-) -> None:
+async def test_latest_price_answers_in_any_spelling(client: Client, sessions: Sessions) -> None:
     await insert(sessions, quote(at=1), quote(at=2, price="101848.9"))
 
     for spelling in ("btc_usd", "BTC_USD", "BTC", " btc "):
@@ -40,7 +38,7 @@ async def test_latest_price_answers_in_any_spelling(
 
 
 async def test_a_quote_tells_everything_that_is_known_of_it(
-    client: Client, sessions: store.Sessions
+    client: Client, sessions: Sessions
 ) -> None:
     await insert(sessions, quote(at=0, price="81110.428333"))
 
@@ -73,14 +71,14 @@ async def test_a_quote_tells_everything_that_is_known_of_it(
     ],
 )
 async def test_a_price_is_told_exactly_and_never_in_scientific_notation(
-    client: Client, sessions: store.Sessions, sent: str, told: str
+    client: Client, sessions: Sessions, sent: str, told: str
 ) -> None:
     await insert(sessions, quote(price=sent))
 
     assert await client.data('{ latestPrice(ticker: "BTC") { price } }') == {"price": told}
 
 
-async def test_a_price_is_stale_after_two_minutes(client: Client, sessions: store.Sessions) -> None:
+async def test_a_price_is_stale_after_two_minutes(client: Client, sessions: Sessions) -> None:
     now = datetime.now(UTC)
     for ticker, age in (("btc_usd", 60), ("eth_usd", 180)):
         observed = now - timedelta(seconds=age)
@@ -104,7 +102,7 @@ async def test_a_price_is_stale_after_two_minutes(client: Client, sessions: stor
 
 
 async def test_latest_prices_are_in_the_order_of_names_and_of_the_asked_only(
-    client: Client, sessions: store.Sessions
+    client: Client, sessions: Sessions
 ) -> None:
     await insert(sessions, *(quote(name, at=1) for name in ("sol_usd", "btc_usd", "eth_usd")))
 
@@ -122,7 +120,7 @@ async def test_a_configured_ticker_without_quotes_has_no_price_and_no_page(
     assert await client.data('{ prices(ticker: "BTC") { nodes { price } } }') == {"nodes": []}
 
 
-async def test_a_day_is_half_open_in_utc(client: Client, sessions: store.Sessions) -> None:
+async def test_a_day_is_half_open_in_utc(client: Client, sessions: Sessions) -> None:
     await insert(sessions, quote(at=-721), quote(at=-720), quote(at=719), quote(at=720))
 
     day = await client.data('{ prices(ticker: "BTC", date: "2026-01-31") { nodes { at } } }')
@@ -134,7 +132,7 @@ async def test_a_day_is_half_open_in_utc(client: Client, sessions: store.Session
 
 
 async def test_a_range_holds_its_start_and_not_its_end_in_any_zone(
-    client: Client, sessions: store.Sessions
+    client: Client, sessions: Sessions
 ) -> None:
     await insert(sessions, *(quote(at=at) for at in range(5)))
 
@@ -167,7 +165,7 @@ PAGE = """
 )
 async def test_paging_either_way_loses_and_doubles_nothing_while_rows_arrive(  # noqa: PLR0913, PLR0917
     client: Client,
-    sessions: store.Sessions,
+    sessions: Sessions,
     present: set[int],
     late: set[int],
     size: int,
@@ -193,9 +191,7 @@ async def test_paging_either_way_loses_and_doubles_nothing_while_rows_arrive(  #
     assert [datetime.fromisoformat(at) for at in seen] == [minute(at) for at in sorted(expected)]
 
 
-async def test_a_page_between_two_others_tells_of_both(
-    client: Client, sessions: store.Sessions
-) -> None:
+async def test_a_page_between_two_others_tells_of_both(client: Client, sessions: Sessions) -> None:
     await insert(sessions, *(quote(at=at) for at in range(6)))
 
     first = (await client.data(PAGE, ticker="btc", first=2))["pageInfo"]
@@ -220,7 +216,7 @@ async def test_the_last_day_of_the_calendar_is_a_day(client: Client) -> None:
 
 
 async def test_a_ticker_that_was_removed_can_be_told_from_a_collected_one(
-    settings: Settings, sessions: store.Sessions
+    settings: Settings, sessions: Sessions
 ) -> None:
     await insert(sessions, quote(), quote("eth_usd"), quote("sol_usd"))
     without = settings.model_copy(update={"tickers": ("btc_usd", "eth_usd")})
@@ -243,7 +239,7 @@ async def test_a_ticker_that_was_removed_can_be_told_from_a_collected_one(
 
 
 async def test_tickers_tell_what_is_collected_and_why_it_failed(
-    client: Client, sessions: store.Sessions
+    client: Client, sessions: Sessions
 ) -> None:
     await insert(sessions, quote(at=1), quote(at=2), quote("old_usd", at=1))
     await record(sessions, failure("UNKNOWN_INDEX"))

@@ -15,8 +15,8 @@ from hypothesis import strategies as st
 from rows import insert, log, minute, quote
 
 from quotes.api.history.series import thinned
-from quotes.database import store
 from quotes.database.models import Origin, Quote
+from quotes.database.sessions import Sessions
 from quotes.settings import Settings
 
 
@@ -60,9 +60,7 @@ def test_thinned_points_are_few_real_in_order_and_hold_every_extreme(
         assert extreme(price for _, price in left) == extreme(prices)
 
 
-async def test_a_short_range_is_told_whole_and_exact(
-    client: Client, sessions: store.Sessions
-) -> None:
+async def test_a_short_range_is_told_whole_and_exact(client: Client, sessions: Sessions) -> None:
     quotes = [quote(at=at, price=f"100.{at}0") for at in range(6)]
     await insert(sessions, *quotes)
 
@@ -75,7 +73,7 @@ async def test_a_short_range_is_told_whole_and_exact(
 
 @pytest.mark.parametrize(("begin", "end"), [(30, 1_001), (60, 1_020)])
 async def test_of_a_long_range_each_stretch_s_outermost_quotes_are_told(
-    client: Client, sessions: store.Sessions, begin: int, end: int
+    client: Client, sessions: Sessions, begin: int, end: int
 ) -> None:
     chance = random.Random(7)  # noqa: S311  # no secret
     days = 40 * 1_440
@@ -104,7 +102,7 @@ async def test_of_a_long_range_each_stretch_s_outermost_quotes_are_told(
 
 
 async def test_of_a_long_range_with_few_quotes_each_is_told(
-    client: Client, sessions: store.Sessions
+    client: Client, sessions: Sessions
 ) -> None:
     quotes = [quote(at=at, price=str(at + 1)) for at in (*range(10), *range(0, 40 * 1_440, 777))]
     await insert(sessions, *quotes)
@@ -120,7 +118,7 @@ async def test_of_a_long_range_with_few_quotes_each_is_told(
     deadline=None, max_examples=15, suppress_health_check=[HealthCheck.function_scoped_fixture]
 )
 async def test_the_stream_goes_on_after_a_series_without_gap_or_double(
-    client: Client, sessions: store.Sessions, batches: list[set[int]], read_after: int
+    client: Client, sessions: Sessions, batches: list[set[int]], read_after: int
 ) -> None:
     ticker = f"t{uuid4().hex[:8]}_usd"
     await insert(sessions, quote(ticker, at=-1))
@@ -143,7 +141,7 @@ async def test_the_stream_goes_on_after_a_series_without_gap_or_double(
 
 
 async def test_a_ticker_without_quotes_is_an_empty_series_that_can_be_followed(
-    client: Client, sessions: store.Sessions
+    client: Client, sessions: Sessions
 ) -> None:
     told = await client.data(SERIES, ticker="btc")
 

@@ -8,8 +8,8 @@ import pytest
 from client import PROTOCOL, Client, serving
 from rows import cursor, insert, quote, restore, seq_of
 
-from quotes.database import store
 from quotes.database.models import Origin
+from quotes.database.sessions import Sessions
 from quotes.settings import Settings
 
 UPDATES = """
@@ -26,7 +26,7 @@ async def client(settings: Settings) -> AsyncIterator[Client]:
 
 
 async def test_a_subscriber_gets_the_newest_of_each_ticker_and_then_each_new_quote(
-    client: Client, sessions: store.Sessions
+    client: Client, sessions: Sessions
 ) -> None:
     await insert(sessions, quote(at=1), quote("eth_usd", at=1), quote(at=2, price="2"))
     async with client.subscription(UPDATES) as updates:
@@ -47,7 +47,7 @@ async def test_a_subscriber_gets_the_newest_of_each_ticker_and_then_each_new_quo
 
 
 async def test_after_resumes_with_all_that_was_missed_and_goes_on_live(
-    client: Client, sessions: store.Sessions
+    client: Client, sessions: Sessions
 ) -> None:
     await insert(sessions, *(quote(at=at) for at in range(5)))
     async with client.subscription(UPDATES, after=cursor(2, quote(at=1))) as updates:
@@ -59,7 +59,7 @@ async def test_after_resumes_with_all_that_was_missed_and_goes_on_live(
 
 
 async def test_a_subscriber_of_one_ticker_gets_only_that(
-    client: Client, sessions: store.Sessions
+    client: Client, sessions: Sessions
 ) -> None:
     async with client.subscription(UPDATES, tickers=["eth"], after="s0") as updates:
         await insert(sessions, quote(at=1), quote("eth_usd", at=1))
@@ -75,7 +75,7 @@ async def test_a_subscriber_of_one_ticker_gets_only_that(
 
 
 async def test_the_snapshot_may_be_history_but_the_stream_carries_none(
-    client: Client, sessions: store.Sessions
+    client: Client, sessions: Sessions
 ) -> None:
     await insert(sessions, quote(at=1, origin=Origin.BACKFILLED))
     async with client.subscription(UPDATES) as updates:
@@ -113,7 +113,7 @@ async def test_a_subscription_that_cannot_be_is_refused_with_a_code(
 
 @pytest.mark.parametrize("origin", Origin)
 async def test_after_a_restore_that_has_grown_past_a_cursor_the_cursor_is_refused(
-    client: Client, sessions: store.Sessions, origin: Origin
+    client: Client, sessions: Sessions, origin: Origin
 ) -> None:
     await insert(sessions, *(quote(at=at) for at in range(5)))
     seen = cursor(4, quote(at=3))
@@ -127,7 +127,7 @@ async def test_after_a_restore_that_has_grown_past_a_cursor_the_cursor_is_refuse
 
 
 async def test_the_cursor_of_a_quote_that_a_restore_kept_goes_on(
-    client: Client, sessions: store.Sessions
+    client: Client, sessions: Sessions
 ) -> None:
     await insert(sessions, *(quote(at=at) for at in range(5)))
     await restore(sessions, upto=2)
@@ -140,9 +140,7 @@ async def test_the_cursor_of_a_quote_that_a_restore_kept_goes_on(
         assert (await updates.next())["price"] == "7"
 
 
-async def test_the_cursor_of_a_quote_of_history_goes_on(
-    client: Client, sessions: store.Sessions
-) -> None:
+async def test_the_cursor_of_a_quote_of_history_goes_on(client: Client, sessions: Sessions) -> None:
     await insert(sessions, quote(at=1, origin=Origin.BACKFILLED), quote(at=2))
 
     async with client.subscription(UPDATES, after=cursor(1, quote(at=1))) as updates:
@@ -150,7 +148,7 @@ async def test_the_cursor_of_a_quote_of_history_goes_on(
 
 
 async def test_a_subscriber_that_stays_connected_over_a_restore_is_sent_cursor_lost(
-    client: Client, sessions: store.Sessions
+    client: Client, sessions: Sessions
 ) -> None:
     await insert(sessions, *(quote(at=at) for at in range(5)))
     async with client.subscription(UPDATES, after=cursor(5, quote(at=4))) as updates:
@@ -177,7 +175,7 @@ async def test_a_foreign_page_may_not_subscribe(client: Client) -> None:
 
 
 async def test_subscribers_are_told_to_come_again_when_the_service_ends(
-    settings: Settings, sessions: store.Sessions
+    settings: Settings, sessions: Sessions
 ) -> None:
     await insert(sessions, quote(at=1))
     async with aiohttp.ClientSession() as http:

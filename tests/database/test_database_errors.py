@@ -20,6 +20,7 @@ from quotes.database.errors import (
     error_of,
     translated,
 )
+from quotes.database.sessions import Sessions, open_engine
 from quotes.settings import Settings
 
 Run = Callable[[str], Awaitable[object]]
@@ -27,7 +28,7 @@ Run = Callable[[str], Awaitable[object]]
 
 @pytest.fixture(params=["SQLAlchemy", "asyncpg"])
 async def run(
-    request: pytest.FixtureRequest, settings: Settings, sessions: store.Sessions
+    request: pytest.FixtureRequest, settings: Settings, sessions: Sessions
 ) -> AsyncIterator[Run]:
     """Runs a statement by either of the ways that statements are run."""
     if request.param == "SQLAlchemy":
@@ -107,9 +108,9 @@ async def test_a_connection_that_cannot_be_opened_is_what_keeps_it(
     if url == "no such database":
         url = urlsplit(settings.require_database_url())._replace(path="/nowhere").geturl()
 
-    async with store.open_engine(url, name="test") as engine:
+    async with open_engine(url, name="test") as engine:
         with pytest.raises(kind):
-            async with store.sessions_of(engine)() as session:
+            async with Sessions(engine)() as session:
                 await store.high_water(session)
     with pytest.raises(kind), translated():
         await connections.connector(url, name="test")()
@@ -140,8 +141,8 @@ async def test_a_full_pool_is_busy_and_no_outage(
     settings: Settings, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(connections, "CONNECT_TIMEOUT", 0.1)
-    async with store.open_engine(settings.require_database_url(), name="test", size=1) as engine:
-        sessions = store.sessions_of(engine)
+    async with open_engine(settings.require_database_url(), name="test", size=1) as engine:
+        sessions = Sessions(engine)
         async with sessions() as holder:
             await store.high_water(holder)
 
@@ -156,7 +157,7 @@ def test_what_is_no_error_of_the_database_stays_what_it_is() -> None:
         raise ValueError("no")
 
 
-async def test_a_transaction_in_another_s_way_is_tried_again(sessions: store.Sessions) -> None:
+async def test_a_transaction_in_another_s_way_is_tried_again(sessions: Sessions) -> None:
     attempts = 0
 
     async def work(session: AsyncSession) -> int:
@@ -171,7 +172,7 @@ async def test_a_transaction_in_another_s_way_is_tried_again(sessions: store.Ses
 
 
 async def test_a_transaction_that_is_always_in_another_s_way_ends(
-    sessions: store.Sessions,
+    sessions: Sessions,
 ) -> None:
     attempts = 0
 
@@ -196,8 +197,8 @@ async def test_writers_queue_whatever_isolation_their_role_has_by_default(
         f"ALTER DATABASE \"{name}\" SET default_transaction_isolation = 'repeatable read'"
     )
     try:
-        async with store.open_engine(url, name="test") as engine:
-            sessions = store.sessions_of(engine)
+        async with open_engine(url, name="test") as engine:
+            sessions = Sessions(engine)
             async with sessions.begin() as first:
                 await store.insert(first, [quote(at=1)])
                 second = asyncio.create_task(insert(sessions, quote(at=2)))

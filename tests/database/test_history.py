@@ -21,6 +21,7 @@ from quotes.api.history import candles, gaps
 from quotes.api.history.candles import Fill
 from quotes.database import store
 from quotes.database.models import Origin, Quote
+from quotes.database.sessions import Sessions
 from quotes.market.intervals import INTERVALS
 
 pytestmark = on_each_postgres
@@ -60,7 +61,7 @@ def random_walk() -> Prices:
     return prices
 
 
-async def insert_with_gaps_and_late_rows(sessions: store.Sessions, prices: Prices) -> list[Quote]:
+async def insert_with_gaps_and_late_rows(sessions: Sessions, prices: Prices) -> list[Quote]:
     """Some minutes and some whole ranges are lost, and some come long after the others."""
     chance = random.Random(5)  # noqa: S311  # no secret
     quotes = [
@@ -101,9 +102,7 @@ def start_of(name: str, at: datetime) -> datetime:
     return day + timedelta(minutes=since_midnight // length * length)
 
 
-async def read_all(
-    sessions: store.Sessions, ticker: str, name: str
-) -> dict[datetime, plain.Candle]:
+async def read_all(sessions: Sessions, ticker: str, name: str) -> dict[datetime, plain.Candle]:
     """A whole month's candles, page by page."""
     interval = INTERVALS[name]
     since, found = interval.start(BEGIN), {}
@@ -123,7 +122,7 @@ async def read_all(
 
 
 async def test_a_month_s_candles_and_gaps_equal_those_computed_in_plain_python(
-    sessions: store.Sessions,
+    sessions: Sessions,
 ) -> None:
     quotes = await insert_with_gaps_and_late_rows(sessions, month())
 
@@ -152,7 +151,7 @@ async def test_a_month_s_candles_and_gaps_equal_those_computed_in_plain_python(
 )
 @pytest.mark.parametrize("name", ["1h", "12h", "1d", "1w"])
 async def test_candles_of_a_zone_follow_its_clocks_on_the_day_they_change(
-    sessions: store.Sessions, zone: str, day: str, name: str
+    sessions: Sessions, zone: str, day: str, name: str
 ) -> None:
     clocks = ZoneInfo(zone)
     middle = datetime.fromisoformat(day).replace(hour=12, tzinfo=clocks).astimezone(UTC)
@@ -188,7 +187,7 @@ async def test_candles_of_a_zone_follow_its_clocks_on_the_day_they_change(
     deadline=None, max_examples=40, suppress_health_check=[HealthCheck.function_scoped_fixture]
 )
 async def test_ranges_that_touch_share_nothing_and_lose_nothing(
-    sessions: store.Sessions, present: set[int], cuts: list[int], name: str
+    sessions: Sessions, present: set[int], cuts: list[int], name: str
 ) -> None:
     ticker = f"t{uuid4().hex[:8]}_usd"
     await insert(sessions, *(quote(ticker, at) for at in present))

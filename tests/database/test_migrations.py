@@ -8,14 +8,15 @@ from sqlalchemy import Connection
 from sqlmodel import SQLModel
 from versions import on_each_postgres
 
-from quotes.database import connections, migrations, models, revisions, store
+from quotes.database import connections, migrations, models, revisions
 from quotes.database.errors import BusyError
+from quotes.database.sessions import open_engine
 
 pytestmark = on_each_postgres
 
 
 async def _revision(url: str) -> str:
-    async with store.open_engine(url, name="test") as engine:
+    async with open_engine(url, name="test") as engine:
         return await migrations.current(engine)
 
 
@@ -23,7 +24,7 @@ async def _drift(url: str) -> object:
     def compare(connection: Connection) -> object:
         return compare_metadata(MigrationContext.configure(connection), SQLModel.metadata)
 
-    async with store.open_engine(url, name="test") as engine, engine.connect() as connection:
+    async with open_engine(url, name="test") as engine, engine.connect() as connection:
         return await connection.run_sync(compare)
 
 

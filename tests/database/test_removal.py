@@ -14,19 +14,20 @@ from rows import NOON, insert, minute, quote
 from sqlmodel import col, select, update
 from versions import on_each_postgres
 
-from quotes.database import backfills, minutes, removal, store
+from quotes.database import backfills, minutes, removal
 from quotes.database.models import Failure, Hour, Quote
+from quotes.database.sessions import Sessions
 from quotes.settings import Settings
 
 pytestmark = on_each_postgres
 
 
-async def stored(sessions: store.Sessions) -> set[tuple[str, datetime]]:
+async def stored(sessions: Sessions) -> set[tuple[str, datetime]]:
     async with sessions() as session:
         return {(each.ticker, each.minute) for each in (await session.exec(select(Quote))).all()}
 
 
-async def remove(sessions: store.Sessions, piece: removal.Extent) -> int:
+async def remove(sessions: Sessions, piece: removal.Extent) -> int:
     return sum(
         [await sessions.transact(partial(removal.remove, piece=each)) for each in piece.chunks()]
     )
@@ -37,7 +38,7 @@ async def remove(sessions: store.Sessions, piece: removal.Extent) -> int:
     [(-2_000, 2_000), (-600, 600), (-601, 7), (0, 1), (30, 31), (-59, 61), (1_430, 1_440)],
 )
 async def test_what_stays_after_a_removal_equals_what_plain_python_computes(
-    sessions: store.Sessions, since: int, until: int, monkeypatch: pytest.MonkeyPatch
+    sessions: Sessions, since: int, until: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(removal, "CHUNK", timedelta(hours=5))
     quotes = random_quotes(seed=3)
@@ -53,7 +54,7 @@ async def test_what_stays_after_a_removal_equals_what_plain_python_computes(
     assert as_rows(await stored_hours(sessions)) == expected_hours(stay)
 
 
-async def test_failures_of_the_range_are_removed_and_others_stay(sessions: store.Sessions) -> None:
+async def test_failures_of_the_range_are_removed_and_others_stay(sessions: Sessions) -> None:
     for ticker, at in (("btc_usd", 1), ("btc_usd", 2), ("eth_usd", 1)):
         failure = Failure(
             ticker=ticker,
@@ -75,7 +76,7 @@ async def test_failures_of_the_range_are_removed_and_others_stay(sessions: store
     }
 
 
-async def test_a_removal_beside_writers_leaves_the_rollup_right(sessions: store.Sessions) -> None:
+async def test_a_removal_beside_writers_leaves_the_rollup_right(sessions: Sessions) -> None:
     quotes = [quote(at=at) for at in range(-300, 0)]
     await insert(sessions, *quotes)
     new = [quote(at=at) for at in range(60)]
@@ -103,13 +104,13 @@ async def command(settings: Settings, *words: str) -> tuple[int, str]:
     return process.returncode, output.decode().strip()
 
 
-async def hours_of(sessions: store.Sessions) -> Collection[str]:
+async def hours_of(sessions: Sessions) -> Collection[str]:
     async with sessions() as session:
         return {each.ticker for each in (await session.exec(select(Hour))).all()}
 
 
 async def test_forget_removes_a_ticker_from_every_table_and_asks_first(
-    settings: Settings, sessions: store.Sessions
+    settings: Settings, sessions: Sessions
 ) -> None:
     await insert(
         sessions, *(quote(name, at) for name in ("btc_usd", "eth_usd") for at in range(90))
@@ -131,7 +132,7 @@ async def test_forget_removes_a_ticker_from_every_table_and_asks_first(
 
 
 async def test_rebuild_mends_what_was_changed_by_hand(
-    settings: Settings, sessions: store.Sessions
+    settings: Settings, sessions: Sessions
 ) -> None:
     quotes = random_quotes(seed=4)[:1_500]
     await insert(sessions, *quotes, quote("gone_usd", at=5))
@@ -175,7 +176,7 @@ async def test_what_cannot_be_meant_is_refused_in_a_sentence(
 
 
 async def test_the_stream_and_queries_go_on_over_what_was_removed(
-    settings: Settings, sessions: store.Sessions
+    settings: Settings, sessions: Sessions
 ) -> None:
     begin = (datetime.now(UTC) - NOON) // timedelta(minutes=1) - 100
     await insert(sessions, *(quote(at=begin + at) for at in range(50)))

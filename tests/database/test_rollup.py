@@ -12,12 +12,13 @@ from versions import on_each_postgres
 
 from quotes.database import migrations, store
 from quotes.database.models import Hour, Quote
+from quotes.database.sessions import Sessions, open_engine
 
 pytestmark = on_each_postgres
 
 
 async def test_hours_equal_their_minutes_in_whatever_order_these_came(
-    sessions: store.Sessions,
+    sessions: Sessions,
 ) -> None:
     quotes = random_quotes(seed=1)
 
@@ -27,7 +28,7 @@ async def test_hours_equal_their_minutes_in_whatever_order_these_came(
     assert as_rows(await stored_hours(sessions)) == expected_hours(quotes)
 
 
-async def test_a_quote_that_is_kept_already_changes_no_hour(sessions: store.Sessions) -> None:
+async def test_a_quote_that_is_kept_already_changes_no_hour(sessions: Sessions) -> None:
     await insert(sessions, quote(at=0, price="100"))
 
     await insert(sessions, quote(at=0, price="200"), quote(at=1, price="150"))
@@ -38,7 +39,7 @@ async def test_a_quote_that_is_kept_already_changes_no_hour(sessions: store.Sess
     assert hour.count == 2
 
 
-async def test_a_rollup_is_rolled_back_with_its_quotes(sessions: store.Sessions) -> None:
+async def test_a_rollup_is_rolled_back_with_its_quotes(sessions: Sessions) -> None:
     async with sessions() as session:
         await store.insert(session, [quote()])
         await session.rollback()
@@ -46,7 +47,7 @@ async def test_a_rollup_is_rolled_back_with_its_quotes(sessions: store.Sessions)
     assert await stored_hours(sessions) == []
 
 
-async def test_writers_side_by_side_leave_an_hour_whole(sessions: store.Sessions) -> None:
+async def test_writers_side_by_side_leave_an_hour_whole(sessions: Sessions) -> None:
     await asyncio.gather(*(insert(sessions, quote(at=at)) for at in range(60)))
 
     (hour,) = await stored_hours(sessions)
@@ -63,8 +64,8 @@ def test_migrations_of_a_filled_database_roll_up_the_quotes_that_are_there(
     migrations.migrate(empty_database_url)
 
     async def read() -> list[Hour]:
-        async with store.open_engine(empty_database_url, name="test") as engine:
-            return await stored_hours(store.sessions_of(engine))
+        async with open_engine(empty_database_url, name="test") as engine:
+            return await stored_hours(Sessions(engine))
 
     assert as_rows(asyncio.run(read())) == expected_hours(quotes)
 
@@ -81,7 +82,7 @@ async def _insert(url: str, quotes: list[Quote]) -> None:
 
 @pytest.mark.parametrize("hours", [1, 24])
 async def test_an_hour_begins_with_its_first_minute_and_ends_before_the_next_hour_s(
-    sessions: store.Sessions, hours: int
+    sessions: Sessions, hours: int
 ) -> None:
     await insert(sessions, quote(at=60 * hours - 1), quote(at=60 * hours))
 

@@ -13,6 +13,7 @@ from versions import on_each_postgres
 from quotes.database import minutes, store
 from quotes.database.errors import RejectedError
 from quotes.database.models import Failure, Origin
+from quotes.database.sessions import Sessions
 from quotes.market.sources import MixedError
 from quotes.settings import Settings
 
@@ -20,7 +21,7 @@ pytestmark = on_each_postgres
 
 
 async def test_a_quote_kept_twice_is_one_row_and_keeps_its_first_price(
-    sessions: store.Sessions,
+    sessions: Sessions,
 ) -> None:
     first = await insert(sessions, quote(price="100"))
 
@@ -30,7 +31,7 @@ async def test_a_quote_kept_twice_is_one_row_and_keeps_its_first_price(
     assert [each.price for each in await log(sessions)] == [Decimal(100)]
 
 
-async def test_a_batch_that_names_a_minute_twice_keeps_it_once(sessions: store.Sessions) -> None:
+async def test_a_batch_that_names_a_minute_twice_keeps_it_once(sessions: Sessions) -> None:
     stored = await insert(sessions, quote(at=1), quote(at=1), quote(at=2))
 
     assert stored == 2
@@ -39,7 +40,7 @@ async def test_a_batch_that_names_a_minute_twice_keeps_it_once(sessions: store.S
 
 @pytest.mark.parametrize(("first", "then"), [("demo", "deribit"), ("deribit", "demo")])
 async def test_made_up_and_real_prices_are_never_kept_together(
-    sessions: store.Sessions, first: str, then: str
+    sessions: Sessions, first: str, then: str
 ) -> None:
     for batch in ([first, then], [then, first]):
         with pytest.raises(MixedError):
@@ -53,7 +54,7 @@ async def test_made_up_and_real_prices_are_never_kept_together(
     assert [(each.seq, each.source) for each in await log(sessions)] == [(1, first), (2, first)]
 
 
-async def test_seq_has_no_hole_where_part_of_a_batch_is_known(sessions: store.Sessions) -> None:
+async def test_seq_has_no_hole_where_part_of_a_batch_is_known(sessions: Sessions) -> None:
     await insert(sessions, quote(at=1), quote(at=3))
 
     await insert(sessions, quote(at=1), quote(at=2), quote(at=3), quote(at=4))
@@ -63,7 +64,7 @@ async def test_seq_has_no_hole_where_part_of_a_batch_is_known(sessions: store.Se
     assert names(stored) == [("btc_usd", 1), ("btc_usd", 3), ("btc_usd", 2), ("btc_usd", 4)]
 
 
-async def test_a_transaction_rolled_back_takes_no_number(sessions: store.Sessions) -> None:
+async def test_a_transaction_rolled_back_takes_no_number(sessions: Sessions) -> None:
     async with sessions() as session:
         await store.insert(session, [quote(at=1)])
         await session.rollback()
@@ -74,7 +75,7 @@ async def test_a_transaction_rolled_back_takes_no_number(sessions: store.Session
 
 
 async def test_a_batch_with_nothing_new_rings_no_bell(
-    sessions: store.Sessions, settings: Settings
+    sessions: Sessions, settings: Settings
 ) -> None:
     notified: asyncio.Queue[str] = asyncio.Queue()
     connection = await asyncpg.connect(settings.require_database_url())
@@ -94,7 +95,7 @@ async def test_a_batch_with_nothing_new_rings_no_bell(
     "price",
     ["81110.428333", "0.0000012345678", "1.6433e-4", "101848.9", "7465.123456789012", "80000"],
 )
-async def test_a_price_comes_back_digit_for_digit(sessions: store.Sessions, price: str) -> None:
+async def test_a_price_comes_back_digit_for_digit(sessions: Sessions, price: str) -> None:
     await insert(sessions, quote(price=price))
 
     (stored,) = await log(sessions)
@@ -109,7 +110,7 @@ async def test_a_price_comes_back_digit_for_digit(sessions: store.Sessions, pric
     deadline=None, max_examples=50, suppress_health_check=[HealthCheck.function_scoped_fixture]
 )
 async def test_every_price_above_zero_comes_back_as_it_was(
-    sessions: store.Sessions, price: Decimal
+    sessions: Sessions, price: Decimal
 ) -> None:
     async with sessions() as session:  # never committed, so that each example finds no row
         await store.insert(session, [quote(price=str(price))])
@@ -120,15 +121,13 @@ async def test_every_price_above_zero_comes_back_as_it_was(
 
 
 @pytest.mark.parametrize("price", ["0", "-1", "NaN", "Infinity"])
-async def test_the_table_itself_refuses_what_is_no_price(
-    sessions: store.Sessions, price: str
-) -> None:
+async def test_the_table_itself_refuses_what_is_no_price(sessions: Sessions, price: str) -> None:
     with pytest.raises(RejectedError):
         await insert(sessions, quote(price=price))
 
 
 async def test_backfilled_quotes_are_numbered_but_never_streamed(
-    sessions: store.Sessions,
+    sessions: Sessions,
 ) -> None:
     await insert(sessions, quote(at=1), quote(at=2, origin=Origin.BACKFILLED), quote(at=3))
 
@@ -139,7 +138,7 @@ async def test_backfilled_quotes_are_numbered_but_never_streamed(
 
 
 async def test_the_newest_quote_is_that_of_the_newest_minute_not_of_the_last_commit(
-    sessions: store.Sessions,
+    sessions: Sessions,
 ) -> None:
     await insert(sessions, quote(at=5), quote("eth_usd", at=1))
     await insert(sessions, quote(at=2, origin=Origin.REPAIRED))
@@ -150,7 +149,7 @@ async def test_the_newest_quote_is_that_of_the_newest_minute_not_of_the_last_com
     assert names(newest) == [("eth_usd", 1), ("btc_usd", 5)]
 
 
-async def test_tickers_are_found_without_reading_their_quotes(sessions: store.Sessions) -> None:
+async def test_tickers_are_found_without_reading_their_quotes(sessions: Sessions) -> None:
     await insert(
         sessions, *(quote(ticker, at) for ticker in ("b_usd", "a_usd") for at in range(50))
     )
@@ -160,7 +159,7 @@ async def test_tickers_are_found_without_reading_their_quotes(sessions: store.Se
 
 
 async def test_a_later_failure_of_a_minute_replaces_the_cause_and_counts_the_attempts(
-    sessions: store.Sessions,
+    sessions: Sessions,
 ) -> None:
     async def fail(cause: str) -> None:
         async with sessions.begin() as session:
@@ -183,7 +182,7 @@ async def test_a_later_failure_of_a_minute_replaces_the_cause_and_counts_the_att
 
 
 async def test_sixteen_writers_lose_and_double_nothing_for_a_reader_that_follows_seq(
-    sessions: store.Sessions,
+    sessions: Sessions,
 ) -> None:
     """A plain serial loses a fifth here: its numbers become visible out of order."""
     writers, count = 16, 25

@@ -12,8 +12,9 @@ from sqlalchemy import event
 from sqlalchemy.ext.asyncio import AsyncEngine
 from versions import on_each_postgres
 
-from quotes.database import store, stream
+from quotes.database import stream
 from quotes.database.models import Origin
+from quotes.database.sessions import Sessions, open_engine
 from quotes.settings import Settings
 
 NAMES = ["a_usd", "b_usd", "c_usd"]
@@ -31,7 +32,7 @@ NAMES = ["a_usd", "b_usd", "c_usd"]
     suppress_health_check=[HealthCheck.function_scoped_fixture],
 )
 async def test_pages_hold_the_whole_log_of_their_tickers_once_and_in_order(  # noqa: PLR0913, PLR0917
-    sessions: store.Sessions,
+    sessions: Sessions,
     monkeypatch: pytest.MonkeyPatch,
     runs: list[tuple[str, int]],
     wanted: set[str] | None,
@@ -65,7 +66,7 @@ async def test_pages_hold_the_whole_log_of_their_tickers_once_and_in_order(  # n
     assert found == [each for each in log if wanted is None or each[0] in wanted]
 
 
-async def test_backfilled_quotes_are_in_no_page(sessions: store.Sessions) -> None:
+async def test_backfilled_quotes_are_in_no_page(sessions: Sessions) -> None:
     await insert(sessions, *(quote(at=at, origin=Origin.BACKFILLED) for at in range(5)))
     await insert(sessions, quote(at=10))
 
@@ -89,13 +90,13 @@ FILL = """
 async def test_a_replay_of_a_ticker_listed_last_reads_its_own_quotes_alone(
     settings: Settings, others: list[str]
 ) -> None:
-    async with store.open_engine(settings.require_database_url(), name="test") as engine:
+    async with open_engine(settings.require_database_url(), name="test") as engine:
         async with engine.begin() as connection:
             await connection.exec_driver_sql(FILL)
             await connection.exec_driver_sql("ANALYZE quotes")  # as autovacuum does by itself
             await connection.exec_driver_sql("UPDATE high_water SET seq = 60000")
         explained = Explained(engine)
-        async with store.sessions_of(engine)() as session:
+        async with Sessions(engine)() as session:
             quotes, _ = await stream.page(
                 session, after=0, upto=60_000, limit=250, tickers=["late_usd", *others]
             )
@@ -133,7 +134,7 @@ def _scanned(plan: dict[str, Any]) -> list[int]:
 
 
 @on_each_postgres
-async def test_a_page_of_tickers_is_read_on_every_postgres(sessions: store.Sessions) -> None:
+async def test_a_page_of_tickers_is_read_on_every_postgres(sessions: Sessions) -> None:
     await insert(sessions, quote("a_usd", 1), quote("b_usd", 2))
 
     async with sessions() as session:

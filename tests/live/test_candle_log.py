@@ -8,7 +8,8 @@ from typing import Any
 import pytest
 from rows import NOON, insert, quote, until
 
-from quotes.database import connections, store
+from quotes.database import connections
+from quotes.database.sessions import Sessions
 from quotes.live.candle_log import Candle, CandleStream, CandleStreams
 from quotes.live.feed import open_feed
 from quotes.live.single_flight import SingleFlight
@@ -20,7 +21,7 @@ FIVE_MINUTES = intervals.parse("5m")
 
 
 @pytest.fixture
-async def streams(settings: Settings, sessions: store.Sessions) -> AsyncIterator[CandleStreams]:
+async def streams(settings: Settings, sessions: Sessions) -> AsyncIterator[CandleStreams]:
     connect = connections.connector(settings.require_database_url(), name="feed")
     async with open_feed(sessions, connect, sessions) as (feed, _):
         await feed.position()
@@ -60,7 +61,7 @@ async def test_subscribers_to_the_same_candles_share_a_stream_that_ends_with_the
 
 
 async def test_whoever_reads_late_skips_what_is_outdated_and_sees_each_candle_complete(
-    streams: CandleStreams, sessions: store.Sessions
+    streams: CandleStreams, sessions: Sessions
 ) -> None:
     begin = hour_to_come()
     async with streams.joined("btc_usd", FIVE_MINUTES, UTC) as stream:
@@ -74,7 +75,7 @@ async def test_whoever_reads_late_skips_what_is_outdated_and_sees_each_candle_co
 
 
 async def test_a_fault_of_the_log_reaches_its_subscribers(
-    streams: CandleStreams, sessions: store.Sessions, monkeypatch: pytest.MonkeyPatch
+    streams: CandleStreams, sessions: Sessions, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     def broken(*_: object) -> Candle:
         raise ZeroDivisionError

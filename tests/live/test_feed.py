@@ -11,13 +11,14 @@ from sqlalchemy import text
 from quotes.database import connections, store
 from quotes.database.errors import UnavailableError
 from quotes.database.models import Origin, Quote
+from quotes.database.sessions import Sessions
 from quotes.live import feed, replay, tail
 from quotes.live.feed import CursorLostError, Feed, open_feed
 from quotes.settings import Settings
 
 
 @pytest.fixture
-async def running(sessions: store.Sessions, settings: Settings) -> AsyncIterator[Feed]:
+async def running(sessions: Sessions, settings: Settings) -> AsyncIterator[Feed]:
     connect = connections.connector(settings.require_database_url(), name="feed")
     async with open_feed(sessions, connect, sessions) as (running, _):
         await running.position()
@@ -35,7 +36,7 @@ async def take(running: Feed, count: int, *, after: int, **which: list[str]) -> 
 
 
 async def test_a_subscriber_receives_what_was_there_and_then_what_comes(
-    running: Feed, sessions: store.Sessions
+    running: Feed, sessions: Sessions
 ) -> None:
     await insert(sessions, quote(at=1), quote(at=2))
     following = asyncio.create_task(take(running, 4, after=0))
@@ -47,7 +48,7 @@ async def test_a_subscriber_receives_what_was_there_and_then_what_comes(
 
 
 async def test_a_subscriber_to_some_tickers_receives_only_those(
-    running: Feed, sessions: store.Sessions
+    running: Feed, sessions: Sessions
 ) -> None:
     await insert(sessions, *(quote(name, at) for at in range(5) for name in ("a_usd", "b_usd")))
 
@@ -57,7 +58,7 @@ async def test_a_subscriber_to_some_tickers_receives_only_those(
 
 
 async def test_backfilled_history_is_not_sent_to_subscribers(
-    running: Feed, sessions: store.Sessions
+    running: Feed, sessions: Sessions
 ) -> None:
     await insert(sessions, *(quote(at=at, origin=Origin.BACKFILLED) for at in range(100)))
     await insert(sessions, quote(at=200))
@@ -66,7 +67,7 @@ async def test_backfilled_history_is_not_sent_to_subscribers(
 
 
 async def test_a_subscriber_from_before_the_tail_reads_the_table_and_then_the_tail_without_loss(
-    running: Feed, sessions: store.Sessions, monkeypatch: pytest.MonkeyPatch
+    running: Feed, sessions: Sessions, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(tail, "MAX_QUOTES", 10)
     monkeypatch.setattr(replay, "PAGE", 7)
@@ -80,7 +81,7 @@ async def test_a_subscriber_from_before_the_tail_reads_the_table_and_then_the_ta
     assert [each.seq for each in await following] == list(range(4, 134))
 
 
-async def test_a_cursor_beyond_the_end_is_refused(running: Feed, sessions: store.Sessions) -> None:
+async def test_a_cursor_beyond_the_end_is_refused(running: Feed, sessions: Sessions) -> None:
     await insert(sessions, quote(at=1))
     await running.reach(1)
 
@@ -89,7 +90,7 @@ async def test_a_cursor_beyond_the_end_is_refused(running: Feed, sessions: store
 
 
 async def test_a_cursor_is_not_called_lost_while_the_log_cannot_be_read(
-    running: Feed, sessions: store.Sessions, monkeypatch: pytest.MonkeyPatch
+    running: Feed, sessions: Sessions, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(feed, "TIMER", 0.05)
     async with sessions.begin() as session:
@@ -118,7 +119,7 @@ async def test_a_cursor_is_not_called_lost_while_the_database_is_away(
 
 
 async def test_a_subscriber_is_refused_when_the_log_goes_back(
-    running: Feed, sessions: store.Sessions, settings: Settings
+    running: Feed, sessions: Sessions, settings: Settings
 ) -> None:
     await insert(sessions, quote(at=1), quote(at=2))
     await running.reach(2)
@@ -133,7 +134,7 @@ async def test_a_subscriber_is_refused_when_the_log_goes_back(
 
 
 async def test_a_log_that_is_replaced_by_a_longer_one_is_noticed(
-    running: Feed, sessions: store.Sessions
+    running: Feed, sessions: Sessions
 ) -> None:
     await insert(sessions, *(quote(at=at) for at in range(5)))
     await running.reach(5)
@@ -163,7 +164,7 @@ async def sever(settings: Settings, *, application: str) -> int:
 
 
 async def test_quotes_committed_while_the_listen_connection_is_down_still_arrive(
-    running: Feed, sessions: store.Sessions, settings: Settings
+    running: Feed, sessions: Sessions, settings: Settings
 ) -> None:
     await until(lambda: running.listening)
     following = asyncio.create_task(take(running, 3, after=0))
@@ -177,7 +178,7 @@ async def test_quotes_committed_while_the_listen_connection_is_down_still_arrive
 
 
 async def test_without_notifications_the_timer_brings_the_quotes(
-    sessions: store.Sessions,
+    sessions: Sessions,
 ) -> None:
     async def never() -> "asyncpg.Connection[asyncpg.Record]":
         raise ConnectionRefusedError
@@ -192,7 +193,7 @@ async def test_without_notifications_the_timer_brings_the_quotes(
 
 
 async def test_what_subscribers_receive_equals_the_log_however_it_was_written(
-    running: Feed, sessions: store.Sessions
+    running: Feed, sessions: Sessions
 ) -> None:
     subscribers = [asyncio.create_task(take(running, 200, after=0)) for _ in range(20)]
 
@@ -205,13 +206,13 @@ async def test_what_subscribers_receive_equals_the_log_however_it_was_written(
         assert [each.seq for each in await subscriber] == written
 
 
-async def _write_fifty(sessions: store.Sessions, ticker: str) -> None:
+async def _write_fifty(sessions: Sessions, ticker: str) -> None:
     for at in range(0, 50, 2):
         await insert(sessions, quote(ticker, at), quote(ticker, at + 1))
 
 
 async def test_a_feed_that_starts_before_its_database_waits_for_it(
-    sessions: store.Sessions, settings: Settings
+    sessions: Sessions, settings: Settings
 ) -> None:
     closed = asyncio.Event()
 
@@ -237,7 +238,7 @@ async def test_a_feed_that_starts_before_its_database_waits_for_it(
 
 
 async def test_a_feed_begins_with_the_newest_quotes_in_memory(
-    sessions: store.Sessions, settings: Settings, monkeypatch: pytest.MonkeyPatch
+    sessions: Sessions, settings: Settings, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(tail, "MAX_QUOTES", 10)
     await insert(sessions, *(quote(at=at) for at in range(100)))
@@ -252,7 +253,7 @@ async def test_a_feed_begins_with_the_newest_quotes_in_memory(
 
 
 async def test_nothing_is_lost_or_doubled_wherever_a_subscriber_begins_at_the_tail_s_edge(
-    running: Feed, sessions: store.Sessions, monkeypatch: pytest.MonkeyPatch
+    running: Feed, sessions: Sessions, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(tail, "MAX_QUOTES", 10)
     monkeypatch.setattr(replay, "PAGE", 4)

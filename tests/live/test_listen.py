@@ -6,14 +6,15 @@ from typing import Any
 import pytest
 from rows import insert, quote, until
 
-from quotes.database import connections, store
+from quotes.database import connections
+from quotes.database.sessions import Sessions
 from quotes.live import feed
 from quotes.live.feed import open_feed
 from quotes.settings import Settings
 
 
 async def test_what_was_committed_before_the_feed_listened_is_read_at_once(
-    sessions: store.Sessions, settings: Settings, monkeypatch: pytest.MonkeyPatch
+    sessions: Sessions, settings: Settings, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(feed, "TIMER", 600.0)  # so that only the notification is left
     connect = connections.connector(settings.require_database_url(), name="feed")

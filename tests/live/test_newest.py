@@ -9,6 +9,7 @@ from rows import insert, quote
 
 from quotes.database import connections, store
 from quotes.database.models import Origin, Quote
+from quotes.database.sessions import Sessions, open_engine
 from quotes.live.feed import Feed, open_feed
 from quotes.live.newest import BOUND, Newest
 from quotes.live.single_flight import SingleFlight
@@ -18,14 +19,14 @@ SILENT = "SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE query LIK
 
 
 @pytest.fixture
-async def feed(settings: Settings, sessions: store.Sessions) -> AsyncIterator[Feed]:
+async def feed(settings: Settings, sessions: Sessions) -> AsyncIterator[Feed]:
     connect = connections.connector(settings.require_database_url(), name="test")
     async with open_feed(sessions, connect, sessions) as (feed, _):
         yield feed
 
 
 @pytest.fixture
-def newest(feed: Feed, sessions: store.Sessions) -> Newest:
+def newest(feed: Feed, sessions: Sessions) -> Newest:
     return Newest(feed, sessions, SingleFlight(feed))
 
 
@@ -40,7 +41,7 @@ async def prices(newest: Newest) -> dict[str, str]:
 
 
 async def test_a_quote_is_known_a_moment_after_its_commit_also_without_notifications(
-    settings: Settings, newest: Newest, feed: Feed, sessions: store.Sessions
+    settings: Settings, newest: Newest, feed: Feed, sessions: Sessions
 ) -> None:
     connection = await asyncpg.connect(settings.require_database_url())
     for at in range(8):
@@ -55,7 +56,7 @@ async def test_a_quote_is_known_a_moment_after_its_commit_also_without_notificat
 
 
 async def test_the_newest_is_that_of_the_newest_minute_whatever_arrives_last(
-    newest: Newest, feed: Feed, sessions: store.Sessions
+    newest: Newest, feed: Feed, sessions: Sessions
 ) -> None:
     arriving = [
         (quote(at=5, price="5"), "5"),
@@ -72,7 +73,7 @@ async def test_the_newest_is_that_of_the_newest_minute_whatever_arrives_last(
         assert await prices(newest) == {"btc_usd": expected}
 
 
-async def end(sessions: store.Sessions) -> int:
+async def end(sessions: Sessions) -> int:
     async with sessions() as session:
         return await store.high_water(session)
 
@@ -83,7 +84,7 @@ async def test_nothing_is_known_while_the_database_cannot_be_read(
     nowhere = "postgresql://nobody@127.0.0.1:1/nowhere"
     connect = connections.connector(nowhere, name="test")
     async with (
-        store.open_engine(nowhere, name="test", size=1) as engine,
-        open_feed(store.sessions_of(engine), connect, store.sessions_of(engine)) as (feed, _),
+        open_engine(nowhere, name="test", size=1) as engine,
+        open_feed(Sessions(engine), connect, Sessions(engine)) as (feed, _),
     ):
         assert not await feed.current(BOUND)

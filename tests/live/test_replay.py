@@ -6,16 +6,16 @@ import pytest
 from rows import insert, quote
 from sqlmodel.ext.asyncio.session import AsyncSession
 
-from quotes.database import store
 from quotes.database.errors import RejectedError, UnavailableError
+from quotes.database.sessions import Sessions
 from quotes.live import replay
 from quotes.live.replay import Replay
 
 
-class Counting(store.Sessions):
+class Counting(Sessions):
     """Sessions that are counted, and that fail on demand."""
 
-    def __init__(self, sessions: store.Sessions, *failures: Exception) -> None:
+    def __init__(self, sessions: Sessions, *failures: Exception) -> None:
         self._sessions = sessions
         self.failures = list(failures)
         self.opened = 0
@@ -30,7 +30,7 @@ class Counting(store.Sessions):
 
 
 @pytest.fixture
-async def counting(sessions: store.Sessions) -> Counting:
+async def counting(sessions: Sessions) -> Counting:
     await insert(sessions, *(quote(name, at) for at in range(5) for name in ("a_usd", "b_usd")))
     return Counting(sessions)
 

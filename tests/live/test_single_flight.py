@@ -9,6 +9,7 @@ from rows import insert, quote, until
 
 from quotes.database import connections, store
 from quotes.database.errors import UnavailableError
+from quotes.database.sessions import Sessions, open_engine
 from quotes.live.feed import Feed, open_feed
 from quotes.live.single_flight import AT_ONCE, MAX_STORED, SingleFlight
 from quotes.settings import Settings
@@ -18,7 +19,7 @@ from quotes.settings import Settings
 class Counting:
     """How many quotes there are, and how often that was reads of the database."""
 
-    sessions: store.Sessions
+    sessions: Sessions
     name: int = 0
     reads: list[int] = field(default_factory=list, compare=False)
     may_go_on: asyncio.Event = field(default_factory=asyncio.Event, compare=False)
@@ -31,7 +32,7 @@ class Counting:
 
 
 @pytest.fixture
-async def feed(settings: Settings, sessions: store.Sessions) -> AsyncIterator[Feed]:
+async def feed(settings: Settings, sessions: Sessions) -> AsyncIterator[Feed]:
     connect = connections.connector(settings.require_database_url(), name="feed")
     async with open_feed(sessions, connect, sessions) as (feed, _):
         await feed.position()
@@ -39,14 +40,14 @@ async def feed(settings: Settings, sessions: store.Sessions) -> AsyncIterator[Fe
 
 
 @pytest.fixture
-def counting(sessions: store.Sessions) -> Counting:
+def counting(sessions: Sessions) -> Counting:
     counting = Counting(sessions)
     counting.may_go_on.set()
     return counting
 
 
 async def test_a_read_is_done_once_for_all_until_the_next_commit(
-    feed: Feed, sessions: store.Sessions, counting: Counting
+    feed: Feed, sessions: Sessions, counting: Counting
 ) -> None:
     single_flight = SingleFlight(feed)
 
@@ -76,11 +77,11 @@ async def test_a_caller_that_leaves_does_not_cancel_the_read_of_the_others(
 
 
 async def test_a_read_that_failed_is_done_again(
-    feed: Feed, sessions: store.Sessions, counting: Counting
+    feed: Feed, sessions: Sessions, counting: Counting
 ) -> None:
     single_flight = SingleFlight(feed)
-    async with store.open_engine("postgresql://nobody@/nowhere?host=/nowhere", name="test") as lost:
-        away = Counting(store.sessions_of(lost), may_go_on=counting.may_go_on)
+    async with open_engine("postgresql://nobody@/nowhere?host=/nowhere", name="test") as lost:
+        away = Counting(Sessions(lost), may_go_on=counting.may_go_on)
         for _ in range(2):
             with pytest.raises(UnavailableError):
                 await single_flight.read(away)

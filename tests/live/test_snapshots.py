@@ -6,11 +6,12 @@ from sqlmodel.ext.asyncio.session import AsyncSession
 
 from quotes.database import store
 from quotes.database.models import Origin
+from quotes.database.sessions import Sessions
 from quotes.live.snapshots import Snapshot
 
 
 async def test_a_snapshot_ends_where_its_cursor_is_although_more_is_committed_meanwhile(
-    sessions: store.Sessions, monkeypatch: pytest.MonkeyPatch
+    sessions: Sessions, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     await insert(sessions, quote("btc_usd", 1), quote("eth_usd", 1))
     high_water = store.high_water

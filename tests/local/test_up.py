@@ -19,7 +19,8 @@ import pytest
 from client import Client
 from rows import insert, quote, until, wait
 
-from quotes.database import connections, store
+from quotes.database import connections
+from quotes.database.sessions import Sessions
 from quotes.local import external
 from quotes.local.preflight import PreflightError
 from quotes.local.running import hold
@@ -319,7 +320,7 @@ async def test_a_data_folder_in_use_is_named_with_who_uses_it(up: Start, folder:
 
 @pytest.mark.parametrize(("source", "words"), [("deribit", ["--demo"]), ("demo", [])])
 async def test_real_and_made_up_prices_are_never_mixed(
-    up: Start, settings: Settings, sessions: store.Sessions, source: str, words: list[str]
+    up: Start, settings: Settings, sessions: Sessions, source: str, words: list[str]
 ) -> None:
     await insert(sessions, quote(source=source))
 

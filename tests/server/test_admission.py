@@ -10,7 +10,7 @@ from client import Client, serving
 from rows import insert, quote
 
 from quotes.api.errors import Code, Refusal
-from quotes.database import store
+from quotes.database.sessions import Sessions
 from quotes.server import admission
 from quotes.server.admission import Admission
 from quotes.settings import Settings
@@ -39,7 +39,7 @@ async def test_a_query_that_cannot_begin_is_refused_as_overloaded(full: Client) 
 
 
 async def test_on_a_socket_it_is_an_error_of_that_operation(
-    full: Client, sessions: store.Sessions
+    full: Client, sessions: Sessions
 ) -> None:
     async with full.subscription("subscription { priceUpdates { ticker } }") as updates:
         query = {"id": "q", "type": "subscribe", "payload": {"query": QUICK}}

@@ -15,7 +15,7 @@ from hypothesis import settings as hypothesis_settings
 from requests_of_any_kind import QUERY, SUBSCRIPTION, Sent, sent
 from rows import insert, quote
 
-from quotes.database import store
+from quotes.database.sessions import Sessions, open_engine
 from quotes.settings import Settings
 
 OURS = {"UNAVAILABLE", "INTERNAL"}
@@ -32,11 +32,11 @@ fuzzed = hypothesis_settings(
 async def client(database_url: str) -> AsyncIterator[Client]:
     """One service for all of these tests, with some quotes."""
     url = Settings(database_url=database_url).require_database_url()
-    async with store.open_engine(url, name="test") as engine:
+    async with open_engine(url, name="test") as engine:
         quotes = [
             quote(ticker, at, f"{at}.5") for ticker in ("btc_usd", "eth_usd") for at in (0, 1, 9)
         ]
-        await insert(store.sessions_of(engine), *quotes)
+        await insert(Sessions(engine), *quotes)
     async with serving(Settings(database_url=database_url)) as client:
         yield client
 

@@ -10,7 +10,7 @@ import pytest
 from client import Client, serving
 from rows import NOON, insert, minute, quote, until
 
-from quotes.database import store
+from quotes.database.sessions import Sessions
 from quotes.live import candle_log
 from quotes.market.coverage import MINUTE
 from quotes.settings import Settings
@@ -37,7 +37,7 @@ def hour_to_come() -> int:
 
 
 async def test_a_candle_grows_with_each_quote_and_is_complete_once(
-    client: Client, sessions: store.Sessions
+    client: Client, sessions: Sessions
 ) -> None:
     begin = hour_to_come()
     async with client.subscription(UPDATES, interval="5m") as updates:
@@ -63,7 +63,7 @@ async def test_a_candle_grows_with_each_quote_and_is_complete_once(
 
 
 async def test_a_candle_is_complete_by_the_clock_where_no_quote_follows(
-    client: Client, sessions: store.Sessions, monkeypatch: pytest.MonkeyPatch
+    client: Client, sessions: Sessions, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(candle_log, "GRACE", -MINUTE)  # over at once
     await insert(sessions, quote(at=(datetime.now(UTC) - NOON) // MINUTE))
@@ -77,7 +77,7 @@ async def test_a_candle_is_complete_by_the_clock_where_no_quote_follows(
     assert {each["openTime"] for each in updates_received} == {updates_received[0]["openTime"]}
 
 
-async def test_the_open_candle_is_sent_first(client: Client, sessions: store.Sessions) -> None:
+async def test_the_open_candle_is_sent_first(client: Client, sessions: Sessions) -> None:
     now = (datetime.now(UTC) - NOON) // MINUTE
     await insert(sessions, quote(at=now, price="10"))
 
@@ -88,7 +88,7 @@ async def test_the_open_candle_is_sent_first(client: Client, sessions: store.Ses
 
 
 async def test_a_later_subscriber_is_sent_the_coverage_as_of_then(
-    client: Client, sessions: store.Sessions, monkeypatch: pytest.MonkeyPatch
+    client: Client, sessions: Sessions, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     query = 'subscription { candleUpdates(ticker: "BTC", interval: "1h") { coverage } }'
     await insert(sessions, quote(at=0))
@@ -98,9 +98,7 @@ async def test_a_later_subscriber_is_sent_the_coverage_as_of_then(
             assert await updates.next() == {"coverage": 1 / minutes}
 
 
-async def test_closing_the_socket_ends_the_subscription(
-    client: Client, sessions: store.Sessions
-) -> None:
+async def test_closing_the_socket_ends_the_subscription(client: Client, sessions: Sessions) -> None:
     before = len(asyncio.all_tasks())
     async with client.subscription(UPDATES, interval="1h") as updates:
         await insert(sessions, quote(at=hour_to_come()))

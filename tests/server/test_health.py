@@ -12,8 +12,8 @@ import pytest
 from client import Client, serving
 from rows import insert, quote, record, wait
 
-from quotes.database import store
 from quotes.database.models import Failure, Origin, Quote
+from quotes.database.sessions import Sessions
 from quotes.server import health
 from quotes.server.host_check import MAX_BODY
 from quotes.settings import Settings
@@ -27,7 +27,7 @@ async def client(settings: Settings) -> AsyncIterator[Client]:
 
 
 async def test_readyz_reports_the_freshness_of_each_ticker_with_its_reason(
-    client: Client, sessions: store.Sessions
+    client: Client, sessions: Sessions
 ) -> None:
     now = datetime.now(UTC)
     minute = now.replace(second=0, microsecond=0)
@@ -163,7 +163,7 @@ def quickly(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 async def test_it_is_not_ready_while_no_quote_arrives_and_reports_why(
-    quickly: None, settings: Settings, sessions: store.Sessions
+    quickly: None, settings: Settings, sessions: Sessions
 ) -> None:
     async with serving(settings) as client:
         _, before = await wait(lambda: client.report("/readyz"), lambda found: "quotes" in found[1])
@@ -194,7 +194,7 @@ async def test_it_is_not_ready_while_the_tables_are_not_this_release_s(
 
 
 async def test_health_is_answered_while_the_database_does_not_respond(
-    quickly: None, settings: Settings, sessions: store.Sessions
+    quickly: None, settings: Settings, sessions: Sessions
 ) -> None:
     """From what is known already: nobody waits for the lock that the check waits for."""
     connection = await asyncpg.connect(settings.require_database_url())

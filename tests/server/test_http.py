@@ -14,7 +14,7 @@ from node import needs_clients, script
 from rows import insert, quote
 
 from quotes.api.errors import Code, Refusal
-from quotes.database import store
+from quotes.database.sessions import Sessions
 from quotes.server.http.endpoint import not_executed, response_of
 from quotes.server.http.request import Media
 from quotes.settings import Settings
@@ -137,9 +137,7 @@ async def test_a_word_is_a_page_only_where_it_can_be_a_ticker_and_nothing_is_sni
         assert response.headers.getall("X-Content-Type-Options") == ["nosniff"]
 
 
-async def test_a_client_of_http_1_0_gets_no_chunks(
-    settings: Settings, sessions: store.Sessions
-) -> None:
+async def test_a_client_of_http_1_0_gets_no_chunks(settings: Settings, sessions: Sessions) -> None:
     await insert(sessions, quote(at=1, price="1"))
     query = quoted('subscription{priceUpdates(after:"s0"){price}}')
     stream = f"GET /graphql?query={query} HTTP/1.0\nHost: localhost\nAccept: {EVENTS}\n\n"

@@ -12,8 +12,8 @@ from client import Client, serving
 from rows import insert, quote
 
 from quotes.api.plans.persisted import PersistedQueries
-from quotes.database import store
 from quotes.database.models import Origin
+from quotes.database.sessions import Sessions
 from quotes.live.newest import BOUND
 from quotes.settings import Settings
 
@@ -30,7 +30,7 @@ OPEN = [
 
 
 @pytest.fixture
-async def client(settings: Settings, sessions: store.Sessions) -> AsyncIterator[Client]:
+async def client(settings: Settings, sessions: Sessions) -> AsyncIterator[Client]:
     await insert(sessions, quote(at=0), quote(at=5))
     async with serving(settings) as client:
         yield client
@@ -50,7 +50,7 @@ async def got(
 @pytest.mark.parametrize("query", [DAY, CANDLES])
 @pytest.mark.parametrize("origin", [Origin.REPAIRED, Origin.BACKFILLED])
 async def test_a_closed_range_is_304_until_a_row_comes_late(
-    client: Client, sessions: store.Sessions, query: str, origin: Origin
+    client: Client, sessions: Sessions, query: str, origin: Origin
 ) -> None:
     first, body = await got(client, query)
     etag = first.headers["ETag"]

@@ -11,7 +11,7 @@ from playwright.async_api import Page
 from processes import Api, free_port
 from rows import cursor, insert, quote, restore, seq_of, wait
 
-from quotes.database import store
+from quotes.database.sessions import Sessions
 from quotes.local import probe
 from quotes.settings import Settings
 
@@ -38,7 +38,7 @@ async def cursors(lines: asyncio.StreamReader, count: int) -> list[str]:
 @pytest.mark.parametrize("how", [signal.SIGTERM, signal.SIGKILL])
 @pytest.mark.parametrize("kind", ["graphql-ws", "urql"])
 async def test_a_front_end_s_client_goes_on_where_it_was_after_a_restart(
-    settings: Settings, sessions: store.Sessions, kind: str, how: signal.Signals
+    settings: Settings, sessions: Sessions, kind: str, how: signal.Signals
 ) -> None:
     api = Api(settings, free_port())
     await api.start()
@@ -71,7 +71,7 @@ async def last_cursor(page: Page, expected: str) -> None:
 @needs_browser
 @pytest.mark.parametrize("how", [signal.SIGTERM, signal.SIGKILL])
 async def test_a_browser_s_own_event_source_goes_on_where_it_was_after_a_restart(
-    settings: Settings, sessions: store.Sessions, how: signal.Signals
+    settings: Settings, sessions: Sessions, how: signal.Signals
 ) -> None:
     port = free_port()
     api = Api(settings, port)
@@ -98,7 +98,7 @@ async def test_a_browser_s_own_event_source_goes_on_where_it_was_after_a_restart
 
 @needs_browser
 async def test_a_browser_s_own_event_source_recovers_by_itself_from_a_restore_of_an_older_copy(
-    settings: Settings, sessions: store.Sessions
+    settings: Settings, sessions: Sessions
 ) -> None:
     port = free_port()
     api = Api(settings, port)

@@ -9,6 +9,7 @@ from client import serving
 from rows import insert, quote, wait
 
 from quotes.database import store
+from quotes.database.sessions import Sessions
 from quotes.server.lanes import open_lanes
 from quotes.settings import Settings
 
@@ -40,7 +41,7 @@ async def test_each_lane_has_connections_of_its_own(settings: Settings) -> None:
 
 
 async def test_the_stream_goes_on_while_every_connection_for_queries_is_taken(
-    settings: Settings, sessions: store.Sessions
+    settings: Settings, sessions: Sessions
 ) -> None:
     blocker = await asyncpg.connect(settings.require_database_url())
     async with (

@@ -7,7 +7,7 @@ import pytest
 from client import Client, serving
 from rows import insert, quote
 
-from quotes.database import store
+from quotes.database.sessions import Sessions
 from quotes.settings import Settings
 
 LATEST = '{ latestPrice(ticker: "BTC") { price at } }'
@@ -15,7 +15,7 @@ LONG_WAY = {"Content-Encoding": "identity"}  # means nothing; the shortcut leave
 
 
 @pytest.fixture
-async def client(settings: Settings, sessions: store.Sessions) -> AsyncIterator[Client]:
+async def client(settings: Settings, sessions: Sessions) -> AsyncIterator[Client]:
     await insert(sessions, quote())
     async with serving(settings) as client:
         yield client

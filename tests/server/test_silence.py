@@ -13,7 +13,8 @@ import pytest
 from client import Client, serving
 from rows import insert, quote, seq_of, until
 
-from quotes.database import connections, store
+from quotes.database import connections
+from quotes.database.sessions import Sessions
 from quotes.live.feed import open_feed
 from quotes.server import protocol
 from quotes.settings import Settings
@@ -68,7 +69,7 @@ async def proxy(settings: Settings, folder: Path) -> AsyncIterator[Proxy]:
 
 
 async def test_a_listen_connection_that_died_silently_is_replaced_and_quotes_arrive_meanwhile(
-    proxy: Proxy, sessions: store.Sessions
+    proxy: Proxy, sessions: Sessions
 ) -> None:
     connect = connections.connector(proxy.url, name="feed")
     async with open_feed(sessions, connect, sessions) as (feed, _):
@@ -95,7 +96,7 @@ async def client(settings: Settings) -> AsyncIterator[Client]:
 
 
 async def test_a_reader_that_stops_reading_is_cut_off_and_delays_nobody(
-    client: Client, sessions: store.Sessions, monkeypatch: pytest.MonkeyPatch
+    client: Client, sessions: Sessions, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(protocol, "STALL_TIMEOUT", 0.3)
     monkeypatch.setattr(protocol, "GRACE", 0.1)

@@ -16,7 +16,7 @@ import pytest
 from client import serving
 from rows import insert, log, quote, until
 
-from quotes.database import store
+from quotes.database.sessions import Sessions
 from quotes.server import protocol
 from quotes.settings import Settings
 
@@ -113,7 +113,7 @@ def reading(url: str) -> Iterator[Readers]:
 
 
 async def test_600_connections_a_third_of_them_slow_get_every_quote_once_and_in_order(
-    settings: Settings, sessions: store.Sessions, monkeypatch: pytest.MonkeyPatch
+    settings: Settings, sessions: Sessions, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(protocol, "BUFFER", SMALL)
     monkeypatch.setattr(protocol, "STALL_TIMEOUT", 60.0)
@@ -132,7 +132,7 @@ async def test_600_connections_a_third_of_them_slow_get_every_quote_once_and_in_
     assert [seen == written for seen in readers.seen] == [True] * READERS
 
 
-async def write(sessions: store.Sessions, ticker: str) -> None:
+async def write(sessions: Sessions, ticker: str) -> None:
     for at in range(COMMITS // WRITERS):
         await insert(sessions, quote(ticker, at))
 

@@ -11,7 +11,7 @@ import pytest
 from client import Client, serving
 from rows import cursor, insert, quote, seq_of
 
-from quotes.database import store
+from quotes.database.sessions import Sessions
 from quotes.server import sse
 from quotes.settings import Settings
 
@@ -74,7 +74,7 @@ async def opened(
 
 
 async def test_quotes_come_as_events_with_their_cursor_as_id(
-    client: Client, sessions: store.Sessions
+    client: Client, sessions: Sessions
 ) -> None:
     one, two = quote(at=1, price="1"), quote(at=2, price="2")
     await insert(sessions, one)
@@ -87,9 +87,7 @@ async def test_quotes_come_as_events_with_their_cursor_as_id(
         assert event == (place, {"data": {"priceUpdates": {"price": price, "cursor": place}}})
 
 
-async def test_the_last_event_id_goes_before_after(
-    client: Client, sessions: store.Sessions
-) -> None:
+async def test_the_last_event_id_goes_before_after(client: Client, sessions: Sessions) -> None:
     await insert(sessions, *(quote(at=at) for at in range(5)))
     async with opened(client, UPDATES, resume=cursor(3, quote(at=2)), after="s0") as stream:
         ids = [seq_of((await stream.next())[0]) for _ in range(2)]
@@ -98,7 +96,7 @@ async def test_the_last_event_id_goes_before_after(
 
 
 async def test_a_cursor_of_another_log_is_answered_with_the_reason_and_then_the_newest_quotes(
-    client: Client, sessions: store.Sessions
+    client: Client, sessions: Sessions
 ) -> None:
     await insert(sessions, quote(at=1, price="1"))
     for lost in (cursor(1, quote(at=1, price="2")), cursor(9, quote())):
@@ -112,7 +110,7 @@ async def test_a_cursor_of_another_log_is_answered_with_the_reason_and_then_the_
         assert newest == cursor(1, quote(at=1, price="1"))
 
 
-async def test_a_subscription_by_post_streams_too(client: Client, sessions: store.Sessions) -> None:
+async def test_a_subscription_by_post_streams_too(client: Client, sessions: Sessions) -> None:
     await insert(sessions, quote(at=1))
     async with client.http.post(
         f"{client.url}/graphql",
@@ -205,7 +203,7 @@ async def test_streams_of_events_are_counted_with_sockets_and_bounded(client: Cl
 
 
 async def test_when_the_service_ends_a_stream_ends_without_complete_and_resumes_elsewhere(
-    settings: Settings, sessions: store.Sessions
+    settings: Settings, sessions: Sessions
 ) -> None:
     await insert(sessions, quote(at=1))
     async with aiohttp.ClientSession() as http:

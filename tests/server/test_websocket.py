@@ -10,7 +10,7 @@ import pytest
 from client import PROTOCOL, Client, serving
 from rows import cursor, insert, quote
 
-from quotes.database import store
+from quotes.database.sessions import Sessions
 from quotes.server import websocket
 from quotes.server.protocol import text_frame
 from quotes.settings import Settings
@@ -111,7 +111,7 @@ async def test_a_binary_message_closes_its_socket_with_4400(client: Client) -> N
 
 
 async def test_what_is_no_utf_8_or_too_large_closes_its_socket_and_no_other(
-    client: Client, sessions: store.Sessions
+    client: Client, sessions: Sessions
 ) -> None:
     async with client.subscription(UPDATES) as updates:
         for payload, code in ((b"\xff\xfe", 1007), (b" " * 200_000, 1009)):
@@ -218,7 +218,7 @@ async def test_a_query_is_answered_with_one_next_and_complete(client: Client) ->
     ids=lambda value: str(value)[:40],
 )
 async def test_what_is_wrong_with_one_operation_is_one_error_and_ends_no_other(
-    client: Client, sessions: store.Sessions, query: str, more: dict[str, Any], words: str
+    client: Client, sessions: Sessions, query: str, more: dict[str, Any], words: str
 ) -> None:
     async with client.acknowledged_socket() as socket:
         await socket.send_json(subscribe(UPDATES, "good"))
@@ -259,7 +259,7 @@ async def test_more_operations_than_a_socket_may_have_are_refused_one_by_one(
 
 
 async def test_after_complete_nothing_more_comes_and_the_id_is_free(
-    client: Client, sessions: store.Sessions
+    client: Client, sessions: Sessions
 ) -> None:
     async with client.acknowledged_socket() as socket:
         await socket.send_json({"id": "never begun", "type": "complete"})
@@ -299,7 +299,7 @@ async def test_an_address_has_a_limit_of_connections_and_the_next_is_closed_with
 
 
 async def test_connections_that_have_ended_leave_nothing_behind(
-    client: Client, sessions: store.Sessions
+    client: Client, sessions: Sessions
 ) -> None:
     for _ in range(3):
         async with client.subscription(UPDATES), client.subscription(UPDATES):

@@ -11,7 +11,7 @@ from playwright.async_api import Browser, Page, expect
 from prices import priced
 from rows import insert
 
-from quotes.database import store
+from quotes.database.sessions import Sessions
 from quotes.market.intervals import INTERVALS
 from quotes.settings import Settings
 
@@ -141,7 +141,7 @@ def last_return_to_winter_time() -> datetime:
 
 
 async def test_on_the_day_of_a_clock_change_candles_are_cut_and_named_by_the_zone_s_clocks(
-    browser: Browser, settings: Settings, sessions: store.Sessions
+    browser: Browser, settings: Settings, sessions: Sessions
 ) -> None:
     change = last_return_to_winter_time()
     hours = [change + timedelta(hours=each) for each in range(-5, 28)]

@@ -7,8 +7,8 @@ from client import serving
 from collected import STEP, Market
 from playwright.async_api import Browser, expect
 
-from quotes.database import store
 from quotes.database.models import Failure
+from quotes.database.sessions import Sessions
 from quotes.market.sources import Cause
 from quotes.settings import Settings
 
@@ -18,7 +18,7 @@ RAW = re.compile("|".join([*Cause, "www.deribit.com", "exchange.internal"]))
 
 
 async def test_each_cause_is_a_sentence_without_its_code_and_without_the_exchange_s_host(
-    browser: Browser, settings: Settings, sessions: store.Sessions, market: Market
+    browser: Browser, settings: Settings, sessions: Sessions, market: Market
 ) -> None:
     tickers = {f"t{number:02}_usd": cause for number, cause in enumerate(Cause)}
     async with sessions.begin() as session:
@@ -49,7 +49,7 @@ async def test_each_cause_is_a_sentence_without_its_code_and_without_the_exchang
 
 
 async def test_a_gap_s_cause_is_read_aloud_in_words(
-    browser: Browser, settings: Settings, sessions: store.Sessions, market: Market
+    browser: Browser, settings: Settings, sessions: Sessions, market: Market
 ) -> None:
     await market.collect(3, btc="80000.5")
     async with sessions.begin() as session:

@@ -15,8 +15,8 @@ from prices import priced
 from processes import Api
 from rows import insert, wait
 
-from quotes.database import store
 from quotes.database.models import Origin
+from quotes.database.sessions import Sessions
 from quotes.local import probe
 from quotes.settings import Settings
 from workers.demo.exchange import Fault
@@ -112,7 +112,7 @@ async def test_a_restart_of_the_api_is_shown_and_leaves_no_gap_in_the_candles(
 
 
 async def test_a_stale_ticker_is_shown_stale_with_its_cause_beside_a_live_one(
-    browser: Browser, settings: Settings, sessions: store.Sessions, market: Market
+    browser: Browser, settings: Settings, sessions: Sessions, market: Market
 ) -> None:
     await market.collect(10, btc="80000.5")
     market.exchange.faults["btc_usd"] = Fault.MAINTENANCE
@@ -131,7 +131,7 @@ async def test_a_stale_ticker_is_shown_stale_with_its_cause_beside_a_live_one(
 
 
 async def test_gaps_stay_gaps_and_what_was_filled_in_is_marked(
-    browser: Browser, settings: Settings, sessions: store.Sessions, market: Market
+    browser: Browser, settings: Settings, sessions: Sessions, market: Market
 ) -> None:
     await market.collect(4, btc="80000.5")
     await insert(

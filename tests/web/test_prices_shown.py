@@ -8,8 +8,8 @@ from playwright.async_api import Browser, Page, expect
 from prices import priced
 from rows import insert, wait
 
-from quotes.database import store
 from quotes.database.models import Origin
+from quotes.database.sessions import Sessions
 from quotes.settings import Settings
 
 pytestmark = needs_browser
@@ -32,7 +32,7 @@ CanvasRenderingContext2D.prototype.fillText = function (text, ...rest) {
 
 
 async def test_the_axis_of_a_cheap_ticker_shows_its_digits_and_that_of_a_dear_one_thousands(
-    browser: Browser, settings: Settings, sessions: store.Sessions, market: Market
+    browser: Browser, settings: Settings, sessions: Sessions, market: Market
 ) -> None:
     for ago, cheap in enumerate(["0.0000123", "0.0000125", "0.0000121"]):
         minute = market.this_minute - ago * STEP
@@ -58,7 +58,7 @@ async def test_the_axis_of_a_cheap_ticker_shows_its_digits_and_that_of_a_dear_on
 
 
 async def test_all_prices_of_a_ticker_have_as_many_decimals_and_their_exact_digits_are_at_hand(
-    browser: Browser, settings: Settings, sessions: store.Sessions, market: Market
+    browser: Browser, settings: Settings, sessions: Sessions, market: Market
 ) -> None:
     average = "2661.123456789012345"
     now = market.this_minute
@@ -95,7 +95,7 @@ async def test_no_digit_of_a_live_price_is_rounded_away(
 
 @pytest.mark.parametrize("width", [320, 360])
 async def test_long_prices_and_all_choices_stay_within_a_phone_and_within_their_cards(
-    browser: Browser, settings: Settings, sessions: store.Sessions, market: Market, width: int
+    browser: Browser, settings: Settings, sessions: Sessions, market: Market, width: int
 ) -> None:
     digits = "0.000000000012345678901234567890123456789"
     for ago in range(0, 1_600, 10):
@@ -136,7 +136,7 @@ async def test_long_prices_and_all_choices_stay_within_a_phone_and_within_their_
 @pytest.mark.skipif(not AXE.exists(), reason="axe-core is not installed")
 @pytest.mark.parametrize("scheme", ["light", "dark"])
 async def test_axe_finds_no_serious_fault_in_a_table_a_notice_and_a_cheap_ticker(
-    browser: Browser, settings: Settings, sessions: store.Sessions, market: Market, scheme: str
+    browser: Browser, settings: Settings, sessions: Sessions, market: Market, scheme: str
 ) -> None:
     await insert(sessions, priced("shib_usdc", market.this_minute, "0.0000123"))
 

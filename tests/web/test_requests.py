@@ -12,7 +12,7 @@ from playwright.async_api import Browser, Page, expect
 from prices import priced
 from rows import insert, wait
 
-from quotes.database import store
+from quotes.database.sessions import Sessions
 from quotes.settings import Settings
 
 pytestmark = needs_browser
@@ -42,7 +42,7 @@ class Requests:
             self.failed.append(response.status)
 
 
-async def commit(sessions: store.Sessions, minute: datetime, price: str) -> None:
+async def commit(sessions: Sessions, minute: datetime, price: str) -> None:
     quotes = [priced(ticker, minute, price) for ticker in TICKERS if ticker != SILENT]
     for quote in quotes:
         quote.observed_at = datetime.now(UTC)
@@ -50,7 +50,7 @@ async def commit(sessions: store.Sessions, minute: datetime, price: str) -> None
 
 
 async def test_viewers_of_twenty_cards_request_at_most_twice_a_minute_and_nothing_at_a_commit(
-    browser: Browser, settings: Settings, sessions: store.Sessions, market: Market
+    browser: Browser, settings: Settings, sessions: Sessions, market: Market
 ) -> None:
     for ago in range(MINUTES + 2, MINUTES, -1):
         await commit(sessions, market.this_minute - ago * STEP, "100.25")
@@ -107,7 +107,7 @@ async def test_an_opened_ticker_s_candles_grow_by_its_stream_without_a_query(
 
 
 async def test_a_card_s_change_over_a_day_stays_the_service_s_as_both_its_ends_move_on(
-    browser: Browser, settings: Settings, sessions: store.Sessions, market: Market
+    browser: Browser, settings: Settings, sessions: Sessions, market: Market
 ) -> None:
     day = 24 * 60 * STEP
     gap = 2  # a minute without a price a day ago: then the one before it counts

@@ -17,8 +17,9 @@ from rows import NOON, insert, log, minute, quote, wait
 from sqlalchemy import update
 from sqlmodel import col, select
 
-from quotes.database import backfills, store
+from quotes.database import backfills
 from quotes.database.models import Backfill, Origin, Quote
+from quotes.database.sessions import Sessions
 from quotes.market.sources import Cause, Point, Range
 from quotes.settings import Settings
 from workers.charts import SETTLED, Fetched, backfill, quotes_of, unfinished
@@ -48,7 +49,7 @@ async def source(here: Settings) -> AsyncIterator[Deribit]:
         yield Deribit(http, here.deribit_url, Pace(rate=1_000))
 
 
-async def rows(sessions: store.Sessions, ticker: str = "btc_usd") -> list[Row]:
+async def rows(sessions: Sessions, ticker: str = "btc_usd") -> list[Row]:
     """All that is kept of the ticker but for when it was kept."""
     async with sessions() as session:
         query = select(Quote).where(col(Quote.ticker) == ticker).order_by(col(Quote.minute))
@@ -59,7 +60,7 @@ async def rows(sessions: store.Sessions, ticker: str = "btc_usd") -> list[Row]:
 
 
 async def fetch(
-    source: Deribit, sessions: store.Sessions, spans: Iterable[Range] = Range, now: datetime = NOW
+    source: Deribit, sessions: Sessions, spans: Iterable[Range] = Range, now: datetime = NOW
 ) -> list[Fetched]:
     """What came of each chart of btc_usd."""
     return [
@@ -69,7 +70,7 @@ async def fetch(
 
 
 async def test_a_first_start_keeps_each_chart_at_its_own_step_the_finest_first(
-    source: Deribit, sessions: store.Sessions
+    source: Deribit, sessions: Sessions
 ) -> None:
     fetched = await fetch(source, sessions)
 
@@ -89,7 +90,7 @@ async def test_a_first_start_keeps_each_chart_at_its_own_step_the_finest_first(
 
 
 async def test_history_neither_overwrites_a_live_quote_nor_reaches_subscribers(
-    source: Deribit, sessions: store.Sessions
+    source: Deribit, sessions: Sessions
 ) -> None:
     live = quote(at=-30, price="1.23")
     await insert(sessions, live)
@@ -100,9 +101,7 @@ async def test_history_neither_overwrites_a_live_quote_nor_reaches_subscribers(
     assert len(await rows(sessions)) > 50
 
 
-async def test_a_backfill_run_twice_changes_nothing(
-    source: Deribit, sessions: store.Sessions
-) -> None:
+async def test_a_backfill_run_twice_changes_nothing(source: Deribit, sessions: Sessions) -> None:
     for _ in range(2):
         fetched = await fetch(source, sessions)
         before = await rows(sessions)
@@ -113,7 +112,7 @@ async def test_a_backfill_run_twice_changes_nothing(
 
 @pytest.mark.parametrize("fault", [Fault.UNKNOWN_INDEX, Fault.MAINTENANCE])
 async def test_a_chart_that_cannot_be_had_is_reported_and_stays_unfinished(
-    exchange: Exchange, source: Deribit, sessions: store.Sessions, fault: Fault
+    exchange: Exchange, source: Deribit, sessions: Sessions, fault: Fault
 ) -> None:
     exchange.faults["btc_usd"] = fault
 
@@ -140,7 +139,7 @@ def test_a_point_stands_for_the_minute_that_it_lies_in_and_the_first_of_several(
 
 
 async def test_a_backfill_that_was_killed_ends_with_the_same_rows_when_it_is_run_again(
-    exchange: Exchange, here: Settings, source: Deribit, sessions: store.Sessions
+    exchange: Exchange, here: Settings, source: Deribit, sessions: Sessions
 ) -> None:
     now = datetime.now(UTC)
     exchange.clock = lambda: now
@@ -175,7 +174,7 @@ async def test_a_backfill_that_was_killed_ends_with_the_same_rows_when_it_is_run
 
 
 async def test_a_first_start_ends_in_a_chart_of_the_whole_month(
-    exchange: Exchange, here: Settings, sessions: store.Sessions
+    exchange: Exchange, here: Settings, sessions: Sessions
 ) -> None:
     now = datetime.now(UTC)
     exchange.clock = lambda: now
@@ -229,9 +228,7 @@ def settled(exchange: Exchange) -> None:
 
 
 @pytest.mark.usefixtures("settled")
-async def test_the_command_says_a_line_for_each_chart(
-    here: Settings, sessions: store.Sessions
-) -> None:
+async def test_the_command_says_a_line_for_each_chart(here: Settings, sessions: Sessions) -> None:
     status, output = await command(here, "BTC", "sol_usd", "--range", "1h")
 
     stored = len(await rows(sessions))
@@ -243,7 +240,7 @@ async def test_the_command_says_a_line_for_each_chart(
 
 
 async def test_the_command_counts_points_left_out_and_says_what_is_not_finished(
-    exchange: Exchange, here: Settings, sessions: store.Sessions
+    exchange: Exchange, here: Settings, sessions: Sessions
 ) -> None:
     begin = int((datetime.now(UTC) - timedelta(hours=1)).timestamp())
     good = [f"[{(begin + at) * 1_000},80000.5]" for at in range(0, 1_800, 6)]
@@ -266,7 +263,7 @@ async def test_the_command_counts_points_left_out_and_says_what_is_not_finished(
 
 
 async def test_the_command_mixes_no_made_up_prices_with_real_ones(
-    here: Settings, sessions: store.Sessions
+    here: Settings, sessions: Sessions
 ) -> None:
     await insert(sessions, quote(source="deribit"))
 
@@ -301,7 +298,7 @@ async def test_the_command_says_what_is_wrong(
     assert (ended, message in output) == (status, True), output
 
 
-async def test_a_chart_that_was_finished_once_stays_so(sessions: store.Sessions) -> None:
+async def test_a_chart_that_was_finished_once_stays_so(sessions: Sessions) -> None:
     for at, finished_at in ((1, minute(1)), (2, None)):
         again = Backfill(
             ticker="btc_usd",

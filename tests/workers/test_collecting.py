@@ -12,6 +12,7 @@ from rows import failure, insert, log, logged, minute, names, quote, until, wait
 
 from quotes.database import minutes, store
 from quotes.database.models import Failure
+from quotes.database.sessions import Sessions, open_engine
 from quotes.market.sources import Cause
 from workers.collecting import Collector, minute_of
 from workers.demo.exchange import Exchange, Fault, serve
@@ -42,18 +43,18 @@ async def collecting(collector: Collector, *tickers: str) -> AsyncIterator[None]
     await collection
 
 
-async def failures(sessions: store.Sessions, ticker: str) -> list[Failure]:
+async def failures(sessions: Sessions, ticker: str) -> list[Failure]:
     async with sessions() as session:
         return list(await store.last_failures(session, [ticker]))
 
 
-async def failure_of(sessions: store.Sessions, ticker: str) -> Failure:
+async def failure_of(sessions: Sessions, ticker: str) -> Failure:
     (found,) = await wait(lambda: failures(sessions, ticker), bool)
     return found
 
 
 async def test_a_minute_is_collected_with_the_exchange_s_own_digits_and_clock(
-    exchange: Exchange, source: Deribit, sessions: store.Sessions
+    exchange: Exchange, source: Deribit, sessions: Sessions
 ) -> None:
     exchange.prices |= {"btc_usd": "81110.428333", "eth_usd": "3000"}
 
@@ -69,7 +70,7 @@ async def test_a_minute_is_collected_with_the_exchange_s_own_digits_and_clock(
 
 
 async def test_made_up_prices_are_not_collected_among_real_ones(
-    source: Deribit, sessions: store.Sessions
+    source: Deribit, sessions: Sessions
 ) -> None:
     await insert(sessions, quote(at=-1, source="deribit"))
 
@@ -82,7 +83,7 @@ async def test_made_up_prices_are_not_collected_among_real_ones(
 
 
 async def test_the_same_minute_collected_twice_changes_nothing(
-    exchange: Exchange, source: Deribit, sessions: store.Sessions
+    exchange: Exchange, source: Deribit, sessions: Sessions
 ) -> None:
     await Collector(source, sessions).collect(minute(0), BOTH)
     before = await log(sessions)
@@ -95,7 +96,7 @@ async def test_the_same_minute_collected_twice_changes_nothing(
 
 
 async def test_only_what_a_minute_lacks_is_requested_however_late_its_message_comes(
-    exchange: Exchange, source: Deribit, sessions: store.Sessions
+    exchange: Exchange, source: Deribit, sessions: Sessions
 ) -> None:
     await insert(sessions, quote("btc_usd"))
     exchange.clock = lambda: minute(2)
@@ -108,7 +109,7 @@ async def test_only_what_a_minute_lacks_is_requested_however_late_its_message_co
 
 
 async def test_a_failure_is_not_recorded_for_a_minute_that_has_its_quote(
-    sessions: store.Sessions,
+    sessions: Sessions,
 ) -> None:
     await insert(sessions, quote("btc_usd"))
 
@@ -144,7 +145,7 @@ async def test_a_failure_is_not_recorded_for_a_minute_that_has_its_quote(
     ],
 )
 async def test_one_ticker_s_failure_is_its_own_and_is_recorded_with_its_cause(
-    exchange: Exchange, source: Deribit, sessions: store.Sessions, fault: Fault, cause: Cause
+    exchange: Exchange, source: Deribit, sessions: Sessions, fault: Fault, cause: Cause
 ) -> None:
     exchange.faults["btc_usd"] = fault
 
@@ -160,7 +161,7 @@ async def test_one_ticker_s_failure_is_its_own_and_is_recorded_with_its_cause(
 
 @pytest.mark.parametrize("fault", [Fault.SCIENTIFIC, Fault.INT])
 async def test_a_number_written_unusually_is_a_price_like_any_other(
-    exchange: Exchange, source: Deribit, sessions: store.Sessions, fault: Fault
+    exchange: Exchange, source: Deribit, sessions: Sessions, fault: Fault
 ) -> None:
     exchange.faults["btc_usd"] = fault
 
@@ -170,7 +171,7 @@ async def test_a_number_written_unusually_is_a_price_like_any_other(
 
 
 async def test_a_ticker_that_hangs_does_not_hold_back_the_others(
-    exchange: Exchange, source: Deribit, sessions: store.Sessions
+    exchange: Exchange, source: Deribit, sessions: Sessions
 ) -> None:
     exchange.faults["btc_usd"] = Fault.TIMEOUT
 
@@ -180,7 +181,7 @@ async def test_a_ticker_that_hangs_does_not_hold_back_the_others(
 
 
 async def test_a_collection_that_is_stopped_returns_what_is_still_missing(
-    exchange: Exchange, source: Deribit, sessions: store.Sessions
+    exchange: Exchange, source: Deribit, sessions: Sessions
 ) -> None:
     exchange.faults["btc_usd"] = Fault.HTTP_502
     collector = Collector(source, sessions)
@@ -194,7 +195,7 @@ async def test_a_collection_that_is_stopped_returns_what_is_still_missing(
 
 @pytest.mark.parametrize("seconds", [-60, 60, 3600])
 async def test_a_price_from_outside_the_minute_is_not_that_minute_s(
-    exchange: Exchange, source: Deribit, sessions: store.Sessions, seconds: int
+    exchange: Exchange, source: Deribit, sessions: Sessions, seconds: int
 ) -> None:
     exchange.clock = lambda: minute(0) + timedelta(seconds=seconds)
 
@@ -207,11 +208,11 @@ async def test_a_price_from_outside_the_minute_is_not_that_minute_s(
 
 
 async def test_a_database_that_is_away_is_logged_once_and_when_it_is_back(
-    exchange: Exchange, source: Deribit, sessions: store.Sessions
+    exchange: Exchange, source: Deribit, sessions: Sessions
 ) -> None:
     away = "postgresql://quotes@127.0.0.1:1/quotes"
-    async with store.open_engine(away, name="test") as engine:
-        collector = Collector(source, store.sessions_of(engine))
+    async with open_engine(away, name="test") as engine:
+        collector = Collector(source, Sessions(engine))
         with structlog.testing.capture_logs() as logged:
             collection = asyncio.create_task(collector.collect(minute(0), BOTH))
             await until(lambda: exchange.price_requests.total() == 2)

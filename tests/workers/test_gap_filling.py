@@ -14,6 +14,7 @@ from sqlmodel import col, func, select
 
 from quotes.database import backfills, store
 from quotes.database.models import Backfill, Origin, Quote
+from quotes.database.sessions import Sessions
 from quotes.market.sources import (
     Cause,
     Chart,
@@ -71,13 +72,13 @@ def source() -> Charts:
     return Charts()
 
 
-async def states(sessions: store.Sessions, *tickers: str) -> list[Backfill]:
+async def states(sessions: Sessions, *tickers: str) -> list[Backfill]:
     async with sessions() as session:
         found = await backfills.of(session, tickers or ["btc_usd"])
     return sorted(found, key=lambda each: [*Range].index(Range(each.range)))
 
 
-async def count(sessions: store.Sessions) -> int:
+async def count(sessions: Sessions) -> int:
     async with sessions() as session:
         return (await session.exec(select(func.count(col(Quote.ticker))))).one()
 
@@ -110,7 +111,7 @@ def refuse(cause: Cause) -> Callable[[Chart], Chart]:
 )
 async def test_a_chart_that_is_not_whole_is_fetched_again_later_until_it_is(
     source: Charts,
-    sessions: store.Sessions,
+    sessions: Sessions,
     answer: Callable[[Chart], Chart],
     reason: str,
 ) -> None:
@@ -141,7 +142,7 @@ def test_the_pause_before_the_next_try_doubles_up_to_an_hour() -> None:
 
 
 async def test_an_index_that_began_in_the_middle_of_its_chart_is_finished_in_the_end(
-    source: Charts, sessions: store.Sessions, monkeypatch: pytest.MonkeyPatch
+    source: Charts, sessions: Sessions, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(charts, "SHORT_ATTEMPTS", 2)
     source.answer = lambda chart: Chart(chart.points[len(chart.points) // 2 :])
@@ -153,7 +154,7 @@ async def test_an_index_that_began_in_the_middle_of_its_chart_is_finished_in_the
 
 
 async def test_an_unknown_index_is_asked_for_again_after_an_hour_and_once(
-    source: Charts, sessions: store.Sessions
+    source: Charts, sessions: Sessions
 ) -> None:
     source.answer = refuse(Cause.UNKNOWN_INDEX)
     await fill_gaps(["btc_usd"], source, sessions, now=NOW)
@@ -167,7 +168,7 @@ async def test_an_unknown_index_is_asked_for_again_after_an_hour_and_once(
     assert source.requests.total() == 2
 
 
-async def test_two_workers_fetch_each_chart_once(source: Charts, sessions: store.Sessions) -> None:
+async def test_two_workers_fetch_each_chart_once(source: Charts, sessions: Sessions) -> None:
     tickers = [f"t{number}_usd" for number in range(8)]
     source.pause = 0.005
 
@@ -177,9 +178,7 @@ async def test_two_workers_fetch_each_chart_once(source: Charts, sessions: store
     assert all(each.finished_at for each in await states(sessions, *tickers))
 
 
-async def test_two_workers_repair_with_each_chart_once(
-    source: Charts, sessions: store.Sessions
-) -> None:
+async def test_two_workers_repair_with_each_chart_once(source: Charts, sessions: Sessions) -> None:
     tickers = [f"t{number}_usd" for number in range(8)]
     async with sessions.begin() as session:
         await backfills.add(session, tickers, NOON)
@@ -195,7 +194,7 @@ async def test_two_workers_repair_with_each_chart_once(
 
 
 async def test_the_chart_of_a_worker_that_was_killed_is_fetched_by_another_after_a_while(
-    source: Charts, sessions: store.Sessions
+    source: Charts, sessions: Sessions
 ) -> None:
     async with sessions.begin() as session:
         await backfills.add(session, ["btc_usd"], NOW)
@@ -211,7 +210,7 @@ async def test_the_chart_of_a_worker_that_was_killed_is_fetched_by_another_after
 
 
 async def test_the_finest_charts_of_all_tickers_come_before_any_coarser_one(
-    source: Charts, sessions: store.Sessions
+    source: Charts, sessions: Sessions
 ) -> None:
     tickers = ["a_usd", "b_usd", "c_usd"]
 
@@ -221,7 +220,7 @@ async def test_the_finest_charts_of_all_tickers_come_before_any_coarser_one(
 
 
 async def test_a_minute_missed_during_a_long_backfill_is_repaired_before_the_backfill_goes_on(
-    source: Charts, sessions: store.Sessions
+    source: Charts, sessions: Sessions
 ) -> None:
     tickers = ["btc_usd", *(f"t{number}_usd" for number in range(40))]
     async with sessions.begin() as session:
@@ -239,7 +238,7 @@ async def test_a_minute_missed_during_a_long_backfill_is_repaired_before_the_bac
 
 
 async def test_the_newest_gap_is_repaired_first(
-    source: Charts, sessions: store.Sessions, monkeypatch: pytest.MonkeyPatch
+    source: Charts, sessions: Sessions, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(gap_repair, "AT_ONCE", 1)
     async with sessions.begin() as session:
@@ -256,7 +255,7 @@ async def test_the_newest_gap_is_repaired_first(
 
 
 async def test_a_gap_that_cannot_be_filled_takes_a_chart_in_five_minutes_only(
-    source: Charts, sessions: store.Sessions
+    source: Charts, sessions: Sessions
 ) -> None:
     async with sessions.begin() as session:
         await backfills.add(session, ["btc_usd"], NOON)
@@ -270,7 +269,7 @@ async def test_a_gap_that_cannot_be_filled_takes_a_chart_in_five_minutes_only(
 
 
 async def test_charts_that_are_not_whole_are_shown_with_their_ticker(
-    source: Charts, sessions: store.Sessions, settings: Settings
+    source: Charts, sessions: Sessions, settings: Settings
 ) -> None:
     await insert(sessions, quote(at=-60))
     source.answer = lambda chart: Chart([], Counter({"without a price": 3}))

@@ -13,6 +13,7 @@ from quotes.api.history import gaps
 from quotes.database import backfills, store
 from quotes.database.errors import UnavailableError
 from quotes.database.models import Backfill, Origin
+from quotes.database.sessions import Sessions, open_engine
 from quotes.market.coverage import MINUTE
 from quotes.market.sources import Range
 from quotes.settings import Settings
@@ -60,7 +61,7 @@ def _one_attempt(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(attempts, "LONGEST_DELAY", 120)
 
 
-async def finish(sessions: store.Sessions, at: datetime) -> None:
+async def finish(sessions: Sessions, at: datetime) -> None:
     """As after a first start at that time, without its history."""
     for span in Range:
         async with sessions.begin() as session:
@@ -68,7 +69,7 @@ async def finish(sessions: store.Sessions, at: datetime) -> None:
             await backfills.record(session, done)
 
 
-async def read_gaps(sessions: store.Sessions, since: int, until: int) -> gaps.Gaps:
+async def read_gaps(sessions: Sessions, since: int, until: int) -> gaps.Gaps:
     span = store.Span("btc_usd", minute(since), minute(until))
     async with sessions() as session:
         return await gaps.read(session, span, 1_000, datetime.now(UTC))
@@ -79,20 +80,20 @@ async def test_half_an_hour_s_outage_leaves_no_gap_an_hour_later(  # noqa: PLR09
     clock: Clock,
     exchange: Exchange,
     source: Deribit,
-    sessions: store.Sessions,
+    sessions: Sessions,
     part: str,
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     monkeypatch.setattr(collecting, "STORE_RETRY", 0)
     await finish(sessions, minute(3))
-    async with store.open_engine("postgresql://nobody@127.0.0.1:1/none", name="test") as nowhere:
+    async with open_engine("postgresql://nobody@127.0.0.1:1/none", name="test") as nowhere:
         for clock.minute in range(100):
             out = clock.minute in OUTAGE
             exchange.faults = {"btc_usd": Fault.HTTP_502} if out and part == "exchange" else {}
             if out and part == "worker or broker":
                 continue
             unavailable = out and part == "database"
-            target = store.sessions_of(nowhere) if unavailable else sessions
+            target = Sessions(nowhere) if unavailable else sessions
             monkeypatch.setattr(collecting, "STORE_TIMEOUT", 0.01 if unavailable else 45)
             try:
                 await Collector(source, target).collect(minute(clock.minute), ["btc_usd"])
@@ -110,7 +111,7 @@ async def test_half_an_hour_s_outage_leaves_no_gap_an_hour_later(  # noqa: PLR09
 
 
 async def test_a_longer_outage_is_filled_from_the_longer_charts(
-    clock: Clock, source: Deribit, sessions: store.Sessions
+    clock: Clock, source: Deribit, sessions: Sessions
 ) -> None:
     await finish(sessions, NOON - 5 * MINUTE)
     await insert(sessions, quote(at=0))
@@ -125,7 +126,7 @@ async def test_a_longer_outage_is_filled_from_the_longer_charts(
 
 
 async def test_what_the_exchange_cannot_fill_stays_a_gap_with_its_cause(
-    clock: Clock, exchange: Exchange, source: Deribit, sessions: store.Sessions
+    clock: Clock, exchange: Exchange, source: Deribit, sessions: Sessions
 ) -> None:
     await finish(sessions, NOON - 5 * MINUTE)
     exchange.faults["btc_usd"] = Fault.MAINTENANCE
@@ -138,7 +139,7 @@ async def test_what_the_exchange_cannot_fill_stays_a_gap_with_its_cause(
 
 
 async def test_minutes_from_before_the_first_start_are_the_backfill_s_to_fill(
-    clock: Clock, source: Deribit, sessions: store.Sessions
+    clock: Clock, source: Deribit, sessions: Sessions
 ) -> None:
     clock.minute = 10
 
@@ -151,7 +152,7 @@ async def test_minutes_from_before_the_first_start_are_the_backfill_s_to_fill(
 
 
 async def test_nothing_is_asked_of_the_exchange_where_nothing_is_missing(
-    clock: Clock, exchange: Exchange, source: Deribit, sessions: store.Sessions
+    clock: Clock, exchange: Exchange, source: Deribit, sessions: Sessions
 ) -> None:
     await finish(sessions, NOON)
     await insert(sessions, *(quote(at=at) for at in range(-3, 7)))
@@ -163,7 +164,7 @@ async def test_nothing_is_asked_of_the_exchange_where_nothing_is_missing(
 
 
 async def test_a_worker_fills_what_was_missed_and_subscribers_see_it(
-    settings: Settings, sessions: store.Sessions
+    settings: Settings, sessions: Sessions
 ) -> None:
     now = datetime.now(UTC)
     first, last = ((now - NOON) // MINUTE - ago for ago in (55, 10))

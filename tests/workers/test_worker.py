@@ -16,6 +16,7 @@ from rows import log, logged, minute, names, standing, until, wait
 
 from quotes.database import store
 from quotes.database.models import Failure
+from quotes.database.sessions import Sessions
 from quotes.settings import Settings
 from workers.demo.exchange import Exchange, Fault, serve
 
@@ -34,7 +35,7 @@ async def here(exchange: Exchange, settings: Settings) -> AsyncIterator[Settings
         yield settings.model_copy(update={"deribit_url": url})
 
 
-async def failure(sessions: store.Sessions, ticker: str) -> Failure:
+async def failure(sessions: Sessions, ticker: str) -> Failure:
     async def look() -> list[Failure]:
         async with sessions() as session:
             return list(await store.last_failures(session, [ticker]))
@@ -44,7 +45,7 @@ async def failure(sessions: store.Sessions, ticker: str) -> Failure:
 
 
 async def test_what_graphql_tells_of_replayed_minutes_is_the_file_digit_for_digit(
-    exchange: Exchange, here: Settings, sessions: store.Sessions
+    exchange: Exchange, here: Settings, sessions: Sessions
 ) -> None:
     files = {name: rows(REPLAY / f"{name}.csv") for name in here.tickers}
     moments = [at for at, _ in files["btc_usd"]]
@@ -84,7 +85,7 @@ def rows(file: Path) -> list[tuple[str, str]]:
 
 
 async def test_two_workers_and_every_message_twice_make_one_quote_a_minute(
-    here: Settings, exchange: Exchange, sessions: store.Sessions
+    here: Settings, exchange: Exchange, sessions: Sessions
 ) -> None:
     moments = [minute(at) for at in range(10)]
     async with worker(here), worker(here):
@@ -102,7 +103,7 @@ async def test_two_workers_and_every_message_twice_make_one_quote_a_minute(
 
 
 async def test_a_killed_worker_s_message_is_taken_up_by_another(
-    here: Settings, exchange: Exchange, sessions: store.Sessions
+    here: Settings, exchange: Exchange, sessions: Sessions
 ) -> None:
     exchange.faults["btc_usd"] = Fault.TIMEOUT
     async with worker(here) as first:
@@ -126,7 +127,7 @@ def current_minute(exchange: Exchange) -> datetime:
 
 @pytest.mark.parametrize("fault", [Fault.RATE_LIMITED, Fault.HTTP_502, Fault.NULL])
 async def test_a_ticker_that_failed_is_asked_again_within_its_minute(
-    here: Settings, exchange: Exchange, sessions: store.Sessions, fault: Fault
+    here: Settings, exchange: Exchange, sessions: Sessions, fault: Fault
 ) -> None:
     exchange.faults["eth_usd"] = fault
     at = current_minute(exchange)
@@ -141,7 +142,7 @@ async def test_a_ticker_that_failed_is_asked_again_within_its_minute(
 
 
 async def test_an_unknown_index_is_confirmed_once_and_shown(
-    here: Settings, exchange: Exchange, sessions: store.Sessions
+    here: Settings, exchange: Exchange, sessions: Sessions
 ) -> None:
     ours = here.model_copy(update={"tickers": ("btc_usd", "nosuch_usd")})
     at = current_minute(exchange)
@@ -159,7 +160,7 @@ async def test_an_unknown_index_is_confirmed_once_and_shown(
 
 
 async def test_a_worker_that_starts_without_its_exchange_says_so_and_goes_on(
-    settings: Settings, sessions: store.Sessions, exchange: Exchange
+    settings: Settings, sessions: Sessions, exchange: Exchange
 ) -> None:
     with socket.create_server(("127.0.0.1", 0)) as reserved:
         port = reserved.getsockname()[1]
@@ -175,7 +176,7 @@ async def test_a_worker_that_starts_without_its_exchange_says_so_and_goes_on(
 
 
 async def test_a_message_that_makes_no_sense_harms_no_other(
-    here: Settings, sessions: store.Sessions
+    here: Settings, sessions: Sessions
 ) -> None:
     async with worker(here):
         send(here, minute(0), "'; DROP TABLE quotes --")
