@@ -4,15 +4,12 @@ Each command imports what it needs when it runs: the libraries of one take secon
 need not wait for.
 """
 
-import os
 import sys
-from dataclasses import asdict
-from typing import TYPE_CHECKING, Annotated, NoReturn
+from typing import Annotated
 
 import typer
 
-if TYPE_CHECKING:
-    from quotes.settings import Settings
+from quotes import start
 
 Wait = Annotated[
     float,
@@ -25,13 +22,37 @@ app = typer.Typer(
         "GraphQL.\n\n"
         "On one machine, `quotes up` is all it takes. Elsewhere run `migrate` once, then any "
         "number of `api` and `worker`, and a `scheduler`. Each is configured by QUOTES_* in the "
-        "environment or in a .env file; the README lists them."
+        "environment or in a .env file; docs/settings.md lists them."
     ),
     no_args_is_help=True,
     add_completion=False,
     pretty_exceptions_enable=False,
     rich_markup_mode=None,
 )
+
+
+def _print_version(wanted: bool) -> None:  # noqa: FBT001  # as typer calls it
+    if wanted:
+        from importlib.metadata import version
+
+        typer.echo(f"quotes {version('quotes')}")
+        raise typer.Exit
+
+
+@app.callback()
+def quotes(
+    *,
+    version: Annotated[
+        bool,
+        typer.Option(
+            "--version",
+            help="Print the version of this release.",
+            callback=_print_version,
+            is_eager=True,
+        ),
+    ] = False,
+) -> None:
+    pass
 
 
 @app.command()
@@ -49,7 +70,7 @@ def up(
     Starts a PostgreSQL and a Valkey of its own where QUOTES_DATABASE_URL and QUOTES_REDIS_URL are
     not set, migrates, then runs the API, a worker and the scheduler.
     """
-    settings = _settings("up")
+    settings = start.settings("up")
     from quotes.local import up
 
     raise typer.Exit(up.run(settings, demo=demo))
@@ -58,28 +79,28 @@ def up(
 @app.command()
 def api() -> None:
     """Serve GraphQL, subscriptions and the pages. Needs QUOTES_DATABASE_URL."""
-    settings = _settings("api", database=True)
+    settings = start.settings("api", database=True)
     from quotes.server import process
     from quotes.settings import SettingsError
 
     try:
         process.serve(settings)
     except SettingsError as error:
-        _refuse(error)
+        start.refuse(error)
 
 
 @app.command()
 def worker() -> None:
     """Collect prices from the exchange. Needs QUOTES_DATABASE_URL and QUOTES_REDIS_URL."""
-    _settings("worker", database=True, redis=True)
-    _become("workers.worker")
+    start.settings("worker", database=True, redis=True)
+    start.become("workers.worker")
 
 
 @app.command()
 def scheduler() -> None:
     """Start each minute's work. A second one waits for the first to end. Needs both URLs."""
-    _settings("scheduler", database=True, redis=True)
-    _become("workers.scheduler")
+    start.settings("scheduler", database=True, redis=True)
+    start.become("workers.scheduler")
 
 
 @app.command()
@@ -95,8 +116,8 @@ def migrate(
     choices = ["base", *revisions.known(), "head"]
     if revision not in choices:
         raise typer.BadParameter(f"{revision} is none of {', '.join(choices)}.")
-    url = _settings("migrate", database=True).require_database_url()
-    _wait_for_database(url, wait)
+    url = start.settings("migrate", database=True).require_database_url()
+    start.wait_for_database(url, wait)
     from quotes.database import connections, migrations
     from quotes.database.errors import DatabaseError
     from quotes.settings import FAILED
@@ -131,9 +152,9 @@ def backfill(
     The workers do the same for each new ticker by themselves. Without QUOTES_DATABASE_URL it is
     done for the `up` that runs on this machine.
     """
-    _database_here("backfill", wait)
+    start.database_here("backfill", wait)
     words = [*(tickers or []), *([] if range_ is None else [f"--range={range_}"])]
-    _become("workers.backfill", *words)
+    start.become("workers.backfill", *words)
 
 
 @app.command()
@@ -152,7 +173,7 @@ def forget(
     """
     from quotes.local import maintenance
 
-    url = _database_here("forget", wait)
+    url = start.database_here("forget", wait)
     raise typer.Exit(maintenance.forget(url, tickers, since, until, confirmed=yes))
 
 
@@ -167,7 +188,7 @@ def rebuild(
     """Compute the hourly rollup anew, after quotes were deleted or changed by hand."""
     from quotes.local import maintenance
 
-    url = _database_here("rebuild", wait)
+    url = start.database_here("rebuild", wait)
     raise typer.Exit(maintenance.rebuild(url, tickers or []))
 
 
@@ -177,74 +198,3 @@ def schema() -> None:
     from quotes.api.schema import sdl
 
     sys.stdout.write(sdl())
-
-
-def _settings(process: str, *, database: bool = False, redis: bool = False) -> "Settings":
-    """As `_load`; logs from here on, and warns of names that are no setting."""
-    import structlog
-
-    from quotes import logs
-    from quotes.settings import unknown_names
-
-    settings = _load(database=database, redis=redis)
-    logs.configure(settings.log_format, process=process)
-    for unknown in unknown_names():
-        structlog.get_logger().warning("setting_unknown", **asdict(unknown))
-    return settings
-
-
-def _load(*, database: bool = False, redis: bool = False) -> "Settings":
-    """Read the settings. Ends with status 2 where one is wrong, or missing and needed."""
-    from quotes.settings import Settings, SettingsError
-
-    try:
-        settings = Settings.load()
-        if database:
-            settings.require_database_url()
-        if redis:
-            settings.require_redis_url()
-    except SettingsError as error:
-        _refuse(error)
-    return settings
-
-
-def _database_here(process: str, wait: float) -> str:
-    """The database's URL, once it answers: the one named, else that of the `up` that runs here."""
-    settings = _settings(process)
-    if settings.database_url is None:
-        from quotes.local import running
-
-        running.join(settings)
-        settings = _load(database=True)
-    url = settings.require_database_url()
-    _wait_for_database(url, wait)
-    return url
-
-
-def _wait_for_database(url: str, seconds: float) -> None:
-    """Ends with status 1 where there is none within the time."""
-    import asyncio
-
-    from quotes.database import outages
-    from quotes.settings import FAILED, SettingsError
-
-    try:
-        asyncio.run(outages.wait_until_available(url, seconds=seconds))
-    except SettingsError as error:
-        _refuse(error)
-    except outages.StillUnavailableError as error:
-        typer.echo(str(error), err=True)
-        raise typer.Exit(FAILED) from None
-
-
-def _refuse(error: Exception) -> NoReturn:
-    from quotes.settings import REFUSED
-
-    typer.echo(str(error), err=True)
-    raise typer.Exit(REFUSED) from None
-
-
-def _become(module: str, *words: str) -> None:
-    """Go on as `module` in this very process: `quotes` does not import `workers`."""
-    sys.stdout.flush()
-    os.execv(sys.executable, [sys.executable, "-P", "-m", module, *words])  # noqa: S606 # the very purpose

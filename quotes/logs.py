@@ -23,6 +23,10 @@ _SHARED: list[structlog.typing.Processor] = [
     structlog.processors.TimeStamper(fmt="iso", utc=True),
 ]
 
+Style = Literal["console", "json"]
+# There is none below: the libraries' own details would show what clients send, and their secrets.
+Level = Literal["info", "warning", "error"]
+
 LIBRARY = "library_log"  # the event of every line that is a library's; its text is in `message`
 SAMPLE_SECONDS = 60.0  # a line that repeats is written once in so many
 SAMPLE_LINES = 60  # different lines of one event in so many seconds
@@ -68,12 +72,15 @@ class Sample(logging.Filter):
     """Lets the first of equal warnings pass, then one in SAMPLE_SECONDS with the count of the rest.
 
     Lines are equal where they differ in numbers alone. An INFO line says that something is well
-    again: whatever its logger writes after that is news.
+    again: whatever its logger writes after that is news, also where `level` keeps INFO out.
     """
 
-    def __init__(self, clock: Callable[[], float] = time.monotonic) -> None:
+    def __init__(
+        self, clock: Callable[[], float] = time.monotonic, *, level: int = logging.INFO
+    ) -> None:
         super().__init__()
         self._clock = clock
+        self._level = level
         self._lock = threading.Lock()
         self._windows: dict[str, dict[str, _Window]] = {}  # by logger, then by event
 
@@ -81,6 +88,8 @@ class Sample(logging.Filter):
         with self._lock:
             if record.levelno == logging.INFO:
                 self._windows.pop(record.name, None)
+            if record.levelno < self._level:
+                return False
             return record.levelno < logging.WARNING or self._is_news(record)
 
     def _is_news(self, record: logging.LogRecord) -> bool:
@@ -140,8 +149,8 @@ def _library(
     return event
 
 
-def configure(style: Literal["console", "json"], *, process: str) -> None:
-    """Send every record of this process to stderr. `process` is its name in each line."""
+def configure(style: Style, *, process: str, level: Level = "info") -> None:
+    """Send this process's records from `level` up to stderr. `process` is its name in each line."""
     shared = [_named(process), *_SHARED]
     structlog.configure(
         processors=[
@@ -167,7 +176,7 @@ def configure(style: Literal["console", "json"], *, process: str) -> None:
                     ],
                 }
             },
-            "filters": {"sample": {"()": Sample}},
+            "filters": {"sample": {"()": Sample, "level": logging.getLevelName(level.upper())}},
             "handlers": {
                 "stderr": {
                     "class": "logging.StreamHandler",

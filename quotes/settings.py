@@ -5,7 +5,7 @@ import sys
 from dataclasses import dataclass
 from difflib import get_close_matches
 from pathlib import Path
-from typing import Annotated, Any, Literal, Self
+from typing import Annotated, Any, Self
 
 from platformdirs import user_data_path
 from pydantic import AfterValidator, Field, SecretStr, ValidationError, field_validator
@@ -18,7 +18,7 @@ from pydantic_settings import (
     SettingsConfigDict,
 )
 
-from quotes import addresses, env_file
+from quotes import addresses, env_file, logs
 from quotes.market import tickers
 
 PREFIX = "QUOTES_"
@@ -91,7 +91,7 @@ class _EnvFile(PydanticBaseSettingsSource):
 
 
 class Settings(BaseSettings):
-    """Each field is the variable QUOTES_<NAME>; the README's table tells what each is for."""
+    """Each field is the variable QUOTES_<NAME>; docs/settings.md has what each is for."""
 
     model_config = SettingsConfigDict(
         env_prefix=PREFIX,
@@ -118,9 +118,10 @@ class Settings(BaseSettings):
     query_wait: float = Field(default=0.15, ge=0, le=60)
     answer_cache: int = Field(default=64, ge=0)  # MiB
     replay_connections: int = Field(default=2, ge=1)
-    log_format: Literal["console", "json"] = Field(
+    log_format: logs.Style = Field(
         default_factory=lambda: "console" if sys.stderr.isatty() else "json"
     )
+    log_level: logs.Level = "info"
 
     @classmethod
     def settings_customise_sources(
@@ -137,6 +138,11 @@ class Settings(BaseSettings):
     @classmethod
     def _split(cls, text: object) -> object:
         return _words(text)
+
+    @field_validator("log_format", "log_level", mode="before")
+    @classmethod
+    def _in_any_case(cls, word: object) -> object:
+        return word.lower() if isinstance(word, str) else word
 
     @field_validator("tickers")
     @classmethod

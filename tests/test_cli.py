@@ -4,6 +4,7 @@ import json
 import socket
 import subprocess
 import sys
+from importlib.metadata import version
 from pathlib import Path
 from urllib.parse import unquote, urlsplit
 
@@ -30,6 +31,10 @@ def test_help_names_every_command_and_what_it_is_for() -> None:
     assert answer.returncode == 0
     for command in ("up", "api", "worker", "scheduler", "migrate", "schema"):
         assert f"\n  {command} " in answer.stdout
+
+
+def test_the_version_is_the_package_s() -> None:
+    assert quotes("--version").stdout == f"quotes {version('quotes')}\n"
 
 
 @pytest.mark.parametrize("words", [(), ("nope",), ("up", "--nope"), ("migrate", "--revision", "x")])

@@ -12,7 +12,7 @@ import logging, sys, structlog
 from quotes import logs
 from quotes.settings import Settings
 settings = Settings.load()
-logs.configure(settings.log_format, process="test")
+logs.configure(settings.log_format, process="test", level=settings.log_level)
 def connect():
     url = settings.require_database_url()
     raise OSError("no route")
@@ -37,12 +37,13 @@ raise OSError("no route")
 """
 
 
-def lines(style: str, program: str = PROGRAM) -> list[str]:
+def lines(style: str, program: str = PROGRAM, *, level: str = "") -> list[str]:
     done = subprocess.run(
         [sys.executable, "-c", program],
         env={
             "QUOTES_DATABASE_URL": "postgresql://me:hunter2@host/quotes",
             "QUOTES_LOG_FORMAT": style,
+            "QUOTES_LOG_LEVEL": level,
         },
         capture_output=True,
         text=True,
@@ -77,9 +78,9 @@ def test_warnings_and_crashes_are_events_with_a_fixed_name() -> None:
 class Sampled:
     """A sampled log on a clock of its own."""
 
-    def __init__(self) -> None:
+    def __init__(self, level: int = logging.INFO) -> None:
         self.now = 0.0
-        self.sample = logs.Sample(lambda: self.now)
+        self.sample = logs.Sample(lambda: self.now, level=level)
 
     def written(
         self, level: int, message: object, name: str = "quotes"
@@ -129,3 +130,19 @@ def test_a_loss_right_after_a_recovery_is_written() -> None:
         assert log.written(logging.WARNING, event("lost"))
         assert log.written(logging.WARNING, event("lost")) is None
         assert log.written(logging.INFO, event("found"))
+
+
+def test_a_level_leaves_out_what_is_below_it_and_a_loss_after_a_recovery_is_still_written() -> None:
+    log = Sampled(level=logging.WARNING)
+
+    for _ in range(3):
+        assert log.written(logging.WARNING, event("lost"))
+        assert log.written(logging.WARNING, event("lost")) is None
+        assert log.written(logging.INFO, event("found")) is None
+
+
+@pytest.mark.parametrize(
+    ("level", "events"), [("Warning", ["library_log", "lost"]), ("error", ["lost"])]
+)
+def test_the_log_level_is_a_setting_in_any_case(level: str, events: list[str]) -> None:
+    assert [json.loads(line)["event"] for line in lines("json", level=level)] == events

@@ -1,7 +1,6 @@
-"""The README's snippets as they are written, on a real service, with a right and a wrong ticker."""
+"""The snippets of the README and docs/ as written, on a real service; with a wrong ticker, too."""
 
 import asyncio
-import re
 import sys
 from asyncio.subprocess import PIPE
 from collections.abc import AsyncIterator, Sequence
@@ -11,7 +10,7 @@ import pytest
 from browser import browsing, needs_browser
 from client import Client, serving
 from node import BENCH, NODE, needs_clients
-from paths import ROOT
+from paths import snippets
 from rows import insert, quote, restore, until
 
 from quotes.database.sessions import Sessions
@@ -21,6 +20,12 @@ ADDRESS = "127.0.0.1:8000"
 WRONG = "nosuch_usd"
 UNKNOWN = f"Unknown here: {WRONG}"
 JAVASCRIPT = [NODE or "node", "--input-type=module", "-"]
+PROGRAMS = [
+    ("python", "aiohttp"),
+    ("js", "graphql-ws"),
+    ("js", "@urql/core"),
+    ("js", "EventSource"),
+]
 # What the snippet for urql takes from the ones before it, which are TypeScript.
 BEFORE_URQL = """
 import { createClient } from "graphql-ws";
@@ -32,13 +37,14 @@ const query = `subscription { priceUpdates(tickers: ["BTC"]) { ticker price } }`
 
 def snippet(language: str, word: str) -> str:
     """The one snippet in that language that holds the word."""
-    readme = (ROOT / "README.md").read_text()
-    (found,) = (
-        each
-        for each in re.findall(rf"^```{language}\n(.*?)^```", readme, re.MULTILINE | re.DOTALL)
-        if word in each
-    )
-    return str(found)
+    (found,) = (text for _, text in snippets(language) if word in text)
+    return found
+
+
+def test_each_program_among_the_snippets_is_run_here() -> None:
+    programs = [text for language in ("js", "python") for _, text in snippets(language)]
+
+    assert sorted(programs) == sorted(snippet(*each) for each in PROGRAMS)
 
 
 @pytest.fixture

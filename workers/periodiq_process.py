@@ -22,7 +22,8 @@ PR_SET_PDEATHSIG = 1  # from linux/prctl.h
 def main() -> int:
     os.environ["TZ"] = "UTC"  # periodiq interprets cron lines in the local time zone
     time.tzset()
-    logs.configure(Settings.load().log_format, process="periodiq")
+    settings = Settings.load()
+    logs.configure(settings.log_format, process="periodiq", level=settings.log_level)
     _die_with_parent()
     from workers import actors  # noqa: PLC0415  # after the logs, so that all lines look alike
 

@@ -137,7 +137,7 @@ def main() -> int:
 
 async def _run() -> None:
     settings = Settings.load()
-    logs.configure(settings.log_format, process="scheduler")
+    logs.configure(settings.log_format, process="scheduler", level=settings.log_level)
     leading = asyncio.create_task(lead(settings), name="lead")
     for number in (signal.SIGINT, signal.SIGTERM):
         asyncio.get_running_loop().add_signal_handler(number, leading.cancel)

@@ -28,7 +28,8 @@ STOP_TIMEOUT = 10_000  # milliseconds for a running message to finish
 def main() -> int:
     """Run until SIGINT or SIGTERM: 0. A thread has died: 1. A setting is wrong, and named: 2."""
     try:
-        logs.configure(Settings.load().log_format, process="worker")
+        settings = Settings.load()
+        logs.configure(settings.log_format, process="worker", level=settings.log_level)
         return _run()
     except SettingsError as error:
         sys.stderr.write(f"{error}\n")

@@ -29,7 +29,8 @@ def main() -> None:
     parser.add_argument("--seed", type=int, default=1, help="another seed is another history")
     options = parser.parse_args()
     try:
-        logs.configure(Settings.load().log_format, process="demo")
+        settings = Settings.load()
+        logs.configure(settings.log_format, process="demo", level=settings.log_level)
         asyncio.run(_run(options.host, options.port, options.seed))
     except (SettingsError, OSError) as error:
         parser.exit(1, f"{error}\n")
