@@ -118,6 +118,7 @@ class Settings(BaseSettings):
     query_wait: float = Field(default=0.15, ge=0, le=60)
     answer_cache: int = Field(default=64, ge=0)  # MiB
     replay_connections: int = Field(default=2, ge=1)
+    drain: float = Field(default=0, ge=0, le=300)  # seconds
     log_format: logs.Style = Field(
         default_factory=lambda: "console" if sys.stderr.isatty() else "json"
     )

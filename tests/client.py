@@ -39,7 +39,9 @@ class Client:
     def __init__(self, http: aiohttp.ClientSession, url: str) -> None:
         self.http = http
         self.url = url
-        self.state: Any = None  # of the application, where it runs in this process
+        # Where it runs in this process:
+        self.server: Any = None
+        self.state: Any = None  # of the application
 
     async def answer(self, query: str, **variables: object) -> dict[str, Any]:
         """The whole answer, with its errors."""
@@ -103,7 +105,7 @@ async def serving(settings: Settings, *, send_buffer: int | None = None) -> Asyn
         running = asyncio.create_task(server.serve(sockets=[listener]))
         try:
             async with connected(f"http://127.0.0.1:{listener.getsockname()[1]}") as client:
-                client.state = server._app.state
+                client.server, client.state = server, server._app.state
                 yield client
         finally:
             server.should_exit = True

@@ -1,7 +1,8 @@
 """SQLAlchemy's engine and sessions, whose exceptions are those of `errors`."""
 
+import asyncio
 from collections.abc import AsyncIterator, Awaitable, Callable
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
 from typing import TypeVar
 
 from sqlalchemy.ext.asyncio import AsyncEngine, async_sessionmaker, create_async_engine
@@ -11,6 +12,7 @@ from quotes.database import connections
 from quotes.database.errors import ConflictError, translated
 
 POOL_SIZE = 8  # default connections of a process; with two cores more of them would only queue
+CLOSE_TIMEOUT = 1.0  # seconds for a pool to say goodbye; a database may have fallen silent
 ATTEMPTS = 5  # at a transaction with conflicts
 
 Result = TypeVar("Result")
@@ -76,4 +78,6 @@ async def open_engine(
     try:
         yield engine
     finally:
-        await engine.dispose()
+        with suppress(TimeoutError):
+            async with asyncio.timeout(CLOSE_TIMEOUT):
+                await engine.dispose()

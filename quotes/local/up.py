@@ -56,7 +56,11 @@ class Up:
         if demo:
             self.exchange = f"http://127.0.0.1:{self.demo_port}{_API_PATH}"
         # The children's; the servers' URLs are added to it.
-        self.env = {**os.environ, f"{PREFIX}DERIBIT_URL": self.exchange}
+        self.env = {
+            **os.environ,
+            f"{PREFIX}DERIBIT_URL": self.exchange,
+            f"{PREFIX}DRAIN": "0",  # there is no other API process to turn to
+        }
         for unknown in unknown_names():  # this process has logged a warning about it
             self.env.pop(unknown.name, None)
         self.supervisor = Supervisor()

@@ -42,6 +42,7 @@ class Health:
         self._began = datetime.now(UTC)
         self._checked: dict[str, Any] = {}
         self._checked_at = self._began
+        self.draining = False  # set when the process begins to shut down
 
     def alive(self) -> dict[str, Any]:
         """Whether the loops of this process run; says nothing of the database."""
@@ -53,13 +54,14 @@ class Health:
         A single stale ticker is reported, and makes nothing unready.
         """
         report = {
+            "process": self._process_state(),
             "feed": self._feed_state(),
             "queries": self._admission.state(),
             "connections": self._limits.connections,
             "subscriptions": self._limits.subscriptions,
             **self._database_state(),
         }
-        parts = ("feed", "queries", "database", "migrations", "quotes")
+        parts = ("process", "feed", "queries", "database", "migrations", "quotes")
         return {"ok": all(report.get(name, {}).get("ok") for name in parts), **report}
 
     async def run(self) -> None:
@@ -83,6 +85,11 @@ class Health:
         except DatabaseError as error:
             report["database"] = {"ok": False, "reason": str(error)}
         return report
+
+    def _process_state(self) -> dict[str, Any]:
+        if self.draining:
+            return {"ok": False, "reason": "this process is shutting down"}
+        return {"ok": True}
 
     def _database_state(self) -> dict[str, Any]:
         if not self._checked:

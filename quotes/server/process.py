@@ -1,10 +1,12 @@
 """The web process: uvicorn around the application, on a socket of its own."""
 
+import asyncio
 import gc
 import resource
 import signal
 import socket
 import sys
+import time
 
 import uvicorn
 from starlette.applications import Starlette
@@ -15,21 +17,38 @@ from quotes.settings import Settings, SettingsError
 
 MAX_MESSAGE = 128 * 1024  # bytes of one message from a client
 PING_INTERVAL = 20.0  # seconds; a client that does not answer within as many is gone
-SHUTDOWN_TIMEOUT = 5  # seconds that open requests have to end
+SHUTDOWN_TIMEOUT = 5  # seconds that open requests have to end, once nothing new is accepted
+POLL = 0.1  # seconds between two looks at the end of the drain, as uvicorn's own loop
 USER_TIMEOUT = 30_000  # ms that the kernel waits for a peer that acknowledges nothing
 
 
 class Server(uvicorn.Server):
-    """uvicorn, which waits for responses in progress; event streams are ended before that."""
+    """uvicorn, ended in order.
 
-    def __init__(self, config: uvicorn.Config, app: Starlette) -> None:
+    First it is not ready, but serves for `drain` seconds, in which load balancers turn to others.
+    Then it accepts nothing new, closes sockets with 1012, ends event streams, and waits for
+    requests in progress.
+    """
+
+    def __init__(self, config: uvicorn.Config, app: Starlette, drain: float) -> None:
         super().__init__(config)
+        self.server_state: protocol.Shared = protocol.Shared()
         self._app = app
+        self._drain = drain
 
     @property
     def exit_status(self) -> int:
         """0 unless one of its loops has died."""
         return int(getattr(self._app.state, "exit_status", 0))
+
+    async def main_loop(self) -> None:
+        await super().main_loop()
+        self._app.state.health.draining = self.server_state.draining = True
+        began = time.monotonic()
+        # A process whose loop has died has nothing to offer; a second SIGINT means at once.
+        while time.monotonic() < began + self._drain and not (self.exit_status or self.force_exit):
+            await asyncio.sleep(POLL)
+            await self.on_tick(0)  # the Date of answers
 
     async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
         for task in tuple(self._app.state.streams.ended_by_shutdown):
@@ -55,14 +74,14 @@ def server(settings: Settings) -> Server:
             headers=[("X-Content-Type-Options", "nosniff")],
         ),
         app,
+        settings.drain,
     )
 
 
 def serve(settings: Settings) -> None:
     """Run until SIGINT or SIGTERM, then exit with 0, or another status where a loop has died.
 
-    Open sockets are closed with 1012, service restart. Raises SettingsError where the address
-    cannot be bound.
+    Raises SettingsError where the address cannot be bound.
     """
     running = server(settings)
     # uvicorn raises the signal that ended it again when it is done: exit then.

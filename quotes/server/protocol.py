@@ -8,12 +8,13 @@ slow one that takes some has until ROOM_TIMEOUT.
 """
 
 import asyncio
-from typing import Any, Protocol
+from typing import Any, Protocol, cast
 from weakref import ref
 
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol, RequestResponseCycle
 from uvicorn.protocols.utils import ClientDisconnected
 from uvicorn.protocols.websockets.websockets_sansio_impl import WebSocketsSansIOProtocol
+from uvicorn.server import ServerState
 from websockets.frames import CloseCode
 from websockets.protocol import State
 
@@ -26,6 +27,12 @@ DIRECT = "quotes.direct"  # our ASGI extension, whose value is a Direct
 
 _TEXT = 0x81  # a whole text frame: FIN, opcode 1 (RFC 6455, 5.2)
 _LENGTH_IN_TWO_BYTES, _LENGTH_IN_EIGHT_BYTES = 126, 127
+
+
+class Shared(ServerState):
+    """What all connections of a server share."""
+
+    draining = False  # each HTTP connection ends with its next answer
 
 
 class Direct(Protocol):
@@ -136,6 +143,8 @@ class Http(StallTimeout, HttpToolsProtocol):
         super().on_headers_complete()
         if self.cycle is None or self.cycle.scope is not self.scope:
             return  # it becomes a WebSocket
+        if cast("Shared", self.server_state).draining:
+            self.cycle.keep_alive = False  # so uvicorn sends `Connection: close`
         self.scope["extensions"] = {DIRECT: Body(self.cycle)}  # type: ignore[dict-item]
         if self.scope["http_version"] == "1.0":
             self.cycle.__class__ = UnchunkedCycle

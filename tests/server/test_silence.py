@@ -2,6 +2,7 @@
 
 import asyncio
 import json
+import signal
 import socket
 from collections.abc import AsyncIterator
 from contextlib import suppress
@@ -11,11 +12,14 @@ from urllib.parse import unquote, urlsplit
 
 import pytest
 from client import Client, serving
-from rows import insert, quote, seq_of, until
+from processes import Api, free_port
+from pydantic import SecretStr
+from rows import insert, quote, seq_of, until, wait
 
 from quotes.database import connections
 from quotes.database.sessions import Sessions
 from quotes.live.feed import open_feed
+from quotes.local import probe
 from quotes.server import protocol
 from quotes.settings import Settings
 
@@ -84,6 +88,25 @@ async def test_a_listen_connection_that_died_silently_is_replaced_and_quotes_arr
         await until(lambda: feed.listening, seconds=10)
         await insert(sessions, quote(at=2))
         await until(lambda: feed.last == 2)
+
+
+async def test_a_web_process_ends_though_its_database_has_fallen_silent(
+    proxy: Proxy, settings: Settings
+) -> None:
+    port = free_port()
+    api = Api(settings.model_copy(update={"database_url": SecretStr(proxy.url)}), port)
+    await api.start()
+    assert api.process is not None
+    try:
+        await wait(lambda: probe.answers("127.0.0.1", port, "/readyz"), bool)
+        proxy.fall_silent()
+        async with asyncio.timeout(20):
+            await api.end(signal.SIGTERM)
+    finally:
+        if api.process.returncode is None:
+            await api.end(signal.SIGKILL)
+
+    assert api.process.returncode == 0
 
 
 UPDATES = 'subscription { priceUpdates(after: "s0") { cursor source price at } }'
