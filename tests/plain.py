@@ -1,6 +1,6 @@
 """Candles and gaps computed in plain Python, minute by minute: the oracle for the service."""
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from decimal import Decimal
@@ -42,6 +42,21 @@ def outermost(quotes: Iterable[Quote]) -> set[tuple[datetime, Decimal]]:
     highest = min(points, key=lambda point: (-point[1], point[0]))
     lowest = min(points, key=lambda point: (point[1], point[0]))
     return {points[0], highest, lowest, points[-1]}
+
+
+def thinned(quotes: Sequence[Quote], most: int) -> list[Quote]:
+    """At most `most` of the quotes, which are in order: of each stretch the outermost."""
+    if len(quotes) <= most:
+        return list(quotes)
+    begin = quotes[0].minute
+    width = (quotes[-1].minute - begin + MINUTE) / (most // 4)
+    return [
+        each
+        for stretch in range(most // 4)
+        for within in [[each for each in quotes if (each.minute - begin) // width == stretch]]
+        for each in within
+        if (each.minute, each.price) in outermost(within)
+    ]
 
 
 def gaps(

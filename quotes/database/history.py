@@ -43,23 +43,6 @@ class Ohlc:
     count: int
 
 
-@dataclass(slots=True)
-class Bucket:
-    """Quotes of some hours, and those among them that a drawing must not miss."""
-
-    first_hour: datetime
-    first_minutes: int  # of that hour; as in `Hour`, which have a quote
-    open: Decimal
-    high_at: datetime
-    high: Decimal
-    low_at: datetime
-    low: Decimal
-    last_hour: datetime
-    last_minutes: int
-    close: Decimal
-    count: int
-
-
 _CANDLES = """
     SELECT width_bucket(at, :starts) - 1 AS bucket,
            (array_agg(open ORDER BY at))[1] AS open, max(high) AS high, min(low) AS low,
@@ -103,7 +86,7 @@ async def candles(
     minutes.
     """
     sql, parameters = _rolled(ticker, starts, until)
-    return [Ohlc(*row) for row in await _rows(session, _statement(sql, **parameters))]
+    return [Ohlc(*row) for row in await fetch(session, bound(sql, **parameters))]
 
 
 async def candles_json(
@@ -123,8 +106,8 @@ async def candles_json(
         ) AS candle
         WHERE :now IS NOT NULL
     """  # noqa: S608  # names of fields and our own text alone
-    statement = _statement(written, **parameters, now=now)
-    ((found,),) = await _rows(session, statement)
+    statement = bound(written, **parameters, now=now)
+    ((found,),) = await fetch(session, statement)
     return found or ""
 
 
@@ -162,10 +145,10 @@ async def incomplete_hours(
     session: AsyncSession, ticker: str, since: datetime, until: datetime
 ) -> list[HourCoverage]:
     """The hours that [since, until) touches, in order, without those that `gaps` needs not."""
-    statement = _statement(
+    statement = bound(
         _INCOMPLETE_HOURS, ticker=ticker, since=hour_of(since), until=until, full=FULL
     )
-    return [HourCoverage(*row) for row in await _rows(session, statement)]
+    return [HourCoverage(*row) for row in await fetch(session, statement)]
 
 
 _CAUSES = """
@@ -183,59 +166,11 @@ _CAUSES = """
 async def causes(session: AsyncSession, ticker: str, gaps: Sequence[Gap]) -> dict[int, str]:
     """By its place, from 0, the cause of most of a gap's failures; none where nobody asked."""
     starts, ends = [gap.since for gap in gaps], [gap.until for gap in gaps]
-    statement = _statement(_CAUSES, ticker=ticker, starts=starts, ends=ends)
-    return {place - 1: cause for place, cause in await _rows(session, statement)}
+    statement = bound(_CAUSES, ticker=ticker, starts=starts, ends=ends)
+    return {place - 1: cause for place, cause in await fetch(session, statement)}
 
 
-_PRICES = """
-    SELECT minute, price FROM quotes
-    WHERE ticker = :ticker AND minute >= :since AND minute < :until
-    ORDER BY minute
-"""
-
-
-async def prices(
-    session: AsyncSession, ticker: str, since: datetime, until: datetime
-) -> list[tuple[datetime, Decimal]]:
-    """The minutes of [since, until) that have quotes, and their prices, in order."""
-    statement = _statement(_PRICES, ticker=ticker, since=since, until=until)
-    return [(at, price) for at, price in await _rows(session, statement)]
-
-
-# A minute of an hour that a bound cuts stands there as an hour with a single quote, its first.
-_BUCKETS = """
-    SELECT min(at), (array_agg(minutes ORDER BY at))[1], (array_agg(open ORDER BY at))[1],
-           (array_agg(high_at ORDER BY high DESC, at))[1], max(high),
-           (array_agg(low_at ORDER BY low, at))[1], min(low),
-           max(at), (array_agg(minutes ORDER BY at DESC))[1],
-           (array_agg(close ORDER BY at DESC))[1], sum(count)::int
-    FROM (
-        SELECT hour AS at, minutes, open, high_at, high, low_at, low, close, count
-        FROM hours WHERE ticker = :ticker AND hour >= :since AND hour < :until
-                     AND hour <> ALL (:cut)
-        UNION ALL
-        SELECT minute, 1, price, minute, price, minute, price, price, 1
-        FROM unnest(:cut) AS cut (hour)
-        JOIN quotes ON ticker = :ticker AND minute >= cut.hour
-                   AND minute < cut.hour + interval '1 hour'
-                   AND minute >= :since AND minute < :until
-    ) AS piece
-    GROUP BY date_bin(:length, at, :begin)
-    ORDER BY 1
-"""
-
-
-async def buckets(
-    session: AsyncSession, ticker: str, since: datetime, until: datetime, length: timedelta
-) -> list[Bucket]:
-    """[since, until) in stretches of `length`, whole hours each, in order; none without quotes."""
-    cut = sorted({hour_of(bound) for bound in (since, until) if hour_of(bound) != bound})
-    span = {"since": since, "until": until, "begin": hour_of(since)}
-    statement = _statement(_BUCKETS, ticker=ticker, cut=cut, length=length, **span)
-    return [Bucket(*row) for row in await _rows(session, statement)]
-
-
-def _statement(sql: str, **parameters: object) -> TextClause:
+def bound(sql: str, **parameters: object) -> TextClause:
     kinds: dict[type, Any] = {
         list: ARRAY(DateTime(timezone=True)),
         datetime: DateTime(timezone=True),
@@ -248,5 +183,5 @@ def _statement(sql: str, **parameters: object) -> TextClause:
     )
 
 
-async def _rows(session: AsyncSession, statement: TextClause) -> Sequence[Any]:
+async def fetch(session: AsyncSession, statement: TextClause) -> Sequence[Any]:
     return (await (await session.connection()).execute(statement)).all()

@@ -81,14 +81,11 @@ async def page(
     return cast("Sequence[Quote]", rows), upto if complete is None else complete
 
 
-async def end(session: AsyncSession, *, upto: int, limit: int) -> Sequence[Quote]:
-    """The last `limit` streamed quotes with seq <= upto, in order; rows as those of `page`."""
-    query = (
-        select(*_COLUMNS)
-        .where(col(Quote.seq) <= upto, _STREAMED)
-        .order_by(col(Quote.seq).desc())
-        .limit(limit)
-    )
+async def end(session: AsyncSession, *, upto: int | None = None, limit: int) -> Sequence[Quote]:
+    """The last `limit` streamed quotes, with seq <= upto, in order; rows as those of `page`."""
+    query = select(*_COLUMNS).where(_STREAMED).order_by(col(Quote.seq).desc()).limit(limit)
+    if upto is not None:
+        query = query.where(col(Quote.seq) <= upto)
     rows = (await (await session.connection()).execute(query)).all()
     return cast("Sequence[Quote]", rows)[::-1]
 

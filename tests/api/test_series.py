@@ -3,7 +3,6 @@
 import random
 from collections.abc import AsyncIterator
 from datetime import timedelta
-from decimal import Decimal
 from uuid import uuid4
 
 import plain
@@ -14,7 +13,6 @@ from hypothesis import settings as hypothesis_settings
 from hypothesis import strategies as st
 from rows import insert, log, minute, quote
 
-from quotes.api.history.series import thinned
 from quotes.database.models import Origin, Quote
 from quotes.database.sessions import Sessions
 from quotes.settings import Settings
@@ -44,20 +42,38 @@ def points(quotes: list[Quote]) -> list[tuple[int, str]]:
     return [(int(each.minute.timestamp()), format(each.price, "f")) for each in quotes]
 
 
-@given(prices=st.lists(st.integers(1, 50), min_size=1, max_size=300), most=st.integers(4, 60))
-def test_thinned_points_are_few_real_in_order_and_hold_every_extreme(
-    prices: list[int], most: int
+@given(
+    prices=st.dictionaries(st.integers(0, 200), st.integers(10, 30), min_size=1, max_size=60),
+    most=st.integers(4, 60),
+    bounds=st.tuples(st.integers(-5, 100), st.integers(101, 205)),
+)
+@hypothesis_settings(
+    deadline=None, max_examples=25, suppress_health_check=[HealthCheck.function_scoped_fixture]
+)
+async def test_of_a_range_with_many_quotes_each_stretch_s_outermost_are_told(
+    client: Client,
+    sessions: Sessions,
+    prices: dict[int, int],
+    most: int,
+    bounds: tuple[int, int],
 ) -> None:
-    whole = [(minute(at), Decimal(price)) for at, price in enumerate(prices)]
+    ticker = f"t{uuid4().hex[:8]}_usd"
+    await insert(
+        sessions, quote(ticker, at=-9), *(quote(ticker, at, f"{prices[at]}.50") for at in prices)
+    )
+    since, until = map(minute, bounds)
 
-    left = thinned(whole, most)
+    told = await client.data(
+        SERIES, ticker=ticker, most=most, **{"from": since.isoformat()}, to=until.isoformat()
+    )
 
-    assert len(left) <= max(most, 4)
-    assert left == sorted(left)
-    assert set(left) <= set(whole)
-    assert {left[0], left[-1]} == {whole[0], whole[-1]}
-    for extreme in (min, max):
-        assert extreme(price for _, price in left) == extreme(prices)
+    within = [each for each in await log(sessions) if each.ticker == ticker]
+    within = sorted(
+        (each for each in within if since <= each.minute < until), key=lambda each: each.minute
+    )
+    expected = plain.thinned(within, most)
+    assert told["count"] == len(within)
+    assert list(zip(told["times"], told["prices"], strict=True)) == points(expected)
 
 
 async def test_a_short_range_is_told_whole_and_exact(client: Client, sessions: Sessions) -> None:
