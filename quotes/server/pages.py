@@ -1,6 +1,6 @@
 """The pages for people and what they load, as the build of `quotes/web` left it in `static/`."""
 
-from collections.abc import Collection, Mapping
+from collections.abc import Collection
 from dataclasses import dataclass
 from mimetypes import guess_type
 from pathlib import Path
@@ -11,6 +11,8 @@ from starlette.routing import Route
 from starlette.types import ASGIApp, Receive, Scope, Send
 
 from quotes.market import tickers
+from quotes.server.http import codings
+from quotes.server.http.codings import Coding
 
 STATIC = Path(__file__).parents[1] / "static"
 NOT_BUILT = (
@@ -19,7 +21,7 @@ NOT_BUILT = (
     "`npm ci --ignore-scripts && npm run build` in quotes/web, then start again.\n"
 )
 FOR_EVER = "public, max-age=31536000, immutable"  # an asset's name changes with its content
-PACKED = {"br": ".br", "gzip": ".gz"}  # the smaller one first
+PACKED = {Coding.BROTLI: ".br", Coding.GZIP: ".gz"}  # by the build; the smaller one first
 SECURITY = {
     "Referrer-Policy": "no-referrer",
     "Cross-Origin-Opener-Policy": "same-origin",
@@ -106,11 +108,9 @@ class Site:
             return PlainTextResponse("Not Found", status_code=404)
         headers = {**SECURITY, "Cache-Control": FOR_EVER, "Vary": "Accept-Encoding"}
         kind = guess_type(name)[0] or "application/octet-stream"
-        for coding, suffix in PACKED.items():
-            if _takes(coding, request.headers):
-                path = path.with_name(name + suffix)
-                headers["Content-Encoding"] = coding
-                break
+        if coding := codings.best(request.headers.get("accept-encoding", ""), tuple(PACKED)):
+            path = path.with_name(name + PACKED[coding])
+            headers["Content-Encoding"] = coding
         return FileResponse(path, headers=headers, media_type=kind)
 
 
@@ -130,9 +130,3 @@ class WithExplorer:
 
 def _opens_a_page(request: Request) -> bool:
     return request.method in {"GET", "HEAD"} and "text/html" in request.headers.get("accept", "")
-
-
-def _takes(coding: str, headers: Mapping[str, str]) -> bool:
-    offered = headers.get("accept-encoding", "").split(",")
-    words = [[part.strip() for part in offer.split(";")] for offer in offered]
-    return any(name == coding and "q=0" not in rest for name, *rest in words)

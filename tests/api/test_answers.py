@@ -1,16 +1,19 @@
 """An answer is given again only while it is what would be answered now."""
 
+import asyncio
 from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
 from datetime import UTC, datetime
 
 import pytest
-from planning import planning
+from planning import MIB, planning
 from rows import insert, minute, quote
 
 from quotes.api.plans.plans import Plans
 from quotes.database import store
 from quotes.database.models import Origin, Quote
 from quotes.database.sessions import Sessions
+from quotes.live.newest import BOUND
 from quotes.settings import Settings
 
 DAY = '{ prices(ticker: "BTC", date: "2026-01-31") { nodes { at price } } }'
@@ -85,6 +88,64 @@ async def test_a_candle_under_way_is_answered_anew_each_minute(
         clock[0] = minute(2)
 
         assert await body(plans, query) == b'{"data":{"candles":[{"coverage":0.5}]}}'
+
+
+async def test_what_many_request_at_once_is_read_once_until_the_next_commit(
+    plans: Plans, sessions: Sessions
+) -> None:
+    async with every_connection(plans):
+        first = asyncio.create_task(plans.answer(DAY, None, None))
+        await plans.context.feed.current(BOUND)
+        others = [asyncio.create_task(plans.answer(DAY, None, None)) for _ in range(20)]
+        await committed(plans, sessions, quote(at=7))
+        later = asyncio.create_task(plans.answer(DAY, None, None))
+        await asyncio.sleep(0)
+    async with asyncio.timeout(20):
+        answers = await asyncio.gather(first, *others)
+
+        assert len({id(answer) for answer in answers}) == 1
+        assert await later is not answers[0]
+
+
+async def test_a_read_that_is_given_up_leaves_the_others_to_read_for_themselves(
+    plans: Plans,
+) -> None:
+    async with every_connection(plans):
+        first, *others = [asyncio.create_task(plans.answer(DAY, None, None)) for _ in range(5)]
+        await asyncio.sleep(0)
+        first.cancel()
+        others[0].cancel()
+        await asyncio.gather(first, return_exceptions=True)
+    async with asyncio.timeout(20):
+        answers = await asyncio.gather(*others[1:])
+
+    assert None not in answers
+    assert not plans.reads
+
+
+@asynccontextmanager
+async def every_connection(plans: Plans) -> AsyncIterator[None]:
+    """Held, so that what is to be read waits."""
+    pool = plans.context.queries
+    connections = [await pool.acquire() for _ in range(pool.get_max_size())]
+    try:
+        yield
+    finally:
+        for connection in connections:
+            await pool.release(connection)
+
+
+async def test_what_an_answer_is_compressed_to_counts_as_well(plans: Plans) -> None:
+    answer = await plans.answer(DAY, None, None)
+    assert answer is not None
+    before = plans.answers.size
+
+    plans.answers.add(answer, "gzip", b"x" * 1_000)
+    plans.answers.add(answer, "gzip", b"x" * 1_000)
+    assert plans.answers.size == before + 1_000
+
+    plans.answers.add(answer, "zstd", b"x" * MIB)
+    assert plans.answers.size == 0
 
 
 async def test_no_more_is_kept_than_there_is_room_for(

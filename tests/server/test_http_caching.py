@@ -56,7 +56,7 @@ async def test_a_closed_range_is_304_until_a_row_comes_late(
     etag = first.headers["ETag"]
     assert (first.status, first.headers["Cache-Control"]) == (200, "public, no-cache")
 
-    for known in (etag, f'"other", W/{etag}', "*"):
+    for known in (etag, f'"other", {etag.removeprefix("W/")}', "*"):
         again, nothing = await got(client, query, headers={"If-None-Match": known})
         assert (again.status, nothing, again.headers["ETag"]) == (304, b"", etag)
 

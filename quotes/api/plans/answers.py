@@ -1,7 +1,7 @@
 """Answers as bytes, given again as long as nothing in the log touches what they rest on."""
 
 from collections import OrderedDict
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import datetime
 from functools import cached_property
 from hashlib import blake2b
@@ -22,10 +22,13 @@ class Answer:
 
     body: bytes
     scopes: tuple[Scope, ...]
+    coded: dict[str, bytes] = field(default_factory=dict)  # the body, by content coding
+    cached: bool = False
 
     @cached_property
     def etag(self) -> str:
-        return f'"{blake2b(self.body, digest_size=12).hexdigest()}"'
+        """A weak one, since it is the same in each content coding."""
+        return f'W/"{blake2b(self.body, digest_size=12).hexdigest()}"'
 
     def holds(self, now: datetime) -> bool:
         return all(scope.expires is None or now < scope.expires for scope in self.scopes)
@@ -75,14 +78,27 @@ class Answers:
         if key in self._kept:
             self._drop(key)
         self._kept[key] = (answer, place)
-        self.size += _size(key, answer)
+        answer.cached = True
+        self._grow(_size(key, answer))
+
+    def add(self, answer: Answer, coding: str, text: bytes) -> None:
+        """Keep an answer's body in a content coding, too, as long as the answer itself."""
+        if coding not in answer.coded:
+            answer.coded[coding] = text
+            if answer.cached:
+                self._grow(len(text))
+
+    def _grow(self, size: int) -> None:
+        self.size += size
         while self.size > self._room:
             self._drop(next(iter(self._kept)))
 
     def _drop(self, key: Key) -> None:
         answer, _ = self._kept.pop(key)
+        answer.cached = False
         self.size -= _size(key, answer)
 
 
 def _size(key: Key, answer: Answer) -> int:
-    return len(answer.body) + sum(map(getsizeof, key)) + OVERHEAD
+    texts = len(answer.body) + sum(map(len, answer.coded.values()))
+    return texts + sum(map(getsizeof, key)) + OVERHEAD

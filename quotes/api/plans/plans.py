@@ -1,7 +1,8 @@
 """Answers queries by their plans, and leaves to the ordinary execution what has none."""
 
+import asyncio
 from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import datetime
 
 import orjson
@@ -14,8 +15,11 @@ from quotes.api.plans.answers import Answer, Answers, Key
 from quotes.api.plans.queries import Plan, Variables, compiled
 from quotes.database.errors import DatabaseError
 from quotes.live.newest import BOUND
+from quotes.live.tail import Place
 
 log = structlog.get_logger()
+
+Reading = asyncio.Future[Answer | None]
 
 # What a step raises where the ordinary execution is to answer, or to say what is wrong.
 UNANSWERED: tuple[type[Exception], ...] = (
@@ -32,6 +36,8 @@ class Plans:
 
     context: Context
     answers: Answers
+    # Answers that are being read, each with a place that the feed had come to before.
+    reads: dict[Key, tuple[Place, Reading]] = field(default_factory=dict)
 
     async def answer(
         self, query: str, operation_name: str | None, variables: Variables | None
@@ -42,38 +48,59 @@ class Plans:
         execution answers that, with the errors where there are any.
         """
         request = query, operation_name, variables
-        return await self.cached(*request) or await self.read(*request)
+        return await self.cached(*request) or await self._read(*request)
 
     async def cached(
         self, query: str, operation_name: str | None, variables: Variables | None
     ) -> Answer | None:
-        """As `answer`, where it was answered before and nothing has changed it since."""
+        """As `answer`, where it is cached, or is being read for another request."""
         key = _key(query, operation_name, variables)
-        if key is None or key not in self.answers or not await self.context.feed.current(BOUND):
+        if key is None or (key not in self.answers and key not in self.reads):
             return None
-        return self.answers.get(key, self.context.now())
+        if not await self.context.feed.current(BOUND):
+            return None
+        now = self.context.now()
+        return self.answers.get(key, now) or await self._shared(key, now)
 
-    async def read(
+    async def _shared(self, key: Key, now: datetime) -> Answer | None:
+        """What another request reads. Where that fails, or is too old, each reads for itself."""
+        place, reading = self.reads.get(key, (None, None))
+        if reading is None or place != self.context.feed.place:
+            return None
+        answer = await asyncio.shield(reading)
+        return answer if answer is not None and answer.holds(now) else None
+
+    async def _read(
         self, query: str, operation_name: str | None, variables: Variables | None
     ) -> Answer | None:
-        """As `answer`, from the database and from memory."""
+        """From the database and from memory."""
         plan = _planned(query, operation_name, variables)
         if plan is None:
             return None
         key = _key(query, operation_name, variables)
+        if key is None:
+            return await self._executed(plan, self.context.now())
         place, now = self.context.feed.place, self.context.now()
-        answer = await self._read(plan, now)
-        if key is not None and answer is not None and answer.holds(now):
-            self.answers.put(key, answer, place)
+        reading: Reading = asyncio.get_running_loop().create_future()
+        self.reads[key] = place, reading
+        answer = None
+        try:
+            answer = await self._executed(plan, now)
+            if answer is not None and answer.holds(now):
+                self.answers.put(key, answer, place)
+        finally:
+            if self.reads.get(key) == (place, reading):
+                del self.reads[key]
+            reading.set_result(answer)
         return answer
 
-    async def _read(self, plan: Plan, now: datetime) -> Answer | None:
+    async def _executed(self, plan: Plan, now: datetime) -> Answer | None:
         parts: list[bytes] = []
         scopes = []
         try:
-            for field in plan.fields:  # in turn: one operation holds one connection at a time
-                text, scope = await field.step(self.context, field.arguments(plan.variables), now)
-                parts += field.head, text
+            for root in plan.fields:  # in turn: one operation holds one connection at a time
+                text, scope = await root.step(self.context, root.arguments(plan.variables), now)
+                parts += root.head, text
                 scopes.append(scope)
         except UNANSWERED:
             return None

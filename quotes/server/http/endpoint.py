@@ -22,12 +22,13 @@ from strawberry.types.graphql import OperationType
 from quotes.api.context import Context
 from quotes.api.errors import Code, Refusal, bad_input, client_error
 from quotes.api.payloads import subscribes, valid
-from quotes.api.plans.answers import Answer
+from quotes.api.plans.answers import Answer, Answers
 from quotes.api.plans.persisted import PersistedQueries
 from quotes.api.schema import schema
 from quotes.live.turns import client
 from quotes.server import sse
 from quotes.server.connection_limits import address_of
+from quotes.server.http import codings
 from quotes.server.http.error_response import RequestError
 from quotes.server.http.request import ALLOW, METHODS, Media, accepted, operation_of
 from quotes.server.operations import Operation, Streams
@@ -40,7 +41,7 @@ HOW_TO_SUBSCRIBE = (
     "graphql-transport-ws."
 )
 NO_MUTATIONS = "Nothing can be changed here: there are queries and subscriptions, no mutations."
-_HEADERS = {"Cache-Control": "no-store", "Vary": "Accept"}
+_HEADERS = {"Cache-Control": "no-store", "Vary": "Accept, Accept-Encoding"}
 
 
 @dataclass(frozen=True, slots=True)
@@ -102,6 +103,8 @@ class Endpoint:
         response = response_of(outcome, best)
         if outcome.answer is not None and request.method in {"GET", "HEAD"}:
             validate(request, response, outcome.answer, streams.context.now())
+        if len(response.body) > codings.SHORT:
+            await _compress(request, response, outcome.answer, streams.plans.answers)
         await response(request.scope, request.receive, send)
 
 
@@ -112,12 +115,26 @@ async def _outcome(operation: Operation, streams: Streams, *, method: str) -> Ou
     try:
         if answer is None:
             async with streams.admission.admitted():
-                answer = await streams.plans.read(*request)
+                answer = await streams.plans.answer(*request)
                 if answer is None:
                     return await execute(operation, streams.context, method=method)
     except Refusal as refusal:
         return not_executed(refusal)
     return Outcome(answer.body, answer=answer)
+
+
+async def _compress(
+    request: Request, response: Response, answer: Answer | None, answers: Answers
+) -> None:
+    coding = codings.best(",".join(request.headers.getlist("accept-encoding")))
+    if coding is None:
+        return
+    if answer is None:
+        response.body = await codings.compressed(bytes(response.body), coding)
+    else:
+        response.body = await codings.coded(answer, coding, answers)
+    response.headers["Content-Encoding"] = coding
+    response.headers["Content-Length"] = str(len(response.body))
 
 
 def validate(request: Request, response: Response, answer: Answer, now: datetime) -> None:
@@ -130,7 +147,7 @@ def validate(request: Request, response: Response, answer: Answer, now: datetime
     response.headers["ETag"] = answer.etag
     response.headers["Cache-Control"] = "public, no-cache"
     known = {each.strip().removeprefix("W/") for each in if_none_match(request)}
-    if answer.etag in known or "*" in known:
+    if answer.etag.removeprefix("W/") in known or "*" in known:
         response.status_code = 304
         response.body = b""
         del response.headers["content-length"]

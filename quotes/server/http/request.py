@@ -7,6 +7,7 @@ from starlette.requests import Request
 
 from quotes.api.plans.persisted import PersistedQueries
 from quotes.server.http.error_response import RequestError
+from quotes.server.http.qualities import qualities
 from quotes.server.operations import MalformedError, Operation, json_of
 
 METHODS = ("GET", "HEAD", "OPTIONS", "POST")
@@ -42,27 +43,13 @@ def accepted(request: Request) -> list[Media]:
 
 def preferences(accept: str) -> list[Media]:
     """As `accepted`, of an Accept header; maybe empty."""
-    qualities: list[tuple[float, str]] = []
-    for each in accept.split(","):
-        name, *parameters = (part.strip().lower() for part in each.split(";"))
-        qualities.append((_quality(parameters), name))
-    refused = {name for quality, name in qualities if quality <= 0}
+    given = qualities(accept)
+    refused = {name for name, quality in given if quality <= 0}
     names: list[str] = []
-    for _, name in sorted(qualities, key=lambda each: -each[0]):  # stable: of equals the first
+    for name, _ in sorted(given, key=lambda each: -each[1]):  # stable: of equals the first
         names += [Media.JSON, Media.RESPONSE] if name in _WILDCARDS else [name]
     taken = [name for name in dict.fromkeys(names) if name not in refused]
     return [Media(name) for name in taken if name in set(Media)]
-
-
-def _quality(parameters: list[str]) -> float:
-    for parameter in parameters:
-        name, _, value = parameter.partition("=")
-        if name.strip() == "q":
-            try:
-                return float(value)
-            except ValueError:
-                return 0.0
-    return 1.0
 
 
 async def operation_of(request: Request, persisted: PersistedQueries) -> Operation:

@@ -12,6 +12,8 @@ from starlette.datastructures import State
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from quotes.api.plans.answers import Answer
+from quotes.server.http import codings
+from quotes.server.http.codings import Coding
 from quotes.server.http.endpoint import headers_of
 from quotes.server.http.request import Media, preferences
 from quotes.server.operations import MalformedError, Operation
@@ -30,8 +32,8 @@ class Shortcut:
         self._admits = admits  # the host check
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        media = _media(scope)
-        if media is None or not self._admits(scope):
+        form = _form(scope)
+        if form is None or not self._admits(scope):
             await self._app(scope, receive, send)
             return
         message = await receive()
@@ -39,9 +41,15 @@ class Shortcut:
         if answer is None:
             await self._app(scope, _replayed(message, receive), send)
             return
-        headers = [*_headers(media), (b"content-length", b"%d" % len(answer.body))]
+        media, coding = form
+        body = answer.body
+        if coding is not None and len(body) > codings.SHORT:
+            body = await codings.coded(answer, coding, self._state.streams.plans.answers)
+        else:
+            coding = None
+        headers = [*_headers(media, coding), (b"content-length", b"%d" % len(body))]
         await send({"type": "http.response.start", "status": 200, "headers": headers})
-        await send({"type": "http.response.body", "body": answer.body})
+        await send({"type": "http.response.body", "body": body})
 
     async def _cached(self, message: Message) -> Answer | None:
         if message["type"] != "http.request" or message.get("more_body"):
@@ -57,8 +65,8 @@ class Shortcut:
         return found
 
 
-def _media(scope: Scope) -> Media | None:
-    """What the answer is sent as; None for any other than the ordinary request."""
+def _form(scope: Scope) -> tuple[Media, Coding | None] | None:
+    """How the answer is sent; None for any other than the ordinary request."""
     if scope["type"] != "http" or scope["method"] != "POST" or scope["path"] != PATH:
         return None
     headers = dict(scope["headers"])
@@ -66,20 +74,23 @@ def _media(scope: Scope) -> Media | None:
         return None
     if headers.get(b"content-type") not in _JSON:
         return None
-    return _best(headers.get(b"accept", b"*/*"))
+    return _best(headers.get(b"accept", b"*/*"), headers.get(b"accept-encoding", b""))
 
 
 @lru_cache(256)
-def _best(accept: bytes) -> Media | None:
+def _best(accept: bytes, encoding: bytes) -> tuple[Media, Coding | None] | None:
     media = preferences(accept.decode("latin-1"))
-    return media[0] if media and media[0] is not Media.EVENTS else None
+    if not media or media[0] is Media.EVENTS:
+        return None
+    return media[0], codings.best(encoding.decode("latin-1"))
 
 
 @lru_cache(8)
-def _headers(media: Media) -> tuple[tuple[bytes, bytes], ...]:
-    return tuple(
-        (name.lower().encode(), value.encode()) for name, value in headers_of(media).items()
-    )
+def _headers(media: Media, coding: Coding | None) -> tuple[tuple[bytes, bytes], ...]:
+    headers = headers_of(media)
+    if coding is not None:
+        headers["Content-Encoding"] = coding
+    return tuple((name.lower().encode(), value.encode()) for name, value in headers.items())
 
 
 def _replayed(first: Message, receive: Receive) -> Receive:
