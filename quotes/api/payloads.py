@@ -26,7 +26,7 @@ from graphql import (
 from graphql.execution.collect_fields import FieldDetails, collect_fields
 from graphql.execution.executor import Executor as CoreExecutor
 
-from quotes.api import cursors, types
+from quotes.api import cost, cursors, types
 from quotes.api.document_limits import MAX_TOKENS
 from quotes.api.execution import Executor, NotPlainError, Shape
 from quotes.api.history import candle_updates
@@ -88,7 +88,8 @@ class Payloads:
     ) -> Shared | None:
         """None where this is anything but a valid subscription that selects plain fields.
 
-        The ordinary execution answers that, be it with data or with what is wrong.
+        The ordinary execution answers that, be it with data or with what is wrong. Raises Refusal
+        for one that costs too much.
         """
         document = valid(query)
         if document is None or not subscribes(document, operation_name):
@@ -101,6 +102,7 @@ class Payloads:
         fields = _root_fields(executor)
         if len(fields) != 1:  # the only one may be skipped by a directive
             return None
+        cost.require(cost.of(executor, _root, fields, datetime.now(UTC)))
         ((name, details),) = fields.items()
         node = details[0].node
         definition = _root.fields[node.name.value]

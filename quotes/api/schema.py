@@ -19,7 +19,6 @@ from quotes.api.context import (
     known_tickers,
     require_known,
 )
-from quotes.api.cost import Cost
 from quotes.api.document_limits import Limits, Named, Parsed
 from quotes.api.errors import Refusals
 from quotes.api.execution import Executor
@@ -179,7 +178,7 @@ class Schema(strawberry.Schema):
 schema = Schema(
     query=Query,
     subscription=Subscription,
-    extensions=[Limits, Parsed, ValidationCache, Named, Cost, Refusals],
+    extensions=[Limits, Parsed, ValidationCache, Named, Refusals],
     execution_context_class=Executor,
     config=StrawberryConfig(scalar_map=SCALARS),
 )

@@ -141,7 +141,10 @@ class Streams:
         Raises FailedError for what ends the operation; UnavailableError, which must end its
         connection, so that the client reconnects with its cursor; SinkClosedError.
         """
-        shared = self.payloads.shared(operation.query, operation.name, operation.variables)
+        try:
+            shared = self.payloads.shared(operation.query, operation.name, operation.variables)
+        except Refusal as refusal:
+            raise FailedError([{**refusal.formatted}]) from None
         if shared is None:
             await self._execute(operation, sink)
             return

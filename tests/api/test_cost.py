@@ -1,56 +1,145 @@
 """What an operation may cost."""
 
+from datetime import UTC, datetime
+from typing import Any
+
 import pytest
-from graphql import parse
+from graphql import get_introspection_query
 
 from quotes.api import cost
+from quotes.api.errors import Refusal
+from quotes.api.plans.queries import compiled
 from quotes.api.schema import schema
 
+NOW = datetime(2026, 1, 31, 12, tzinfo=UTC)
+QUOTE = "ticker price at timestamp observedAt source origin cursor ageSeconds stale"
 
-def cost_of(query: str, **variables: object) -> int:
-    return cost.of(parse(query), None, variables)
+
+def points(query: str, **variables: object) -> int:
+    """By the plan. Raises Refusal."""
+    operation = compiled(query, None)
+    assert operation is not None
+    plan = operation.plan(variables, NOW)
+    assert plan is not None
+    return cost.points(plan.time)
+
+
+async def refusal(query: str, **variables: object) -> dict[str, Any] | None:
+    """Of the ordinary execution: the extensions of what it refuses as a whole."""
+    errors = (await schema.execute(query, variables)).errors or []
+    return errors[0].extensions if errors and errors[0].path is None else None
 
 
 @pytest.mark.parametrize(
-    ("query", "fields"),
+    ("smaller", "larger"),
     [
-        ('{ latestPrice(ticker: "BTC") { price at } }', 3),
-        ('{ prices(ticker: "BTC", first: 10) { nodes { price at } } }', 31),
-        ('{ prices(ticker: "BTC", last: 10) { nodes { price at } } }', 31),
-        ('{ prices(ticker: "BTC") { nodes { at } } }', 2_881),
-        ('query ($n: Int) { prices(ticker: "BTC", first: $n) { nodes { at } } }', 41),
+        ("prices(ticker: X, first: 10) {nodes{at}}", "prices(ticker: X, last: 500) {nodes{at}}"),
+        ("prices(ticker: X, first: 500) {nodes{at}}", "prices(ticker: X) {nodes{at}}"),
+        ("prices(ticker: X) {nodes{at}}", "prices(ticker: X) {nodes{at price}}"),
+        ("prices(ticker: X) {nodes{at}}", "prices(ticker: X) {a: nodes{at} b: nodes{at}}"),
+        ("candles(ticker: X, interval: I) {open}", "candles(ticker: X, interval: I, F) {open}"),
         (
-            (
-                '{ ...a ...a } fragment a on Query { b: prices(ticker: "BTC", first: 1) { ...c } } '
-                "fragment c on QuoteConnection { nodes { ... on Quote { at } } }"
-            ),
-            6,
+            "candles(ticker: X, interval: I) {open}",
+            'candles(ticker: X, interval: I, timeZone: "Asia/Kolkata") {open}',
+        ),
+        (
+            "candles(ticker: X, interval: I) {open}",
+            "candles(ticker: X, interval: I, fill: NULL) {open}",
+        ),
+        ("series(ticker: X, F, maxPoints: 10) {times}", "series(ticker: X, F) {times}"),
+        ("series(ticker: X, F) {times}", "series(ticker: X) {times}"),
+        ("gaps(ticker: X, F) {missing}", "gaps(ticker: X) {missing}"),
+        ("gaps(ticker: X, F) {nodes{from}}", "gaps(ticker: X, F, first: 5000) {nodes{from}}"),
+        ("latestPrices(tickers: [X]) {price}", "latestPrices {price}"),
+        ("latestPrice(ticker: X) {price}", "change(ticker: X) {absolute latest{price at source}}"),
+        ("latestPrices {price}", "tickers {name}"),
+        (
+            "prices(ticker: X, first: 1) {nodes{at}}",
+            "prices(ticker: X, first: 1) {pageInfo{hasNextPage}}",
         ),
     ],
 )
-def test_the_fields_of_an_answer_are_counted_before_it_is_made(query: str, fields: int) -> None:
-    assert cost_of(query, n=20) == fields
+def test_what_reads_or_shows_more_costs_more(smaller: str, larger: str) -> None:
+    words = {"X": '"BTC"', " I": ' "1h"', "F": 'from: "2025-12-01T00:00:00Z"'}
+    for word, text in words.items():
+        smaller, larger = smaller.replace(word, text), larger.replace(word, text)
+
+    assert points(f"{{ {smaller} }}") < points(f"{{ {larger} }}")
 
 
-def test_fragments_that_spread_one_another_are_counted_once_each() -> None:
-    levels = 40  # spread out, 2 ** 40 fields
-    query = "{ ...f0 }" + "".join(
-        f" fragment f{level} on Query {{ ...f{level + 1} ...f{level + 1} }}"
+@pytest.mark.parametrize(
+    ("variables", "literal"),
+    [
+        ({}, "first: 700"),  # the variable's default
+        ({"n": 900}, "first: 900"),
+        ({"n": 900.0}, "first: 900"),
+        ({"n": None}, "first: null"),
+    ],
+)
+def test_variables_cost_what_they_are_executed_with(
+    variables: dict[str, object], literal: str
+) -> None:
+    field = '{ prices(ticker: "BTC", %s) { nodes { price at } } }'
+
+    as_variable = points("query ($n: Int = 700) " + field % "first: $n", **variables)
+
+    assert as_variable == points(field % literal)
+
+
+def test_what_is_skipped_costs_nothing() -> None:
+    query = """query ($no: Boolean = false) {
+        latestPrice(ticker: "BTC") { price }
+        prices(ticker: "BTC", first: 10000) @include(if: $no) { nodes { price at } } }"""
+
+    assert points(query) == points('{ latestPrice(ticker: "BTC") { price } }')
+    assert points(query, no=True) > 100
+
+
+def test_the_largest_page_with_every_field_is_allowed() -> None:
+    page = f'{{ prices(ticker: "BTC", first: 10000) {{ edges {{ cursor node {{ {QUOTE} }} }} }} }}'
+
+    assert points(page) <= cost.MAX_COST
+    assert points(get_introspection_query()) <= cost.MAX_COST
+
+
+MANY = "a: F b: F c: F d: F e: F f: F g: F h: F i: F j: F"
+TOO_DEAR = [
+    "{ MANY }".replace("MANY", MANY).replace("F", each)
+    for each in (
+        'prices(ticker: "BTC", first: 5000) { nodes { ticker price at timestamp } }',
+        'candles(ticker: "BTC", interval: "30m", from: "2025-11-01T00:00:00Z") { open close }',
+        'gaps(ticker: "BTC") { nodes { from to cause } }',
+        'series(ticker: "BTC", maxPoints: 10000) { times prices }',
+    )
+]
+
+
+@pytest.mark.parametrize("query", TOO_DEAR)
+async def test_what_costs_too_much_is_refused_whatever_executes_it(query: str) -> None:
+    refused = await refusal(query)
+
+    assert refused is not None
+    assert refused["code"] == "BAD_INPUT"
+    assert refused["cost"]["requested"] > refused["cost"]["limit"] == cost.MAX_COST
+    with pytest.raises(Refusal, match="are the most"):
+        points(query)
+
+
+async def test_an_alias_s_length_counts_since_each_row_repeats_it() -> None:
+    query = f'{{ prices(ticker: "BTC", first: 10000) {{ nodes {{ {"x" * 3_000}: price }} }} }}'
+
+    assert await refusal(query) is not None
+
+
+async def test_fragments_that_spread_one_another_cost_what_they_select() -> None:
+    levels = 9  # 2 ** 9 fields
+    query = "{ tickers { ...f0 } }" + "".join(
+        f" fragment f{level} on TickerInfo {{ {'last' if level % 2 else 'first'} {{ price }}"
+        f" a{level}: last {{ ...g{level} }} b{level}: last {{ ...g{level} }} ...f{level + 1} }}"
+        f" fragment g{level} on Quote {{ {' '.join(f'x{each}: at' for each in range(25))} }}"
         for level in range(levels)
     )
 
-    assert cost_of(f"{query} fragment f{levels} on Query {{ __typename }}") == 2**levels
+    refused = await refusal(f"{query} fragment f{levels} on TickerInfo {{ name }}")
 
-
-async def test_what_costs_too_much_is_refused_and_the_largest_page_is_not() -> None:
-    page = 'prices(ticker: "BTC", first: 10000) { edges { cursor node { %s } } }'
-    fields = "ticker price at timestamp observedAt source origin cursor ageSeconds stale"
-    largest = "{ " + page % fields + " }"
-    twice = "{ a: " + page % fields + " b: " + page % fields + " }"
-
-    assert cost_of(largest) <= cost.MAX_COST
-    refused = await schema.execute(twice)
-
-    assert refused.errors is not None
-    assert refused.errors[0].extensions == {"code": "BAD_INPUT"}
-    assert "first" in refused.errors[0].message
+    assert refused is not None

@@ -125,10 +125,10 @@ async def test_a_fault_of_ours_is_told_as_one_and_its_words_are_logged_once(
 async def test_a_failure_before_execution_is_ours_too(
     client: Client, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    def cost_of(*_: object) -> int:
+    def require(*_: object) -> None:
         raise KeyError("secret")
 
-    monkeypatch.setattr(cost, "of", cost_of)
+    monkeypatch.setattr(cost, "require", require)
     with structlog.testing.capture_logs() as ours:
         told = await client.refusal("{ tickers { name } }")
 

@@ -12,7 +12,7 @@ from graphql import GraphQLError
 from quotes.api.context import Context
 from quotes.api.execution import NotPlainError
 from quotes.api.plans.answers import Answer, Answers, Key
-from quotes.api.plans.queries import Plan, Variables, compiled
+from quotes.api.plans.queries import Plan, Steps, Variables, compiled
 from quotes.database.errors import DatabaseError
 from quotes.live.newest import BOUND
 from quotes.live.tail import Place
@@ -74,18 +74,18 @@ class Plans:
         self, query: str, operation_name: str | None, variables: Variables | None
     ) -> Answer | None:
         """From the database and from memory."""
-        plan = _planned(query, operation_name, variables)
-        if plan is None:
+        place, now = self.context.feed.place, self.context.now()
+        plan = _planned(query, operation_name, variables, now)
+        if plan is None or plan.steps is None:
             return None
         key = _key(query, operation_name, variables)
         if key is None:
-            return await self._executed(plan, self.context.now())
-        place, now = self.context.feed.place, self.context.now()
+            return await self._executed(plan.steps, now)
         reading: Reading = asyncio.get_running_loop().create_future()
         self.reads[key] = place, reading
         answer = None
         try:
-            answer = await self._executed(plan, now)
+            answer = await self._executed(plan.steps, now)
             if answer is not None and answer.holds(now):
                 self.answers.put(key, answer, place)
         finally:
@@ -94,13 +94,13 @@ class Plans:
             reading.set_result(answer)
         return answer
 
-    async def _executed(self, plan: Plan, now: datetime) -> Answer | None:
+    async def _executed(self, steps: Steps, now: datetime) -> Answer | None:
         parts: list[bytes] = []
         scopes = []
         try:
-            for root in plan.fields:  # in turn: one operation holds one connection at a time
-                text, scope = await root.step(self.context, root.arguments(plan.variables), now)
-                parts += root.head, text
+            for head, step, arguments in steps:  # in turn: it holds one connection at a time
+                text, scope = await step(self.context, arguments, now)
+                parts += head, text
                 scopes.append(scope)
         except UNANSWERED:
             return None
@@ -111,10 +111,12 @@ class Plans:
         return Answer(body, tuple(scopes))
 
 
-def _planned(query: str, operation_name: str | None, variables: Variables | None) -> Plan | None:
+def _planned(
+    query: str, operation_name: str | None, variables: Variables | None, now: datetime
+) -> Plan | None:
     operation = compiled(query, operation_name)
     with suppress(Exception):  # whatever it is, the ordinary execution meets it, too
-        return None if operation is None else operation.plan(variables or {})
+        return None if operation is None else operation.plan(variables or {}, now)
     return None
 
 

@@ -1,8 +1,10 @@
 """What each valid document is compiled into: for each root field a step that reads it."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from datetime import datetime
 from functools import lru_cache, partial
+from itertools import repeat
 from typing import Any, cast
 
 from graphql import (
@@ -38,6 +40,7 @@ _core = schema._schema  # noqa: SLF001  # graphql-core's own schema has no publi
 _query = cast("GraphQLObjectType", _core.query_type)
 
 Variables = dict[str, Any]
+Steps = Sequence[tuple[bytes, Step, Arguments]]  # with where each field's JSON begins
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,15 +49,16 @@ class Field:
 
     head: bytes
     arguments: Callable[[VariableValues], Arguments]
-    step: Step
+    price: Callable[[Arguments, datetime], float]  # microseconds
+    step: Step | None  # None where only the ordinary execution can read it
 
 
 @dataclass(frozen=True, slots=True)
 class Plan:
-    """An operation with one request's variables."""
+    """An operation with one request's variables: its steps with their arguments, and its cost."""
 
-    fields: tuple[Field, ...]
-    variables: VariableValues
+    steps: Steps | None  # None where it has no plan
+    time: float  # that it takes at the most, in microseconds
 
 
 @lru_cache(MAX_DOCUMENTS)
@@ -75,54 +79,77 @@ class Query:
         self._operation = operation
         self._name = operation.name.value if operation.name else None
         self._switches = _switches(document)
-        self._plans: dict[tuple[object, ...], tuple[Field, ...] | None] = {}
+        self._variants: dict[tuple[object, ...], tuple[Field, ...]] = {}
 
-    def plan(self, variables: Variables) -> Plan | None:
-        """None where it is refused, or has more than plans can read."""
+    def plan(self, variables: Variables, now: datetime) -> Plan | None:
+        """None where its variables are refused. Raises Refusal where it costs too much."""
         values = get_variable_values(_core, self._operation.variable_definitions or (), variables)
         if not isinstance(values, VariableValues):
             return None
-        if cost.of(self._document, self._name, variables) > cost.MAX_COST:
-            return None
         variant = tuple(values.coerced.get(name) for name in self._switches)
-        if variant not in self._plans and len(self._plans) < MAX_VARIANTS:
-            self._plans[variant] = self._compiled(variables)
-        fields = self._plans.get(variant)
-        return None if fields is None else Plan(fields, values)
+        fields = self._variants.get(variant)
+        if fields is None:
+            fields = self._compiled(variables)
+            if len(self._variants) < MAX_VARIANTS:
+                self._variants[variant] = fields
+        try:
+            given = [field.arguments(values) for field in fields]
+        except GraphQLError:  # one field's fault, which the ordinary execution shows
+            return None
+        time = sum(map(_price, fields, given, repeat(now)))
+        cost.require(time)
+        steps = tuple(
+            (field.head, field.step, arguments)
+            for field, arguments in zip(fields, given, strict=True)
+            if field.step is not None
+        )
+        return Plan(steps if len(steps) == len(fields) else None, time)
 
-    def _compiled(self, variables: Variables) -> tuple[Field, ...] | None:
+    def _compiled(self, variables: Variables) -> tuple[Field, ...]:
         executor = Executor.build(
             _core, self._document, raw_variable_values=variables, operation_name=self._name
         )
         assert isinstance(executor, Executor)
         found = collect_fields(
             _core, executor.fragments, executor.variable_values, _query, executor.operation
+        ).grouped_field_set
+        counter = cost.Counter(executor)
+        return tuple(
+            _field(executor, counter, key, details, first=not place)
+            for place, (key, details) in enumerate(found.items())
         )
-        try:
-            if found.new_defer_usages:
-                return None
-            return tuple(
-                _field(executor, key, details, first=not place)
-                for place, (key, details) in enumerate(found.grouped_field_set.items())
-            )
-        except (GraphQLError, NotPlainError):
-            return None
 
 
-def _field(executor: Executor, key: str, details: Any, *, first: bool) -> Field:
-    """Raises NotPlainError for what has no plan, GraphQLError for a wrong literal."""
+def _price(field: Field, arguments: Arguments, now: datetime) -> float:
+    return field.price(arguments, now)
+
+
+def _field(
+    executor: Executor, counter: cost.Counter, key: str, details: Any, *, first: bool
+) -> Field:
+    """Raises GraphQLError for a wrong literal, and Refusal for too many fields."""
     node: FieldNode = details[0].node
+    name = node.name.value
     head = f'{"" if first else ","}"{key}":'.encode()
-    if node.name.value == "__typename":
-        return Field(head, lambda _: {}, _typename)
-    field = _query.fields.get(node.name.value)
+    price = partial(cost.price, name, counter.values(_query, key, details))
+    field = _query.fields.get(name)
     if field is None:
-        raise NotPlainError
-    selected = selection(executor, field.type, details)
-    step = step_of(
-        Root(node.name.value, field, selected, partial(executor.shape, field.type, details))
+        return Field(head, lambda _: {}, price, _typename if name == "__typename" else None)
+    try:
+        step = step_of(_root(executor, field, details))
+    except NotPlainError:
+        step = None
+    return Field(head, _arguments(field, node), price, step)
+
+
+def _root(executor: Executor, field: GraphQLField, details: Any) -> Root:
+    """Raises NotPlainError for what is delivered in parts."""
+    return Root(
+        details[0].node.name.value,
+        field,
+        selection(executor, field.type, details),
+        partial(executor.shape, field.type, details),
     )
-    return Field(head, _arguments(field, node), step)
 
 
 def _arguments(field: GraphQLField, node: FieldNode) -> Callable[[VariableValues], Arguments]:
