@@ -16,7 +16,9 @@ LEAST_SHARE = 8  # quotes read of each ticker, however many tickers a page is of
 
 # Of each ticker its next :share, by the index that serves just that: whichever tickers there are,
 # and however far apart their quotes lie, no more is read. What the first of them to run out of its
-# share reaches to is complete; the rest is left to the next page.
+# share reaches to is complete; the rest is left to the next page. Rows are compared, so that no
+# other index has their order: with statistics of an older table, `ticker = name ORDER BY seq` made
+# the planner walk the whole log.
 _OF_TICKERS = text(
     """
     WITH piece AS MATERIALIZED (
@@ -25,8 +27,9 @@ _OF_TICKERS = text(
         LATERAL (
             SELECT ticker, minute, price, observed_at, source, origin, seq
             FROM quotes
-            WHERE ticker = wanted.name AND origin <> 'BACKFILLED' AND seq > :after AND seq <= :upto
-            ORDER BY seq
+            WHERE origin <> 'BACKFILLED'
+              AND (ticker, seq) > (wanted.name, :after) AND (ticker, seq) <= (wanted.name, :upto)
+            ORDER BY ticker, seq
             LIMIT :share
         ) AS one
         WINDOW of_ticker AS (PARTITION BY ticker)

@@ -86,14 +86,27 @@ FILL = """
 """
 
 
+BEFORE = """
+    INSERT INTO quotes
+    SELECT 'late_usd', timestamptz '2019-01-01Z' + n * interval '1 minute', n, now(), 'demo',
+           'LIVE', n
+    FROM generate_series(1, 100) n
+"""
+STATISTICS = {
+    "of the log as it is": [FILL, "ANALYZE quotes"],  # as autovacuum does by itself
+    "of a log that held one ticker": [BEFORE, "ANALYZE quotes", "DELETE FROM quotes", FILL],
+}
+
+
+@pytest.mark.parametrize("statistics", STATISTICS)
 @pytest.mark.parametrize("others", [[], ["none_usd"], ["t3_usd"]])
 async def test_a_replay_of_a_ticker_listed_last_reads_its_own_quotes_alone(
-    settings: Settings, others: list[str]
+    settings: Settings, others: list[str], statistics: str
 ) -> None:
     async with open_engine(settings.require_database_url(), name="test") as engine:
         async with engine.begin() as connection:
-            await connection.exec_driver_sql(FILL)
-            await connection.exec_driver_sql("ANALYZE quotes")  # as autovacuum does by itself
+            for statement in STATISTICS[statistics]:
+                await connection.exec_driver_sql(statement)
             await connection.exec_driver_sql("UPDATE high_water SET seq = 60000")
         explained = Explained(engine)
         async with Sessions(engine)() as session:
