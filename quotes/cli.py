@@ -9,7 +9,7 @@ from typing import Annotated
 
 import typer
 
-from quotes import start
+from quotes.local import queue, start
 
 Wait = Annotated[
     float,
@@ -190,6 +190,9 @@ def rebuild(
 
     url = start.database_here("rebuild", wait)
     raise typer.Exit(maintenance.rebuild(url, tickers or []))
+
+
+app.add_typer(queue.app, name="queue")
 
 
 @app.command()

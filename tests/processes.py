@@ -13,7 +13,7 @@ import redis
 from dramatiq import Message
 from dramatiq.brokers.redis import RedisBroker
 
-from quotes.market.sources import name_of
+from quotes import queue
 from quotes.server.process import listen
 from quotes.settings import Settings
 
@@ -46,11 +46,6 @@ async def running(module: str, settings: Settings) -> AsyncIterator[asyncio.subp
     assert status in {0, -signal.SIGKILL}
 
 
-def namespace(settings: Settings) -> str:
-    """Of the queue's keys: demo and real prices may share a server."""
-    return f"quotes-{name_of(settings.deribit_url)}"
-
-
 def worker(settings: Settings) -> Any:
     return running("workers.worker", settings)
 
@@ -72,7 +67,7 @@ def send_fill_gaps(settings: Settings) -> None:
 
 def _enqueue(settings: Settings, actor: str, *args: object, delay: int | None = None) -> None:
     with redis.Redis.from_url(settings.require_redis_url()) as client:
-        broker = RedisBroker(client=client, middleware=[], namespace=namespace(settings))  # type: ignore[no-untyped-call]
+        broker = RedisBroker(client=client, middleware=[], namespace=queue.namespace(settings))  # type: ignore[no-untyped-call]
         broker.declare_queue("default")
         message: Message[None] = Message(
             queue_name="default", actor_name=actor, args=args, kwargs={}, options={}

@@ -10,9 +10,10 @@ import pytest
 import redis.asyncio
 import structlog
 from client import serving
-from processes import namespace, running, send, worker
+from processes import running, send, worker
 from rows import NOON, insert, log, logged, minute, names, quote, seq_of, standing, until, wait
 
+from quotes import queue
 from quotes.database import migrations
 from quotes.database.sessions import Sessions, open_engine
 from quotes.local.embedded import Postgres, Valkey
@@ -197,10 +198,10 @@ async def ticks(settings: Settings, count: int) -> None:
     fires once for the minute under way."""
 
     async def length() -> int:
-        async with redis.asyncio.Redis.from_url(settings.require_redis_url()) as queue:
+        async with redis.asyncio.Redis.from_url(settings.require_redis_url()) as server:
             try:
-                names = [f"{namespace(settings)}:{name}" for name in ("default", "ticks")]
-                return sum([int(await queue.llen(name)) for name in names])
+                names = [f"{queue.namespace(settings)}:{name}" for name in queue.QUEUES]
+                return sum([int(await server.llen(name)) for name in names])
             except redis.asyncio.RedisError:
                 return 0
 

@@ -7,6 +7,7 @@ import dramatiq
 from dramatiq.middleware import CurrentMessage
 from periodiq import cron
 
+from quotes import queue
 from quotes.database.errors import DatabaseError
 from quotes.market import tickers as names
 from quotes.market.sources import MixedError
@@ -20,7 +21,7 @@ from workers.broker import TICK_AGE, process, settings
 # A queue and a consumer of its own, and the highest priority for a thread: the next minute starts
 # on time whatever else there is to do.
 @dramatiq.actor(
-    queue_name="ticks",
+    queue_name=queue.TICKS,
     priority=0,
     periodic=cron("* * * * *"),
     max_age=TICK_AGE * 1_000,
@@ -37,6 +38,7 @@ def tick() -> None:
 
 
 @dramatiq.actor(
+    queue_name=queue.WORK,
     priority=1,
     max_age=180_000,
     time_limit=180_000,
@@ -60,6 +62,7 @@ async def collect(minute: str, tickers: list[str]) -> None:
 
 
 @dramatiq.actor(
+    queue_name=queue.WORK,
     priority=2,
     periodic=cron("* * * * *"),
     max_age=60_000,

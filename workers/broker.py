@@ -8,7 +8,6 @@ from typing import Any
 
 import dramatiq
 import redis
-from dramatiq.brokers.redis import RedisBroker
 from dramatiq.middleware import (
     AgeLimit,
     AsyncIO,
@@ -19,8 +18,9 @@ from dramatiq.middleware import (
 )
 from periodiq import PeriodiqMiddleware
 
-from quotes.market.sources import name_of
+from quotes import queue
 from quotes.settings import Settings
+from workers.dead_letters import CarefulBroker, Reasons
 from workers.process import Process
 
 # Seconds; an older tick is dropped. By then its minute is over even if the clocks of the
@@ -44,18 +44,19 @@ class RedisClient(redis.Redis):
 
 settings = Settings.load()
 process = Process(settings)
-broker = RedisBroker(  # type: ignore[no-untyped-call]
+broker = CarefulBroker(  # type: ignore[no-untyped-call]
     client=RedisClient.from_url(
         settings.require_redis_url(),
         client_name="quotes-worker",
         socket_connect_timeout=5,
         socket_timeout=10,
     ),
-    namespace=f"quotes-{name_of(settings.deribit_url)}",  # a real worker takes no message of a demo
+    namespace=queue.namespace(settings),
     # Each command recovers the messages of dead workers; at one message a minute the cost is nil.
     maintenance_chance=1_000_000,
     heartbeat_timeout=5_000,  # milliseconds of silence after which a worker counts as dead
     middleware=[
+        Reasons(),
         AgeLimit(),
         TimeLimit(),
         ShutdownNotifications(),

@@ -10,7 +10,7 @@ from typing import IO, Any
 from quotes.local.preflight import PreflightError
 from quotes.local.processes import clear_libpq
 from quotes.local.server import make_folder, take_lock
-from quotes.settings import Settings
+from quotes.settings import PREFIX, Settings
 
 _FILE = "up.lock"
 
@@ -47,13 +47,14 @@ def hold(folder: Path, environment: Mapping[str, str]) -> Iterator[None]:
 
 
 def join(settings: Settings) -> None:
-    """Point this process at the `up` that runs here, if there is one with an embedded database.
+    """Point this process at the embedded servers of the `up` that runs here, if there is one.
 
     An `up` with real prices takes precedence over a demo.
     """
-    if found := _environment(settings):
+    found = _environment(settings)
+    if f"{PREFIX}DATABASE_URL" in found:
         clear_libpq(os.environ)
-        os.environ.update(found)
+    os.environ.update(found)
 
 
 def _environment(settings: Settings) -> dict[str, str]:

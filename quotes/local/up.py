@@ -67,13 +67,13 @@ class Up:
         self._stop_requested_at = 0.0
 
     def joining(self) -> dict[str, str]:
-        """The environment for commands that join; the embedded server's URL is no secret."""
-        if self.settings.database_url:
-            return {}
-        return {
-            f"{PREFIX}DATABASE_URL": self._postgres().url,
-            f"{PREFIX}DERIBIT_URL": self.exchange,
-        }
+        """The environment for commands that join; the embedded servers' URLs are no secrets."""
+        joining = {f"{PREFIX}DERIBIT_URL": self.exchange}
+        if self.settings.database_url is None:
+            joining[f"{PREFIX}DATABASE_URL"] = self._postgres().url
+        if self.settings.redis_url is None:
+            joining[f"{PREFIX}REDIS_URL"] = self._valkey().url
+        return joining
 
     async def run(self) -> None:
         """Run until a stop signal; in every case all processes are stopped."""
@@ -140,11 +140,14 @@ class Up:
     def _postgres(self) -> Postgres:
         return Postgres(self.folder / "postgres")
 
+    def _valkey(self) -> Valkey:
+        return Valkey(self.folder / "valkey")
+
     async def _queue(self) -> None:
         if self.settings.redis_url:
             await external.check_redis(self.settings.redis_url.get_secret_value())
         else:
-            await self._serve("REDIS_URL", Valkey(self.folder / "valkey"))
+            await self._serve("REDIS_URL", self._valkey())
 
     async def _serve(self, variable: str, server: Server) -> None:
         await self.supervisor.run(Stage.SERVERS, server.start)

@@ -12,9 +12,10 @@ from typing import Any
 
 import pytest
 import redis.asyncio
-from processes import environment, namespace, send, send_later
+from processes import environment, send, send_later
 from rows import minute, wait
 
+from quotes import queue
 from quotes.local.embedded import Valkey
 from quotes.settings import Settings
 from workers.scheduler import QUEUE_UNAVAILABLE
@@ -66,9 +67,9 @@ async def quotes(word: str, settings: Settings, folder: Path) -> AsyncIterator[O
 
 
 async def messages(settings: Settings) -> int:
-    names = [f"{namespace(settings)}:{name}" for name in ("default", "ticks")]
-    async with redis.asyncio.Redis.from_url(settings.require_redis_url()) as queue:
-        return sum([int(await queue.llen(name)) for name in names])
+    names = [f"{queue.namespace(settings)}:{name}" for name in queue.QUEUES]
+    async with redis.asyncio.Redis.from_url(settings.require_redis_url()) as server:
+        return sum([int(await server.llen(name)) for name in names])
 
 
 async def test_a_folder_named_as_ours_in_the_current_one_is_not_run(

@@ -47,13 +47,27 @@ def database_here(process: str, wait: float) -> str:
     """The database's URL, once it answers: the one named, else that of the `up` that runs here."""
     loaded = settings(process)
     if loaded.database_url is None:
-        from quotes.local import running
-
-        running.join(loaded)
+        join(loaded)
         loaded = load(database=True)
     url = loaded.require_database_url()
     wait_for_database(url, wait)
     return url
+
+
+def queue_here() -> "Settings":
+    """Settings with a queue: the one named, else that of the `up` that runs here."""
+    loaded = settings("queue")
+    if loaded.redis_url is None:
+        join(loaded)
+        loaded = load(redis=True)
+    return loaded
+
+
+def join(loaded: "Settings") -> None:
+    """Go on with the embedded servers of the `up` that runs here, if there is one."""
+    from quotes.local import running
+
+    running.join(loaded)
 
 
 def wait_for_database(url: str, seconds: float) -> None:
