@@ -110,6 +110,13 @@ class Feed:
         """How far this process has read; 0 before the first read."""
         return self._tail.place
 
+    def is_current(self, within: float) -> bool:
+        """As `current`, without waiting; where it is not, the log is read soon."""
+        now = asyncio.get_running_loop().time()
+        if self._current_at < now - within / 2:  # early, so that under load no one has to wait
+            self._notified.set()
+        return self._current_at >= now - within
+
     async def current(self, within: float) -> bool:
         """Whether all that was committed `within` seconds before this call has been read.
 
@@ -117,9 +124,7 @@ class Feed:
         read proves it. False where the database does not answer in time.
         """
         now = asyncio.get_running_loop().time()
-        if self._current_at < now - within / 2:  # early, so that under load no one has to wait
-            self._notified.set()
-        if self._current_at >= now - within:
+        if self.is_current(within):
             return True
         try:
             async with asyncio.timeout(CURRENT_TIMEOUT):

@@ -45,6 +45,13 @@ class Admission:
         await self._require(self._entrances)
         asyncio.get_running_loop().call_soon(self._entrances.give)
 
+    def enter_now(self) -> bool:
+        """As `enter`, where nothing is to be waited for; whether it began."""
+        free = self._entrances.take_free()
+        if free:
+            asyncio.get_running_loop().call_soon(self._entrances.give)
+        return free
+
     @asynccontextmanager
     async def admitted(self) -> AsyncIterator[None]:
         """A query's place. Raises Refusal (OVERLOADED) where it cannot have one in time."""

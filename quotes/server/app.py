@@ -51,7 +51,7 @@ class Web(Starlette):
     def __init__(self, sockets: HostCheck, **starlette: Any) -> None:
         super().__init__(**starlette)
         self._sockets = sockets
-        self._http = Shortcut(super().__call__, self.state, sockets.admits)
+        self.immediate = Shortcut(self.state, sockets.admits).immediate
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] == "websocket":
@@ -61,7 +61,7 @@ class Web(Starlette):
         if scope["type"] == "http" and scope["path"] in endpoint.PATHS:
             scope["app"] = self
             await endpoint.enter(scope)
-        await self._http(scope, receive, send)
+        await super().__call__(scope, receive, send)
         if stream := scope.pop(sse.STREAM, None):
             await stream.run(receive, send)
 

@@ -2,6 +2,7 @@
 
 import ipaddress
 from collections.abc import Collection
+from functools import lru_cache
 from urllib.parse import urlsplit
 
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
@@ -40,12 +41,8 @@ class HostCheck:
 
     def admits(self, scope: Scope) -> bool:
         """Whether the request's Host is a name of this service."""
-        header = dict(scope["headers"]).get(b"host", b"").decode("latin-1")
-        try:
-            name = urlsplit(f"//{header}").hostname or ""
-        except ValueError:
-            return False
-        return name in self.hosts or "." not in name or _is_address(name)
+        name = _name(dict(scope["headers"]).get(b"host", b""))
+        return name is not None and (name in self.hosts or "." not in name or _is_address(name))
 
     async def _refuse_host(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] == "websocket":
@@ -83,6 +80,16 @@ class HostCheck:
                 )
 
 
+@lru_cache(256)
+def _name(header: bytes) -> str | None:
+    """The name in a Host header, without a port; None where there can be none."""
+    try:
+        return urlsplit(f"//{header.decode('latin-1')}").hostname or ""
+    except ValueError:
+        return None
+
+
+@lru_cache(256)
 def _is_address(name: str) -> bool:
     try:
         ipaddress.ip_address(name)

@@ -63,6 +63,7 @@ def server(settings: Settings) -> Server:
         uvicorn.Config(
             app,
             log_config=None,
+            access_log=False,
             http=protocol.Http,
             ws=protocol.WebSocket,
             ws_max_size=MAX_MESSAGE,

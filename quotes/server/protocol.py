@@ -11,12 +11,14 @@ import asyncio
 from typing import Any, Protocol, cast
 from weakref import ref
 
-from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol, RequestResponseCycle
+from uvicorn.protocols.http.httptools_impl import RequestResponseCycle
 from uvicorn.protocols.utils import ClientDisconnected
 from uvicorn.protocols.websockets.websockets_sansio_impl import WebSocketsSansIOProtocol
 from uvicorn.server import ServerState
 from websockets.frames import CloseCode
 from websockets.protocol import State
+
+from quotes.server.http.immediate import ImmediateAnswers
 
 STALL_TIMEOUT = 10.0  # seconds that a full buffer may stay as full
 ROOM_TIMEOUT = 60.0  # seconds that a full buffer may take to drain, however much the reader takes
@@ -136,7 +138,7 @@ def _is_open(cycle: RequestResponseCycle) -> bool:
     )
 
 
-class Http(StallTimeout, HttpToolsProtocol):
+class Http(StallTimeout, ImmediateAnswers):
     """A connection that speaks HTTP. It offers the application DIRECT, for each request anew."""
 
     def on_headers_complete(self) -> None:

@@ -1,7 +1,11 @@
 """What the cache answers past the other layers is what they would have answered."""
 
+import asyncio
+import json
 from collections.abc import AsyncIterator
+from itertools import pairwise
 from typing import Any
+from urllib.parse import urlsplit
 
 import pytest
 from client import Client, serving
@@ -64,3 +68,38 @@ async def test_a_foreign_host_is_refused_before_the_cache_is_read(client: Client
     status, _, _ = await answered(client, {"Host": "evil.example.com"}, query=LATEST)
 
     assert status == 421
+
+
+async def test_requests_are_answered_in_order_however_they_arrive(client: Client) -> None:
+    cached, other = request(LATEST), request("{ a: __typename }")
+    parts = urlsplit(client.url)
+    reader, writer = await asyncio.open_connection(parts.hostname, parts.port)
+    for packets in (
+        [cached],
+        [cached],
+        [cached + other + cached + cached],
+        [*cut(cached, cached.index(b"{"))],
+        [*cut(cached, 9, 60, cached.index(b"{"), len(cached) - 5), other],
+        [cached.replace(b"Host", b"Connection: close\r\nHost")],
+    ):
+        for packet in packets:
+            writer.write(packet)
+            for _ in range(5):  # the server, in the same loop, receives them one by one
+                await asyncio.sleep(0)
+    async with asyncio.timeout(20):
+        answers = (await reader.read()).split(b"HTTP/1.1 200 OK\r\n")[1:]
+    writer.close()
+
+    expected = "cc" + "cocc" + "c" + "co" + "c"
+    assert "".join("c" if b"latestPrice" in each else "o" for each in answers) == expected
+    assert [b"connection: close" in each for each in answers] == [False] * 9 + [True]
+
+
+def request(query: str) -> bytes:
+    body = json.dumps({"query": query})
+    head = "POST /graphql HTTP/1.1\r\nHost: localhost\r\nContent-Type: application/json\r\n"
+    return f"{head}Content-Length: {len(body)}\r\n\r\n{body}".encode()
+
+
+def cut(text: bytes, *places: int) -> list[bytes]:
+    return [text[begin:end] for begin, end in pairwise((0, *places, len(text)))]

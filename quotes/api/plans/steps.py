@@ -17,7 +17,7 @@ from quotes.api.history import candles
 from quotes.api.plans.scope import ONCE, SCOPES, Scope
 from quotes.api.plans.selection import Selection
 from quotes.api.schema import schema
-from quotes.database import history, json_pages
+from quotes.database import history, json_pages, latest
 from quotes.database.models import Quote
 from quotes.database.store import Span
 
@@ -98,7 +98,7 @@ def _latest_prices(root: Root) -> Step:
 
     async def read(context: Context, arguments: Arguments, now: datetime) -> Read:
         tickers = arguments.get("tickers")
-        newest = await _newest(context, tickers or ())
+        newest = await _newest(context, tickers)
         names = sorted(newest.keys() if tickers is None else newest.keys() & set(tickers))
         scope = Scope(None if tickers is None else frozenset(tickers)) if lasting else ONCE
         return _dumped(shape, [types.Quote.of(newest[name], now) for name in names]), scope
@@ -106,12 +106,20 @@ def _latest_prices(root: Root) -> Step:
     return read
 
 
-async def _newest(context: Context, tickers: list[str] | tuple[()]) -> Mapping[str, Quote]:
-    """Raises NotPlainError where the memory is not current, and where a ticker is to be refused."""
+async def _newest(context: Context, tickers: list[str] | None) -> Mapping[str, Quote]:
+    """Of these tickers, or of all; from memory or, where that is not current, from the database.
+
+    Raises NotPlainError where a ticker is to be refused, and for all tickers without the memory.
+    """
     newest = await context.newest.quotes()
-    if newest is None or len(tickers) > MAX_TICKERS:
+    if len(tickers or ()) > MAX_TICKERS:
         raise NotPlainError
-    if not all(ticker in newest or ticker in context.settings.tickers for ticker in tickers):
+    if newest is None:
+        if tickers is None:
+            raise NotPlainError
+        newest = await latest.newest(context.queries, tickers)
+    known = context.settings.tickers
+    if not all(ticker in newest or ticker in known for ticker in tickers or ()):
         raise NotPlainError
     return newest
 

@@ -1,22 +1,22 @@
 """A fast path from an ordinary POST to its cached answer, past what only other requests need.
 
-All it decides is that the cache has the answer. Every other request is passed on with all that was
-received, and answered as if this were not there.
+All it decides is that the cache has the answer. Every other request is answered as if this were not
+there.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from functools import lru_cache
 
 import orjson
 from starlette.datastructures import State
-from starlette.types import ASGIApp, Message, Receive, Scope, Send
+from starlette.types import Scope
 
 from quotes.api.plans.answers import Answer
 from quotes.server.http import codings
 from quotes.server.http.codings import Coding
 from quotes.server.http.endpoint import headers_of
 from quotes.server.http.request import Media, preferences
-from quotes.server.operations import MalformedError, Operation
+from quotes.server.operations import MalformedError, Operation, Streams
 
 PATH = "/graphql"
 _JSON = {b"application/json", b"application/json; charset=utf-8", b"application/json;charset=utf-8"}
@@ -24,45 +24,35 @@ _UNUSUAL = {b"origin", b"content-encoding"}  # CORS adds headers; a compressed b
 
 
 class Shortcut:
-    """ASGI in front of `app`. `state` is the application's, with its `streams`."""
+    """`state` is the application's, with its `streams`; `admits` is the host check."""
 
-    def __init__(self, app: ASGIApp, state: State, admits: Callable[[Scope], bool]) -> None:
-        self._app = app
+    def __init__(self, state: State, admits: Callable[[Scope], bool]) -> None:
         self._state = state
-        self._admits = admits  # the host check
+        self._admits = admits
 
-    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+    def immediate(self, scope: Scope, body: bytes) -> Sequence[bytes] | None:
+        """As `quotes.server.http.immediate.Application`."""
         form = _form(scope)
         if form is None or not self._admits(scope):
-            await self._app(scope, receive, send)
-            return
-        message = await receive()
-        answer = await self._cached(message)
+            return None
+        streams: Streams = self._state.streams
+        answer = _known(streams, body)
         if answer is None:
-            await self._app(scope, _replayed(message, receive), send)
-            return
+            return None
         media, coding = form
-        body = answer.body
-        if coding is not None and len(body) > codings.SHORT:
-            body = await codings.coded(answer, coding, self._state.streams.plans.answers)
-        else:
-            coding = None
-        headers = [*_headers(media, coding), (b"content-length", b"%d" % len(body))]
-        await send({"type": "http.response.start", "status": 200, "headers": headers})
-        await send({"type": "http.response.body", "body": body})
+        if coding is None or len(answer.body) <= codings.SHORT:
+            return _head(media, None) % len(answer.body), answer.body
+        coded = answer.coded.get(coding)
+        return None if coded is None else (_head(media, coding) % len(coded), coded)
 
-    async def _cached(self, message: Message) -> Answer | None:
-        if message["type"] != "http.request" or message.get("more_body"):
-            return None
-        try:
-            operation = Operation.of(orjson.loads(message["body"]))
-        except (ValueError, MalformedError):
-            return None
-        plans = self._state.streams.plans
-        found: Answer | None = await plans.cached(
-            operation.query, operation.name, operation.variables
-        )
-        return found
+
+def _known(streams: Streams, body: bytes) -> Answer | None:
+    try:
+        operation = Operation.of(orjson.loads(body))
+    except (ValueError, MalformedError):
+        return None
+    answer = streams.plans.known(operation.query, operation.name, operation.variables)
+    return answer if answer is not None and streams.admission.enter_now() else None
 
 
 def _form(scope: Scope) -> tuple[Media, Coding | None] | None:
@@ -86,18 +76,10 @@ def _best(accept: bytes, encoding: bytes) -> tuple[Media, Coding | None] | None:
 
 
 @lru_cache(8)
-def _headers(media: Media, coding: Coding | None) -> tuple[tuple[bytes, bytes], ...]:
+def _head(media: Media, coding: Coding | None) -> bytes:
+    """With a place for the length."""
     headers = headers_of(media)
     if coding is not None:
         headers["Content-Encoding"] = coding
-    return tuple((name.lower().encode(), value.encode()) for name, value in headers.items())
-
-
-def _replayed(first: Message, receive: Receive) -> Receive:
-    """`receive`, with the message that has already been received in front."""
-    waiting = [first]
-
-    async def replay() -> Message:
-        return waiting.pop() if waiting else await receive()
-
-    return replay
+    lines = [f"{name.lower()}: {value}\r\n" for name, value in headers.items()]
+    return "".join([*lines, "content-length: %d\r\n\r\n"]).encode()
