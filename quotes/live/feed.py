@@ -29,6 +29,7 @@ log = structlog.get_logger()
 TIMER = 1.0  # seconds; the most that a lost notification can cost
 READ_TIMEOUT = 10.0  # seconds for one read of what is new
 LARGEST_READ = 1_000  # quotes, for a process that was disconnected for long
+EARLY = 0.75  # of the age that is allowed, at which the log is read again
 CURRENT_TIMEOUT = 1.0  # seconds that a query waits for the feed before it reads the table itself
 
 
@@ -113,7 +114,7 @@ class Feed:
     def is_current(self, within: float) -> bool:
         """As `current`, without waiting; where it is not, the log is read soon."""
         now = asyncio.get_running_loop().time()
-        if self._current_at < now - within / 2:  # early, so that under load no one has to wait
+        if self._current_at < now - within * EARLY:  # so that under load no one has to wait
             self._notified.set()
         return self._current_at >= now - within
 

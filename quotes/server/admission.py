@@ -15,6 +15,7 @@ from quotes.live.turns import Turns
 
 STANDING = 20.0  # seconds; a statement is cancelled after half of it
 AT_ONCE = 8  # requests begun, or refused, in one round of the event loop: some 5 ms
+IMMEDIATE_AT_ONCE = 200  # answers given at once in one round of the event loop: some 6 ms
 MAX_WAITING = 256  # queries; at a millisecond each, as many as are answered within the wait
 
 
@@ -24,6 +25,7 @@ class Admission:
     def __init__(self, most: int, wait: float) -> None:
         self._turns = Turns(most)
         self._entrances = Turns(AT_ONCE)
+        self._immediate = Turns(IMMEDIATE_AT_ONCE)
         self._refusals = Turns(AT_ONCE)
         self._wait = wait
         self._running = 0
@@ -46,10 +48,10 @@ class Admission:
         asyncio.get_running_loop().call_soon(self._entrances.give)
 
     def enter_now(self) -> bool:
-        """As `enter`, where nothing is to be waited for; whether it began."""
-        free = self._entrances.take_free()
+        """As `enter`, for a request that is answered at once; whether it may be."""
+        free = self._immediate.take_free()
         if free:
-            asyncio.get_running_loop().call_soon(self._entrances.give)
+            asyncio.get_running_loop().call_soon(self._immediate.give)
         return free
 
     @asynccontextmanager
