@@ -103,43 +103,35 @@ class Document:
                 return f"@skip(if: {self.variable('Boolean!', ' = false')})"
         return ""
 
-    def inner(self, definition: GraphQLField, depth: int, *, paged: bool = False) -> str:
+    def inner(self, definition: GraphQLField, depth: int) -> str:
         """What is selected of a field: nothing of a leaf."""
         kind = get_named_type(definition.type)
         if not isinstance(kind, GraphQLObjectType):
             return ""
-        return self.selection(kind, depth, paged=paged or kind.name == "QuoteConnection")
+        return self.selection(kind, depth)
 
-    def selection(self, kind: GraphQLObjectType, depth: int, *, paged: bool) -> str:
-        names = [each for each in kind.fields if not _unplanned(kind, each, paged=paged)]
+    def selection(self, kind: GraphQLObjectType, depth: int) -> str:
         chosen = self.draw(
-            st.lists(st.sampled_from([*names, "__typename"]), min_size=1, max_size=4)
+            st.lists(st.sampled_from([*kind.fields, "__typename"]), min_size=1, max_size=4)
         )
-        return f"{{ {' '.join(self.part(kind, each, depth, paged=paged) for each in chosen)} }}"
+        return f"{{ {' '.join(self.part(kind, each, depth) for each in chosen)} }}"
 
-    def part(self, kind: GraphQLObjectType, name: str, depth: int, *, paged: bool) -> str:
+    def part(self, kind: GraphQLObjectType, name: str, depth: int) -> str:
         way = self.draw(st.integers(0, 8)) if depth < 1 else 8
         if way == 0:
-            return f"... {self.selection(kind, depth + 1, paged=paged)}"
+            return f"... {self.selection(kind, depth + 1)}"
         if way == 1:
             fragment = f"f{len(self.fragments)}"
             self.fragments.append("")
-            text = self.selection(kind, depth + 1, paged=paged)
+            text = self.selection(kind, depth + 1)
             self.fragments[int(fragment[1:])] = f"fragment {fragment} on {kind.name} {text}"
             return f"...{fragment} __typename ...{fragment}"
         alias = f"a{name}: " if self.one_in(3) else ""
-        shown = "" if name == "__typename" else self.inner(kind.fields[name], depth, paged=paged)
+        shown = "" if name == "__typename" else self.inner(kind.fields[name], depth)
         plain = f"{alias}{name} {self.directive()} {shown}"
         if way == 2:  # one of nine
             return f"... on {kind.name} {self.directive()} {{ {plain} }}"
         return plain
-
-
-def _unplanned(kind: GraphQLObjectType, name: str, *, paged: bool) -> bool:
-    """Fields of a quote that are computed for each answer, which only memory's quotes may have."""
-    return kind.name == "Quote" and (
-        name == "collected" or (paged and name in {"ageSeconds", "stale"})
-    )
 
 
 def _required(argument: GraphQLArgument) -> bool:

@@ -36,6 +36,11 @@ class Context:
     newest: Newest
     now: Callable[[], datetime] = utc_now
 
+    @property
+    def collected(self) -> frozenset[str]:
+        """The tickers collected here."""
+        return frozenset(self.settings.tickers)
+
 
 Info = strawberry.Info[Context, None]
 

@@ -108,14 +108,14 @@ class PriceSubscription:
             ),
         ] = None,
     ) -> AsyncIterator[types.Quote]:
-        """For what has no shared payload (see `payloads.Shared`), one quote at a time."""
+        """For what has no shared payload (see `plans.subscriptions`), one quote at a time."""
         feed = info.context.feed
         begin = await start(info.context, tickers, after, min_interval)
         quotes, cursor = begin.snapshot, begin.cursor
         try:
             while True:
                 for quote in quotes:
-                    yield types.Quote.of(quote, datetime.now(UTC))
+                    yield types.Quote.of(quote, datetime.now(UTC), info.context.collected)
                 if begin.interval is None:
                     quotes, cursor = await feed.beyond(cursor, begin.tickers, begin.history)
                 else:

@@ -83,9 +83,9 @@ class Query(CandleQuery, SeriesQuery, GapQuery, MomentQuery):
         quotes = await pagination.read(info.context.sessions, page)
         if not quotes:
             await require_known(info.context, [ticker])
-        now = info.context.now()
+        now, collected = info.context.now(), info.context.collected
         return types.QuoteConnection(
-            nodes=[types.Quote.of(quote, now) for quote in quotes],
+            nodes=[types.Quote.of(quote, now, collected) for quote in quotes],
             page_info=types.PageInfo(
                 start_cursor=cursors.page(quotes[0].minute) if quotes else None,
                 end_cursor=cursors.page(quotes[-1].minute) if quotes else None,
@@ -115,7 +115,8 @@ class Query(CandleQuery, SeriesQuery, GapQuery, MomentQuery):
             failures = await store.last_failures(session, [ticker]) if max_age else []
         if not quotes:
             await require_known(info.context, [ticker])
-        quote = types.Quote.of(quotes[0], info.context.now()) if quotes else None
+        now, collected = info.context.now(), info.context.collected
+        quote = types.Quote.of(quotes[0], now, collected) if quotes else None
         if max_age is not None:
             freshness.require(ticker, quote, failures, max_age)
         return quote
@@ -127,9 +128,10 @@ class Query(CandleQuery, SeriesQuery, GapQuery, MomentQuery):
         names = await chosen(info.context, tickers)
         async with info.context.sessions() as session:
             quotes = await store.newest(session, names)
-        now = info.context.now()
+        now, collected = info.context.now(), info.context.collected
         return [
-            types.Quote.of(quote, now) for quote in sorted(quotes, key=lambda quote: quote.ticker)
+            types.Quote.of(quote, now, collected)
+            for quote in sorted(quotes, key=lambda quote: quote.ticker)
         ]
 
     @strawberry.field(
@@ -142,14 +144,14 @@ class Query(CandleQuery, SeriesQuery, GapQuery, MomentQuery):
             last = {quote.ticker: quote for quote in await store.newest(session, names)}
             failed = {row.ticker: row for row in await store.last_failures(session, names)}
             charts = await backfills.unfinished(session, names)
-        now = info.context.now()
+        now, collected = info.context.now(), info.context.collected
         return [
             types.TickerInfo(
                 name=Ticker(name),
                 source=last[name].source if name in last else None,
-                collected=name in info.context.settings.tickers,
-                first=types.Quote.of(first[name], now) if name in first else None,
-                last=types.Quote.of(last[name], now) if name in last else None,
+                collected=name in collected,
+                first=types.Quote.of(first[name], now, collected) if name in first else None,
+                last=types.Quote.of(last[name], now, collected) if name in last else None,
                 last_failure=types.Failure.of(failed[name]) if name in failed else None,
                 unfinished_charts=[
                     types.UnfinishedChart.of(chart) for chart in charts if chart.ticker == name

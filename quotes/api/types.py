@@ -1,18 +1,18 @@
 """The schema's object types, each made from the row it shows."""
 
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Collection
 from datetime import datetime, timedelta
 from typing import Self
 
 import strawberry
 
 from quotes.api import cursors
-from quotes.api.context import Info
 from quotes.api.enums import Cause, Origin
 from quotes.api.scalars import Ticker, Timestamp
 from quotes.database import models
 
 STALE_AFTER = timedelta(minutes=2)
+MILLISECOND = timedelta(milliseconds=1)
 
 
 @strawberry.type(description="One ticker's price for one minute. Once kept it never changes.")
@@ -43,14 +43,13 @@ class Quote:
         description=f"Whether the price is older than {STALE_AFTER.seconds} seconds."
     )
 
-    @strawberry.field(
+    collected: bool = strawberry.field(
         description="Whether its ticker is configured here; false for one that is only history."
     )
-    def collected(self, info: Info) -> bool:
-        return self.ticker in info.context.settings.tickers
 
     @classmethod
-    def of(cls, quote: models.Quote, now: datetime) -> Self:
+    def of(cls, quote: models.Quote, now: datetime, collected: Collection[str]) -> Self:
+        """`collected` are the tickers configured here."""
         age = max(now - quote.observed_at, timedelta())
         return cls(
             ticker=Ticker(quote.ticker),
@@ -61,8 +60,9 @@ class Quote:
             source=quote.source,
             origin=Origin(quote.origin),
             cursor=cursors.stream(quote),
-            age_seconds=round(age.total_seconds(), 3),
+            age_seconds=(age + MILLISECOND / 2) // MILLISECOND / 1_000,
             stale=age > STALE_AFTER,
+            collected=quote.ticker in collected,
         )
 
 

@@ -1,6 +1,6 @@
 """Pages of quotes that the database writes as JSON, so that no row becomes an object here."""
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from functools import lru_cache
@@ -22,8 +22,8 @@ class Column:
     after: str = ""
 
 
-# Each is written as its field of `quotes.api.types.Quote` is; what depends on the moment of the
-# answer is not here.
+# Each is written as its field of `quotes.api.types.Quote` is. `age` and `collected` are as `page`
+# computes them.
 COLUMNS = {
     "ticker": Column("to_json(ticker)"),
     "price": Column("price", '"', '"'),
@@ -38,6 +38,8 @@ COLUMNS = {
     "source": Column("to_json(source)"),
     "origin": Column("origin", '"', '"'),
     "cursor": Column(f"seq || '-' || {FINGERPRINT}", '"s', '"'),
+    "ageSeconds": Column("floor((extract(epoch FROM age) * 1000000 + 500) / 1000)::float8 / 1000"),
+    "collected": Column("collected::text"),
     "pageCursor": Column("extract(epoch FROM minute)::bigint", '"p', '"'),
 }
 
@@ -59,6 +61,15 @@ Row = tuple[str | Column, ...]  # a row's JSON: literal text and columns, in ord
 
 
 @dataclass(frozen=True, slots=True)
+class Wanted:
+    """At most `limit` quotes of the span, from one end or the other."""
+
+    span: Span
+    limit: int
+    newest_first: bool = False
+
+
+@dataclass(frozen=True, slots=True)
 class Page:
     """The quotes of a page, oldest first, once for each way in which they were asked for."""
 
@@ -69,13 +80,20 @@ class Page:
 
 
 async def page(
-    pool: Pool, span: Span, rows: Sequence[Row], *, limit: int, newest_first: bool = False
+    pool: Pool, wanted: Wanted, rows: Sequence[Row], now: datetime, collected: Collection[str]
 ) -> Page:
-    """At most `limit` quotes of the span, from one end or the other. Raises DatabaseError."""
-    statement = _page(tuple(rows), newest_first=newest_first)
+    """The wanted quotes, with their ages by `now`, and whether their ticker is in `collected`.
+
+    Raises DatabaseError.
+    """
+    statement = _page(tuple(rows), newest_first=wanted.newest_first)
+    span = wanted.span
     with translated():
         async with pool.acquire(timeout=CONNECT_TIMEOUT) as connection:
-            found = await connection.fetchrow(statement, span.ticker, span.since, span.until, limit)
+            found = await connection.fetchrow(
+                statement,
+                span.ticker, span.since, span.until, wanted.limit, now, span.ticker in collected,
+            )  # fmt: skip
     *texts, first, last, count = found
     return Page([text or "" for text in texts], first, last, count)
 
@@ -87,7 +105,10 @@ def _page(rows: tuple[Row, ...], *, newest_first: bool) -> str:
         SELECT {texts} min(minute), max(minute), count(*)
         FROM (
             SELECT * FROM (
-                SELECT ticker, minute, price, observed_at, source, origin, seq FROM quotes
+                SELECT ticker, minute, price, observed_at, source, origin, seq,
+                       greatest($5::timestamptz - observed_at, interval '0') AS age,
+                       $6::boolean AS collected
+                FROM quotes
                 WHERE ticker = $1 AND minute >= coalesce($2::timestamptz, '-infinity')
                   AND minute < coalesce($3::timestamptz, 'infinity')
                 ORDER BY minute {"DESC" if newest_first else ""} LIMIT $4

@@ -17,9 +17,9 @@ from starlette.routing import Route
 from starlette.types import Receive, Scope, Send
 
 from quotes.api.context import Context
-from quotes.api.payloads import Payloads
 from quotes.api.plans.answers import Answers
 from quotes.api.plans.plans import Plans
+from quotes.api.plans.subscriptions import Payloads
 from quotes.live.candle_log import CandleStreams
 from quotes.live.fan_out import open_fan_out
 from quotes.live.feed import open_feed
@@ -150,7 +150,14 @@ async def open_streams(
         admission = Admission(settings.query_connections, settings.query_wait)
         plans = Plans(context, Answers(context.feed, settings.answer_cache << 20))
         yield Streams(
-            context, plans, Payloads(), fan_out, candles, connection_limits, admission, set()
+            context,
+            plans,
+            Payloads(context.collected),
+            fan_out,
+            candles,
+            connection_limits,
+            admission,
+            set(),
         )
 
 

@@ -13,16 +13,16 @@ from strawberry.http import process_result
 from quotes.api.context import Context, require_known
 from quotes.api.errors import Code, Refusal, client_error, refusal_of
 from quotes.api.history.candles import clocks
-from quotes.api.payloads import (
+from quotes.api.plans import subscriptions
+from quotes.api.plans.documents import subscribes, valid
+from quotes.api.plans.plans import Plans
+from quotes.api.plans.subscriptions import (
     CandleMessages,
     Envelope,
     Payloads,
     QuoteMessages,
     Shared,
-    subscribes,
-    valid,
 )
-from quotes.api.plans.plans import Plans
 from quotes.api.price_updates import cursor_lost, start
 from quotes.api.schema import schema
 from quotes.database.errors import DatabaseError, UnavailableError
@@ -142,7 +142,7 @@ class Streams:
         connection, so that the client reconnects with its cursor; SinkClosedError.
         """
         try:
-            shared = self.payloads.shared(operation.query, operation.name, operation.variables)
+            shared = subscriptions.shared(operation.query, operation.name, operation.variables)
         except Refusal as refusal:
             raise FailedError([{**refusal.formatted}]) from None
         if shared is None:
@@ -173,7 +173,7 @@ class Streams:
         if resume is not None:
             after = resume or None
         begin = await start(self.context, tickers, after, interval)
-        encode = QuoteMessages(self.payloads, shared.selection, sink.envelope)
+        encode = QuoteMessages(self.payloads, shared.shown, sink.envelope)
         topic = Topic(encode, begin.tickers)
         subscriber = Subscriber(sink, begin.history)
         await subscriber.write(Batch(-1, topic.messages(begin.snapshot), begin.cursor))
@@ -186,7 +186,7 @@ class Streams:
         zone = clocks(shared.arguments.get("timeZone"))
         await require_known(self.context, [ticker])
         async with self.candles.joined(ticker, interval, zone) as stream:
-            topic = Topic(CandleMessages(shared.selection, sink.envelope), None)
+            topic = Topic(CandleMessages(shared.shown, sink.envelope), None)
             subscriber = Subscriber(sink, stream.log.history)
             begin, end = await stream.log.snapshot()
             await subscriber.write(Batch(-1, topic.messages(begin), end))

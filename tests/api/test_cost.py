@@ -8,7 +8,7 @@ from graphql import get_introspection_query
 
 from quotes.api import cost
 from quotes.api.errors import Refusal
-from quotes.api.plans.queries import compiled
+from quotes.api.plans import queries
 from quotes.api.schema import schema
 
 NOW = datetime(2026, 1, 31, 12, tzinfo=UTC)
@@ -17,9 +17,7 @@ QUOTE = "ticker price at timestamp observedAt source origin cursor ageSeconds st
 
 def points(query: str, **variables: object) -> int:
     """By the plan. Raises Refusal."""
-    operation = compiled(query, None)
-    assert operation is not None
-    plan = operation.plan(variables, NOW)
+    plan = queries.plan(query, None, variables, NOW)
     assert plan is not None
     return cost.points(plan.time)
 

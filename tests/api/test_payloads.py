@@ -13,6 +13,7 @@ from client import Client, Subscription, serving
 from rows import insert, log, quote, seq_of
 
 from quotes.api.context import Context
+from quotes.api.plans import subscriptions
 from quotes.api.schema import schema
 from quotes.database import connections
 from quotes.database.models import Quote
@@ -104,7 +105,7 @@ class Connection:
 
 
 async def payloads(streams: Streams, operation: Operation, count: int) -> list[Any]:
-    assert streams.payloads.shared(operation.query, operation.name, operation.variables)
+    assert subscriptions.shared(operation.query, operation.name, operation.variables)
     connection = Connection()
     sink = OperationSink(connection, lambda payload, cursor: payload)
     delivering = asyncio.create_task(streams.deliver(operation, sink))
@@ -125,23 +126,37 @@ async def test_subscribers_that_differ_only_in_where_they_begin_share_one_select
     """
 
     def selection(**variables: object) -> object:
-        updates = streams.payloads.shared(query, None, variables)
+        updates = subscriptions.shared(query, None, variables)
         assert updates is not None
-        return updates.selection
+        return updates.shown
 
     first = selection(a="s1")
 
-    assert selection(a="s2") is first
-    assert selection() is first
-    assert selection(a="s1", b=False) is not first
+    assert selection(a="s2") == first
+    assert selection() == first
+    assert selection(a="s1", b=False) != first
 
 
-async def test_what_nobody_selects_any_more_is_forgotten(streams: Streams) -> None:
-    for number in range(100):
-        query = f"subscription {{ a{number}: priceUpdates {{ price }} }}"
-        assert streams.payloads.shared(query, None, None)
+def test_documents_that_select_the_same_share_their_payloads() -> None:
+    queries = [
+        "subscription { priceUpdates { price at } }",
+        """subscription A($t: [Ticker!]) { priceUpdates(tickers: $t) { ...F } }
+           fragment F on Quote { price at }""",
+        "subscription { priceUpdates { at price } }",
+        "subscription { a: priceUpdates { price at } }",
+    ]
 
-    assert not streams.payloads._used
+    one, same, *others = [shown(query) for query in queries]
+
+    assert one == same
+    assert hash(one) == hash(same)
+    assert one not in others
+
+
+def shown(query: str) -> subscriptions.Shown:
+    shared = subscriptions.shared(query, None, None)
+    assert shared is not None
+    return shared.shown
 
 
 async def test_a_payload_is_made_anew_after_a_second_so_that_its_age_is_true(
@@ -149,15 +164,15 @@ async def test_a_payload_is_made_anew_after_a_second_so_that_its_age_is_true(
 ) -> None:
     await insert(sessions, quote())
     (kept,) = await log(sessions)
-    updates = streams.payloads.shared("subscription { priceUpdates { ageSeconds } }", None, None)
+    updates = subscriptions.shared("subscription { priceUpdates { ageSeconds } }", None, None)
     assert updates is not None
     clock = 1_000.0
     streams.payloads.clock = lambda: clock
 
-    first = streams.payloads.of_quote(updates.selection, kept)
-    again = streams.payloads.of_quote(updates.selection, kept)
+    first = streams.payloads.of_quote(updates.shown, kept)
+    again = streams.payloads.of_quote(updates.shown, kept)
     clock += 1.5
-    later = streams.payloads.of_quote(updates.selection, kept)
+    later = streams.payloads.of_quote(updates.shown, kept)
 
     assert again is first
     assert later is not first

@@ -7,12 +7,16 @@ from typing import Any
 
 import pytest
 import structlog
+from aiohttp import ClientWebSocketResponse
+from client import Client, serving
 from documents import documents
+from graphql_over_http import EVENTS
 from hypothesis import HealthCheck, example, given
 from hypothesis import settings as hypothesis_settings
 from planning import planning
 from rows import failure, insert, minute, quote, record
 
+from quotes.api.context import Context
 from quotes.api.plans.plans import Plans
 from quotes.api.schema import schema
 from quotes.database.models import Origin
@@ -23,8 +27,8 @@ NOW = minute(63) + timedelta(seconds=7, microseconds=123_456)
 
 
 @pytest.fixture
-async def plans(settings: Settings, sessions: Sessions) -> AsyncIterator[Plans]:
-    named = ("btc_usd", "eth_usd", "none_usd")
+async def named(settings: Settings, sessions: Sessions) -> Settings:
+    """With quotes of three of four tickers, of which one is not collected."""
     fill = {"BACKFILLED": range(-180, 0, 60), "LIVE": range(40), "REPAIRED": range(45, 50)}
     for origin, minutes in fill.items():
         rows = [quote(at=at, price=f"{100_000 + at}.5", origin=Origin(origin)) for at in minutes]
@@ -33,15 +37,21 @@ async def plans(settings: Settings, sessions: Sessions) -> AsyncIterator[Plans]:
     whole.observed_at = whole.minute  # which is written without a fraction
     await insert(sessions, whole, quote("old_usd", -9_000, "12"))
     await record(sessions, failure("TIMEOUT"))
-    async with planning(settings.model_copy(update={"tickers": named}), now=NOW) as plans:
+    return settings.model_copy(update={"tickers": ("btc_usd", "eth_usd", "none_usd")})
+
+
+@pytest.fixture
+async def plans(named: Settings) -> AsyncIterator[Plans]:
+    async with planning(named, now=NOW) as plans:
         yield plans
 
 
-async def executed(
-    plans: Plans, query: str, variables: dict[str, object]
-) -> tuple[dict[str, Any] | None, list[str]]:
-    """Strawberry's data and errors."""
-    result = await schema.execute(query, variables, plans.context)
+Result = tuple[dict[str, Any] | None, list[str]]  # data, and the errors' messages
+
+
+async def executed(context: Context, query: str, variables: dict[str, object]) -> Result:
+    """By Strawberry."""
+    result = await schema.execute(query, variables, context)
     return result.data, [error.message for error in result.errors or []]
 
 
@@ -54,7 +64,7 @@ async def test_a_plan_answers_what_the_ordinary_execution_does(
 ) -> None:
     query, variables = document
     with structlog.testing.capture_logs() as logs:
-        data, errors = await executed(plans, query, variables)
+        data, errors = await executed(plans.context, query, variables)
         answers = [await plans.answer(query, None, variables) for _ in range(2)]
 
     assert [each for each in logs if each["event"] == "plan_failed"] == []
@@ -65,3 +75,49 @@ async def test_a_plan_answers_what_the_ordinary_execution_does(
             assert answer is not None
             assert json.loads(answer.body) == {"data": data}
             assert [*json.loads(answer.body)["data"]] == [*(data or {})]
+
+
+@given(documents())
+@hypothesis_settings(deadline=None, max_examples=40, suppress_health_check=list(HealthCheck))
+async def test_each_protocol_gives_what_the_ordinary_execution_does(
+    wires: tuple[Client, ClientWebSocketResponse], document: tuple[str, dict[str, object]]
+) -> None:
+    client, socket = wires
+    query, variables = document
+    body: dict[str, object] = {"query": query, "variables": variables}
+
+    expected = await executed(client.state.context, query, variables)
+
+    for _ in range(2):  # the second may be from the cache
+        assert result_of(await client.answer(query, **variables)) == expected
+        assert await by_websocket(socket, body) == expected
+        assert await by_events(client, body) == expected
+
+
+@pytest.fixture
+async def wires(named: Settings) -> AsyncIterator[tuple[Client, ClientWebSocketResponse]]:
+    async with serving(named) as client, client.acknowledged_socket() as socket:
+        object.__setattr__(client.state.context, "now", lambda: NOW)
+        yield client, socket
+
+
+def result_of(answer: dict[str, Any]) -> Result:
+    return answer.get("data"), [error["message"] for error in answer.get("errors", [])]
+
+
+async def by_websocket(socket: ClientWebSocketResponse, body: dict[str, object]) -> Result:
+    await socket.send_json({"id": "1", "type": "subscribe", "payload": body})
+    message = await socket.receive_json(timeout=20)
+    if message["type"] == "error":
+        return result_of({"errors": message["payload"]})
+    assert await socket.receive_json(timeout=20) == {"id": "1", "type": "complete"}
+    return result_of(message["payload"])
+
+
+async def by_events(client: Client, body: dict[str, object]) -> Result:
+    headers = {"Accept": EVENTS}
+    async with client.http.post(f"{client.url}/graphql", json=body, headers=headers) as response:
+        _, event, last, rest = (await response.text()).split("\n\n")
+    name, data = event.split("\n")
+    assert (name, last.split("\n")[0], rest) == ("event: next", "event: complete", "")
+    return result_of(json.loads(data.removeprefix("data: ")))

@@ -32,7 +32,7 @@ class CandleSubscription:
         interval: IntervalArgument,
         time_zone: TimeZone = None,
     ) -> AsyncIterator[Candle]:
-        """For what has no shared payload (see `payloads.Shared`), one candle at a time."""
+        """For what has no shared payload (see `plans.subscriptions`), one candle at a time."""
         await require_known(info.context, [ticker])
         context = info.context
         streams = CandleStreams(context.replays, context.feed, context.single_flight)

@@ -8,7 +8,7 @@ from typing import Annotated
 import strawberry
 from sqlmodel.ext.asyncio.session import AsyncSession
 
-from quotes.api.context import Info, TickerArgument, require_known
+from quotes.api.context import Context, Info, TickerArgument, require_known
 from quotes.api.types import Quote
 from quotes.database import models, store
 
@@ -94,7 +94,7 @@ class MomentQuery:
         if quote is None:
             await require_known(info.context, [ticker])
             return None
-        return Quote.of(quote, info.context.now())
+        return Quote.of(quote, info.context.now(), info.context.collected)
 
     @strawberry.field(
         description="How far a ticker's price has moved; null before its first quote."
@@ -118,12 +118,13 @@ class MomentQuery:
         if not newest:
             await require_known(info.context, [ticker])
             return None
-        return _change(newest[0], base, window, info.context.now())
+        return _change(info.context, newest[0], base, window)
 
 
 def _change(
-    latest: models.Quote, base: models.Quote | None, window: timedelta, now: datetime
+    context: Context, latest: models.Quote, base: models.Quote | None, window: timedelta
 ) -> Change:
+    now, collected = context.now(), context.collected
     absolute = percent = None
     if base is not None:
         with localcontext(prec=DIGITS):
@@ -132,8 +133,8 @@ def _change(
             percent = format((moved / base.price * 100).quantize(PERCENT), "f")
     return Change(
         window=window,
-        latest=Quote.of(latest, now),
-        base=None if base is None else Quote.of(base, now),
+        latest=Quote.of(latest, now, collected),
+        base=None if base is None else Quote.of(base, now, collected),
         absolute=absolute,
         percent=percent,
     )

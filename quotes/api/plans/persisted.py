@@ -9,7 +9,7 @@ from hashlib import sha256
 from typing import Any
 
 from quotes.api.errors import Code, Refusal, bad_input
-from quotes.api.payloads import valid
+from quotes.api.plans.documents import valid
 
 MAX_LENGTH = 4 << 20  # characters of all documents together
 

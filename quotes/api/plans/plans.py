@@ -10,9 +10,11 @@ import structlog
 from graphql import GraphQLError
 
 from quotes.api.context import Context
-from quotes.api.execution import NotPlainError
+from quotes.api.plans import queries
 from quotes.api.plans.answers import Answer, Answers, Key
-from quotes.api.plans.queries import Plan, Steps, Variables, compiled
+from quotes.api.plans.operation import Variables
+from quotes.api.plans.queries import Plan, Steps
+from quotes.api.plans.selection import NotPlainError
 from quotes.database.errors import DatabaseError
 from quotes.live.newest import BOUND
 from quotes.live.tail import Place
@@ -107,25 +109,24 @@ class Plans:
         parts: list[bytes] = []
         scopes = []
         try:
-            for head, step, arguments in steps:  # in turn: it holds one connection at a time
+            for key, step, arguments in steps:  # in turn: it holds one connection at a time
                 text, scope = await step(self.context, arguments, now)
-                parts += head, text
+                parts.append(b'"%b":%b' % (key.encode(), text))
                 scopes.append(scope)
         except UNANSWERED:
             return None
         except Exception:
             log.exception("plan_failed")
             return None
-        body = b'{"data":{%b}}' % b"".join(parts)
+        body = b'{"data":{%b}}' % b",".join(parts)
         return Answer(body, tuple(scopes))
 
 
 def _planned(
     query: str, operation_name: str | None, variables: Variables | None, now: datetime
 ) -> Plan | None:
-    operation = compiled(query, operation_name)
     with suppress(Exception):  # whatever it is, the ordinary execution meets it, too
-        return None if operation is None else operation.plan(variables or {}, now)
+        return queries.plan(query, operation_name, variables or {}, now)
     return None
 
 

@@ -6,10 +6,14 @@ from typing import Any
 
 from graphql import GraphQLObjectType, get_named_type
 
-from quotes.api.execution import Executor, NotPlainError
+from quotes.api.execution import Executor
 
 # Fields that each answer gives anew, by their types: an age, and the end of the log.
 OF_THE_MOMENT = {("Quote", "ageSeconds"), ("Quote", "stale"), ("Series", "cursor")}
+
+
+class NotPlainError(Exception):
+    """A selection needs more than attributes, or a value does not fit its type."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -25,11 +29,15 @@ class Selected:
 class Selection:
     """The fields of one object, in the order of the answer."""
 
-    type_name: str
+    kind: GraphQLObjectType
     fields: tuple[Selected, ...]
 
     def __iter__(self) -> Iterator[Selected]:
         return iter(self.fields)
+
+    @property
+    def type_name(self) -> str:
+        return self.kind.name
 
     def of_the_moment(self) -> bool:
         """Whether it holds a field whose value depends on when it is answered."""
@@ -52,7 +60,7 @@ def selection(executor: Executor, kind: Any, details: Any) -> Selection | None:
     if collected.new_defer_usages:
         raise NotPlainError
     return Selection(
-        named.name,
+        named,
         tuple(
             Selected(key, fields[0].node.name.value, _inner(executor, named, fields))
             for key, fields in collected.grouped_field_set.items()

@@ -21,8 +21,8 @@ from strawberry.types.graphql import OperationType
 
 from quotes.api.context import Context
 from quotes.api.errors import Code, Refusal, bad_input, client_error
-from quotes.api.payloads import subscribes, valid
 from quotes.api.plans.answers import Answer, Answers
+from quotes.api.plans.documents import subscribes, valid
 from quotes.api.plans.persisted import PersistedQueries
 from quotes.api.schema import schema
 from quotes.live.turns import client
