@@ -194,6 +194,36 @@ def rebuild(
 
 app.add_typer(queue.app, name="queue")
 
+token = typer.Typer(
+    help="Who may query where QUOTES_ACCESS is token.", no_args_is_help=True, rich_markup_mode=None
+)
+app.add_typer(token, name="token")
+TokenName = Annotated[str, typer.Argument(metavar="NAME", help="Whose the token is.")]
+
+
+@token.command("add")
+def add_token(name: TokenName, *, wait: Wait = 60) -> None:
+    """Make a token and print it, once: only its hash is stored."""
+    from quotes.local import tokens
+
+    raise typer.Exit(tokens.add(start.database_here("token", wait), name))
+
+
+@token.command("list")
+def list_tokens(*, wait: Wait = 60) -> None:
+    """Print the tokens' names, and when each was added."""
+    from quotes.local import tokens
+
+    raise typer.Exit(tokens.show(start.database_here("token", wait)))
+
+
+@token.command("remove")
+def remove_token(name: TokenName, *, wait: Wait = 60) -> None:
+    """Remove a token, and close what its holder has open, within 5 seconds."""
+    from quotes.local import tokens
+
+    raise typer.Exit(tokens.remove(start.database_here("token", wait), name))
+
 
 @app.command()
 def schema() -> None:

@@ -5,7 +5,7 @@ import sys
 from dataclasses import dataclass
 from difflib import get_close_matches
 from pathlib import Path
-from typing import Annotated, Any, Self
+from typing import Annotated, Any, Literal, Self
 
 from platformdirs import user_data_path
 from pydantic import AfterValidator, Field, SecretStr, ValidationError, field_validator
@@ -118,6 +118,8 @@ class Settings(BaseSettings):
     query_wait: float = Field(default=0.15, ge=0, le=60)
     answer_cache: int = Field(default=64, ge=0)  # MiB
     replay_connections: int = Field(default=2, ge=1)
+    access: Literal["open", "token"] = "open"
+    introspection: bool = True
     drain: float = Field(default=0, ge=0, le=300)  # seconds
     log_format: logs.Style = Field(
         default_factory=lambda: "console" if sys.stderr.isatty() else "json"
@@ -140,7 +142,7 @@ class Settings(BaseSettings):
     def _split(cls, text: object) -> object:
         return _words(text)
 
-    @field_validator("log_format", "log_level", mode="before")
+    @field_validator("access", "log_format", "log_level", mode="before")
     @classmethod
     def _in_any_case(cls, word: object) -> object:
         return word.lower() if isinstance(word, str) else word

@@ -25,6 +25,9 @@ class Code(StrEnum):
     BAD_INPUT = "BAD_INPUT"  # mend the request; the message says how
     UNKNOWN_TICKER = "UNKNOWN_TICKER"  # neither collected nor kept here; see `tickers`
     STALE_PRICE = "STALE_PRICE"  # older than `maxAge`; the extensions tell the last one and why
+    UNAUTHENTICATED = (
+        "UNAUTHENTICATED"  # an access token is required; the message says how to send it
+    )
     TOO_MANY = "TOO_MANY"  # as much as one client may have at once; the message says of what
     OVERLOADED = "OVERLOADED"  # more is asked than can be answered in time; try again later
     CURSOR_LOST = "CURSOR_LOST"  # of a log that is no more; begin again without `after`

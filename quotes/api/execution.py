@@ -8,6 +8,7 @@ from strawberry.schema.schema import StrawberryGraphQLCoreExecutionContext
 
 from quotes.api import cost
 from quotes.api.context import Context, utc_now
+from quotes.api.errors import bad_input
 
 
 class Executor(StrawberryGraphQLCoreExecutionContext):
@@ -21,8 +22,12 @@ class Executor(StrawberryGraphQLCoreExecutionContext):
         serially: bool,  # noqa: FBT001  # as it is overridden
         new_defer_usages: Any,
     ) -> Any:
-        """Nothing is executed that costs too much. Raises Refusal."""
-        now = self.context_value.now() if isinstance(self.context_value, Context) else utc_now()
+        """Nothing is executed that costs too much, or is switched off. Raises Refusal."""
+        now = utc_now()
+        if isinstance(self.context_value, Context):
+            now = self.context_value.now()
+            if not self.context_value.settings.introspection:
+                _require_none_of_the_schema(grouped_field_set)
         cost.require(cost.of(self, root_type, grouped_field_set, now))
         return super().execute_collected_root_fields(
             root_type, root_value, grouped_field_set, serially, new_defer_usages
@@ -37,3 +42,11 @@ class Executor(StrawberryGraphQLCoreExecutionContext):
         executor = super().build_per_event_executor(payload)
         executor._relevant_sub_fields = {}  # noqa: SLF001  # it has no other way in
         return executor
+
+
+def _require_none_of_the_schema(fields: Any) -> None:
+    names = {details[0].node.name.value for details in fields.values()}
+    if names & {"__schema", "__type"}:
+        raise bad_input(
+            "The schema cannot be queried here; this service's release has it as `schema.graphql`."
+        )

@@ -11,10 +11,12 @@ from sqlalchemy import (
     DateTime,
     Index,
     Integer,
+    LargeBinary,
     Numeric,
     PrimaryKeyConstraint,
     SmallInteger,
     Text,
+    UniqueConstraint,
     text,
 )
 from sqlmodel import Field, SQLModel
@@ -131,3 +133,18 @@ class Backfill(SQLModel, table=True):
     attempts: int = Field(default=0, sa_type=Integer)  # that did not finish it
     left_out: int = Field(default=0, sa_type=Integer)  # unusable points of the last fetch
     reason: str | None = Field(default=None, sa_type=Text)  # why the last fetch did not finish it
+
+
+class Token(SQLModel, table=True):
+    """Who may query where access tokens are required. The token itself is not stored."""
+
+    __tablename__ = "tokens"
+    __table_args__ = (
+        PrimaryKeyConstraint("name", name="tokens_pkey"),
+        UniqueConstraint("hash", name="tokens_hash_key"),
+        CheckConstraint("octet_length(hash) = 32", name="tokens_hash_is_a_sha256"),
+    )
+
+    name: str = Field(sa_type=Text)
+    hash: bytes = Field(sa_type=LargeBinary)  # SHA-256
+    created_at: datetime = Field(sa_type=DateTime(timezone=True))

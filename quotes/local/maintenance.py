@@ -45,7 +45,7 @@ def forget(
         print(f"{removed:,} quotes of {', '.join(wanted)} were removed.")
         return OK
 
-    return _run(url, "forget", run)
+    return run_on(url, "forget", run)
 
 
 def rebuild(url: str, tickers: Sequence[str]) -> int:
@@ -64,10 +64,12 @@ def rebuild(url: str, tickers: Sequence[str]) -> int:
         print(f"The hours of {len(extents)} tickers were rolled up anew.")
         return OK
 
-    return _run(url, "rebuild", run)
+    return run_on(url, "rebuild", run)
 
 
-def _run(url: str, name: str, work: Callable[[Sessions], Awaitable[int]]) -> int:
+def run_on(url: str, name: str, work: Callable[[Sessions], Awaitable[int]]) -> int:
+    """Do a command's work on the database; the exit status."""
+
     async def run() -> int:
         async with open_engine(url, name=name, size=1) as engine:
             return await work(Sessions(engine))

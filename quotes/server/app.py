@@ -20,12 +20,14 @@ from quotes.api.context import Context
 from quotes.api.plans.answers import Answers
 from quotes.api.plans.plans import Plans
 from quotes.api.plans.subscriptions import Payloads
+from quotes.database.sessions import Sessions
 from quotes.live.candle_log import CandleStreams
 from quotes.live.fan_out import open_fan_out
 from quotes.live.feed import open_feed
 from quotes.live.newest import Newest
 from quotes.live.single_flight import SingleFlight
 from quotes.server import sse
+from quotes.server.access import Access, open_access
 from quotes.server.admission import Admission
 from quotes.server.connection_limits import ConnectionLimits
 from quotes.server.health import Health, open_health
@@ -68,13 +70,11 @@ class Web(Starlette):
 
 def create_app(settings: Settings) -> Starlette:
     """The application; it opens its pool and its feed in its lifespan, and starts without them."""
-    site = Site(tickers=settings.tickers)
+    site = Site(tickers=settings.tickers, explorable=settings.introspection)
     if not site.built:
         log.warning("page_not_built", how=NOT_BUILT.strip())
     graphql: Any = WithExplorer(endpoint.Endpoint(), site)
-    sockets = WebSocketEndpoint(
-        origins=settings.allowed_origins, most_operations=settings.max_operations
-    )
+    sockets = WebSocketEndpoint(origins=settings.allowed_origins)
     return Web(
         HostCheck(sockets, host=settings.host, origins=settings.allowed_origins),
         routes=[
@@ -89,7 +89,7 @@ def create_app(settings: Settings) -> Starlette:
                 CORSMiddleware,
                 allow_origins=settings.allowed_origins,
                 allow_methods=["GET", "POST"],
-                allow_headers=["content-type", "if-none-match", "last-event-id"],
+                allow_headers=["authorization", "content-type", "if-none-match", "last-event-id"],
                 expose_headers=["etag", "retry-after"],
                 max_age=600,
             ),
@@ -122,8 +122,14 @@ def _lifespan(settings: Settings) -> Callable[[Starlette], Any]:
                 single_flight,
                 Newest(feed, lanes.replays, single_flight),
             )
+            access = Access(
+                Sessions(lanes.health),
+                required=settings.access == "token",
+                most_sockets=settings.max_sockets_per_address,
+            )
             async with (
-                open_streams(context, ended) as streams,
+                open_access(access, ended),
+                open_streams(context, access, ended) as streams,
                 open_health(Health(settings, lanes.health, streams, task), ended) as health,
             ):
                 app.state.context = context
@@ -137,7 +143,7 @@ def _lifespan(settings: Settings) -> Callable[[Starlette], Any]:
 
 @asynccontextmanager
 async def open_streams(
-    context: Context, ended: Callable[[asyncio.Task[None]], None]
+    context: Context, access: Access, ended: Callable[[asyncio.Task[None]], None]
 ) -> AsyncIterator[Streams]:
     """`ended` is called with the fan-out's task when that ends."""
     settings = context.settings
@@ -155,6 +161,7 @@ async def open_streams(
             Payloads(context.collected),
             fan_out,
             candles,
+            access,
             connection_limits,
             admission,
             set(),

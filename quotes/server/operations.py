@@ -32,6 +32,7 @@ from quotes.live.fan_out import FanOut, Topic
 from quotes.live.feed import CursorLostError
 from quotes.live.subscriber import Batch, SinkClosedError, Subscriber
 from quotes.server import protocol
+from quotes.server.access import Access
 from quotes.server.admission import Admission
 from quotes.server.connection_limits import ConnectionLimits
 
@@ -127,6 +128,7 @@ class Streams:
     payloads: Payloads
     fan_out: FanOut[Quote]
     candles: CandleStreams
+    access: Access
     connection_limits: ConnectionLimits
     admission: Admission
     ended_by_shutdown: set[asyncio.Task[None]]  # whose connections would delay a shutdown

@@ -20,6 +20,10 @@ NOT_BUILT = (
     "With Node 20 or newer and a package registry in reach, run "
     "`npm ci --ignore-scripts && npm run build` in quotes/web, then start again.\n"
 )
+NO_EXPLORER = (
+    "The explorer is switched off here. The API answers at this address: send a POST with the "
+    "query as JSON.\n"
+)
 FOR_EVER = "public, max-age=31536000, immutable"  # an asset's name changes with its content
 PACKED = {Coding.BROTLI: ".br", Coding.GZIP: ".gz"}  # by the build; the smaller one first
 SECURITY = {
@@ -57,6 +61,7 @@ class Site:
     """What was built. Without it each page is one sentence on how to build it."""
 
     folder: Path = STATIC
+    explorable: bool = True
     tickers: Collection[str] = ()  # collected here: a bare currency is a page only for these
 
     @property
@@ -72,6 +77,8 @@ class Site:
         ]
 
     def explorer(self) -> Response:
+        if not self.explorable:
+            return PlainTextResponse(NO_EXPLORER, status_code=404, headers={"Vary": "Accept"})
         return self._page("explorer.html", EXPLORER_POLICY)
 
     async def _live(self, request: Request) -> Response:

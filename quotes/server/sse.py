@@ -8,6 +8,7 @@ import asyncio
 import json
 from contextlib import ExitStack
 from dataclasses import dataclass
+from functools import partial
 
 import structlog
 from starlette.requests import Request
@@ -18,7 +19,8 @@ from quotes.api.errors import Code
 from quotes.database.errors import UnavailableError
 from quotes.live.subscriber import SinkClosedError
 from quotes.server import protocol
-from quotes.server.connection_limits import TooManyConnectionsError, address_of
+from quotes.server.access import HOLDER, client_of
+from quotes.server.connection_limits import TooManyConnectionsError
 from quotes.server.http.error_response import error_response
 from quotes.server.operations import (
     FailedError,
@@ -56,11 +58,16 @@ async def respond(operation: Operation, request: Request, send: Send) -> None:
     scope, streams = request.scope, request.app.state.streams
     try:
         with ExitStack() as connection:
-            connection.enter_context(streams.connection_limits.connected(address_of(scope)))
+            connection.enter_context(streams.connection_limits.connected(client_of(scope)))
+            running: list[asyncio.Task[None]] = []
+            ended = streams.access.connected(scope.get(HOLDER), partial(_cancel, running))
+            connection.enter_context(ended)
             await send({"type": "http.response.start", "status": 200, "headers": _HEADERS})
             resume = request.headers.get("last-event-id") or None
             sink = OperationSink(scope["extensions"][protocol.DIRECT], event)
-            scope[STREAM] = EventStream(connection.pop_all(), streams, operation, resume, sink)
+            scope[STREAM] = EventStream(
+                connection.pop_all(), streams, operation, resume, sink, running
+            )
             scope["headers"].clear()  # uvicorn holds them as long as the stream
     except TooManyConnectionsError as error:
         response = error_response(503, str(error), code=Code.TOO_MANY)
@@ -76,6 +83,7 @@ class EventStream:
     operation: Operation
     resume: str | None
     sink: OperationSink
+    running: list[asyncio.Task[None]]  # what delivers, while it does
 
     async def run(self, receive: Receive, send: Send) -> None:
         """Until the operation ends, the client disconnects or the server shuts down."""
@@ -85,6 +93,7 @@ class EventStream:
 
     async def _deliver_until_gone(self, receive: Receive) -> None:
         running = asyncio.create_task(self._deliver())
+        self.running.append(running)
         gone = asyncio.create_task(_disconnected(receive))
         heartbeat = Heartbeat(self.sink)
         self.streams.ended_by_shutdown.add(running)
@@ -120,6 +129,11 @@ class EventStream:
                 return  # without `complete`, so that the client reconnects
             await self.sink.write(b"event: complete\nid: %b\ndata:\n\n" % COMPLETE.encode())
             return
+
+
+async def _cancel(running: list[asyncio.Task[None]]) -> None:
+    for task in running:
+        task.cancel()
 
 
 def event(payload: bytes, cursor: str | None) -> bytes:

@@ -7,17 +7,19 @@ that breaks them closes the socket; whatever is wrong with one operation ends th
 import asyncio
 import json
 from contextlib import suppress
+from functools import partial
 from typing import Any
 
 import structlog
 from starlette.types import Receive, Scope, Send
 from strawberry.http.websocket_origin import is_same_origin
 
-from quotes.api.errors import Code
+from quotes.api.errors import Code, Refusal
 from quotes.database.errors import UnavailableError
 from quotes.live.subscriber import SinkClosedError
 from quotes.live.turns import client
 from quotes.server import protocol
+from quotes.server.access import HOLDER, ForbiddenError, key_of
 from quotes.server.connection_limits import TooManyConnectionsError, address_of
 from quotes.server.messages import id_of, message_of
 from quotes.server.operations import (
@@ -32,6 +34,7 @@ log = structlog.get_logger()
 
 PATH = "/graphql"
 SUBPROTOCOL = "graphql-transport-ws"
+FORBIDDEN = 4403  # the close code where the access token is missing, wrong or removed
 INIT_TIMEOUT = 10.0  # seconds from a socket's opening to its connection_init
 MAX_REASON = 123  # bytes of a close frame's reason
 
@@ -48,9 +51,8 @@ class ClosingError(Exception):
 class WebSocketEndpoint:
     """The ASGI endpoint. `origins` are the browsers' origins that may subscribe from elsewhere."""
 
-    def __init__(self, *, origins: tuple[str, ...], most_operations: int) -> None:
+    def __init__(self, *, origins: tuple[str, ...]) -> None:
         self._origins = origins
-        self._most_operations = most_operations
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         await receive()  # the handshake
@@ -62,8 +64,9 @@ class WebSocketEndpoint:
         client.set((address_of(scope), object()))
         streams: Streams = scope["app"].state.streams
         connection: protocol.Direct = scope["extensions"][protocol.DIRECT]
+        streams.access.identify(scope)
         scope["headers"] = []  # uvicorn holds the scope as long as the socket
-        socket = Socket(streams, receive, send, connection, self._most_operations)
+        socket = Socket(streams, receive, send, connection, scope.get(HOLDER))
         try:
             with streams.connection_limits.connected(address_of(scope)):
                 if not offered:
@@ -89,7 +92,7 @@ class Socket:
         "_acknowledged",
         "_closed",
         "_connection",
-        "_most",
+        "_holder",
         "_operations",
         "_receive",
         "_send",
@@ -102,13 +105,13 @@ class Socket:
         receive: Receive,
         send: Send,
         connection: protocol.Direct,
-        most: int,
+        holder: str | None,
     ) -> None:
         self._streams = streams
         self._receive = receive
         self._send = send
         self._connection = connection
-        self._most = most
+        self._holder = holder  # of the token, if one is required
         self._operations: dict[str, asyncio.Task[None]] = {}
         self._acknowledged = False
         self._closed = False
@@ -122,9 +125,11 @@ class Socket:
                         return
         except TimeoutError:
             raise ClosingError(4408, "Connection initialisation timeout") from None
+        forbid = partial(self.close, FORBIDDEN, "Forbidden")
         try:
-            while await self._receive_message():
-                pass
+            with self._streams.access.connected(self._holder, forbid):
+                while await self._receive_message():
+                    pass
         finally:
             await self._end_operations()
 
@@ -153,7 +158,7 @@ class Socket:
     async def _answer(self, message: dict[str, Any]) -> None:
         kind = message["type"]
         if kind == "connection_init":
-            await self._acknowledge()
+            await self._acknowledge(message.get("payload"))
         elif kind == "ping":
             await self._write('{"type":"pong"}')
         elif kind == "subscribe":
@@ -164,9 +169,17 @@ class Socket:
         elif kind != "pong":
             raise MalformedError("That message's type is unknown.")
 
-    async def _acknowledge(self) -> None:
+    async def _acknowledge(self, payload: dict[str, Any] | None) -> None:
         if self._acknowledged:
             raise ClosingError(4429, "Too many initialisation requests")
+        try:
+            self._holder = self._streams.access.holder(self._holder, payload)
+        except ForbiddenError:
+            raise ClosingError(FORBIDDEN, "Forbidden") from None
+        except Refusal as refusal:
+            raise ClosingError(1013, refusal.message) from None
+        if self._holder is not None:
+            client.set((key_of(self._holder), object()))  # for all of its operations
         self._acknowledged = True
         await self._write('{"type":"connection_ack"}')
 
@@ -176,8 +189,9 @@ class Socket:
         operation = Operation.of(payload)
         if identity in self._operations:
             raise ClosingError(4409, f"Subscriber for {identity} already exists")
-        if len(self._operations) >= self._most:
-            message = f"At most {self._most} operations run at once on one socket."
+        most = self._streams.context.settings.max_operations
+        if len(self._operations) >= most:
+            message = f"At most {most} operations run at once on one socket."
             errors = [{"message": message, "extensions": {"code": Code.TOO_MANY.value}}]
             await self._write(json.dumps({"id": identity, "type": "error", "payload": errors}))
             return

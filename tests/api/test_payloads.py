@@ -22,6 +22,7 @@ from quotes.live.feed import open_feed
 from quotes.live.newest import Newest
 from quotes.live.single_flight import SingleFlight
 from quotes.live.snapshots import Snapshot
+from quotes.server.access import Access
 from quotes.server.app import open_streams
 from quotes.server.operations import Operation, OperationSink, Streams
 from quotes.settings import Settings
@@ -38,7 +39,8 @@ async def streams(settings: Settings, sessions: Sessions) -> AsyncIterator[Strea
         single_flight = SingleFlight(feed)
         newest = Newest(feed, sessions, single_flight)
         context = Context(settings, sessions, queries, sessions, feed, single_flight, newest)
-        async with open_streams(context, lambda _: None) as streams:
+        access = Access(sessions, required=False, most_sockets=1)
+        async with open_streams(context, access, lambda _: None) as streams:
             yield streams
 
 

@@ -27,7 +27,7 @@ from quotes.api.plans.persisted import PersistedQueries
 from quotes.api.schema import schema
 from quotes.live.turns import client
 from quotes.server import sse
-from quotes.server.connection_limits import address_of
+from quotes.server.access import ForbiddenError, client_of
 from quotes.server.http import codings
 from quotes.server.http.error_response import RequestError
 from quotes.server.http.request import ALLOW, METHODS, Media, accepted, operation_of
@@ -40,8 +40,9 @@ HOW_TO_SUBSCRIBE = (
     "text/event-stream`, or open a WebSocket at this address with the subprotocol "
     "graphql-transport-ws."
 )
+CHALLENGE = {"WWW-Authenticate": 'Bearer realm="quotes"'}
 NO_MUTATIONS = "Nothing can be changed here: there are queries and subscriptions, no mutations."
-_HEADERS = {"Cache-Control": "no-store", "Vary": "Accept, Accept-Encoding"}
+_HEADERS = {"Cache-Control": "no-store", "Vary": "Accept, Accept-Encoding, Authorization"}
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,8 +57,10 @@ class Outcome:
 
 async def enter(scope: Scope) -> None:
     """Let a request begin, before anything else is spent on it; whether it may is in its scope."""
+    streams: Streams = scope["app"].state.streams
+    streams.access.identify(scope)
     try:
-        await scope["app"].state.streams.admission.enter()
+        await streams.admission.enter()
     except Refusal as refusal:
         scope[OVERLOADED] = refusal
 
@@ -69,24 +72,29 @@ class Endpoint:
         self._persisted = PersistedQueries()
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        client.set((address_of(scope), object()))
+        client.set((client_of(scope), object()))
         request = Request(scope, receive)
         if request.method == "OPTIONS":
             await Response(status_code=204, headers=ALLOW)(scope, receive, send)
             return
         try:
             await self._serve(request, send)
+        except ForbiddenError as error:
+            refusal = RequestError(401, str(error), code=Code.UNAUTHENTICATED, headers=CHALLENGE)
+            await refusal.response()(scope, receive, send)
         except RequestError as error:
             await error.response()(scope, receive, send)
         except ClientDisconnect:
             return  # it disconnected while it was sending
 
     async def _serve(self, request: Request, send: Send) -> None:
+        """Raises RequestError and ForbiddenError for what is no GraphQL result."""
         if request.method not in METHODS:
             raise RequestError(405, "Send GraphQL by POST or GET.", headers=ALLOW)
         streams: Streams = request.app.state.streams
         media = accepted(request)
         try:
+            streams.access.require(request.scope)
             if isinstance(overloaded := request.scope.get(OVERLOADED), Refusal):
                 raise overloaded
             operation = await operation_of(request, self._persisted)
@@ -102,7 +110,13 @@ class Endpoint:
         best = next(each for each in media if each is not Media.EVENTS)
         response = response_of(outcome, best)
         if outcome.answer is not None and request.method in {"GET", "HEAD"}:
-            validate(request, response, outcome.answer, streams.context.now())
+            validate(
+                request,
+                response,
+                outcome.answer,
+                streams.context.now(),
+                public=not streams.access.required,
+            )
         if len(response.body) > codings.SHORT:
             await _compress(request, response, outcome.answer, streams.plans.answers)
         await response(request.scope, request.receive, send)
@@ -137,7 +151,9 @@ async def _compress(
     response.headers["Content-Length"] = str(len(response.body))
 
 
-def validate(request: Request, response: Response, answer: Answer, now: datetime) -> None:
+def validate(
+    request: Request, response: Response, answer: Answer, now: datetime, *, public: bool
+) -> None:
     """Let a closed range's answer be cached, and answer 304 where the client has it.
 
     A late row may still arrive, so caches revalidate each time; the ETag is the answer's hash.
@@ -145,7 +161,7 @@ def validate(request: Request, response: Response, answer: Answer, now: datetime
     if not answer.closed(now):
         return
     response.headers["ETag"] = answer.etag
-    response.headers["Cache-Control"] = "public, no-cache"
+    response.headers["Cache-Control"] = f"{'public' if public else 'private'}, no-cache"
     known = {each.strip().removeprefix("W/") for each in if_none_match(request)}
     if answer.etag.removeprefix("W/") in known or "*" in known:
         response.status_code = 304

@@ -12,14 +12,20 @@ class RequestError(Exception):
     """The request cannot be executed; the message is the client's."""
 
     def __init__(
-        self, status: int, message: str, *, headers: Mapping[str, str] | None = None
+        self,
+        status: int,
+        message: str,
+        *,
+        code: Code = Code.BAD_INPUT,
+        headers: Mapping[str, str] | None = None,
     ) -> None:
         super().__init__(message)
         self.status = status
+        self.code = code
         self.headers = headers
 
     def response(self) -> Response:
-        return error_response(self.status, str(self), headers=self.headers)
+        return error_response(self.status, str(self), code=self.code, headers=self.headers)
 
 
 def error_response(

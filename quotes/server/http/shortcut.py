@@ -36,7 +36,8 @@ class Shortcut:
         if form is None or not self._admits(scope):
             return None
         streams: Streams = self._state.streams
-        answer = _known(streams, body)
+        streams.access.identify(scope)
+        answer = _known(streams, body) if streams.access.admits(scope) else None
         if answer is None:
             return None
         media, coding = form

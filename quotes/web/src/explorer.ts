@@ -6,6 +6,7 @@ import { createRoot } from "react-dom/client";
 import "./explorer.css";
 import { query } from "./query";
 import { connect } from "./client";
+import { authorization } from "./token";
 import { Begin } from "../generated/examples";
 import { type Tab, tabs } from "./tabs";
 
@@ -59,7 +60,10 @@ async function show(place: Element): Promise<void> {
     createElement(GraphiQL, {
       fetcher: createGraphiQLFetcher({
         url: ENDPOINT,
-        wsClient: connect(`${location.origin.replace(/^http/, "ws")}${ENDPOINT}`),
+        headers: authorization(),
+        wsClient: connect(`${location.origin.replace(/^http/, "ws")}${ENDPOINT}`, {
+          connectionParams: authorization,
+        }),
       }),
       storage,
       defaultTabs: shown,

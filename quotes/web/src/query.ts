@@ -1,4 +1,5 @@
 // A query with its variables, sent to the service that this page came from.
+import { askForToken, authorization } from "./token";
 
 /** A document's text, typed by its answer and its variables. */
 export type Operation<Answer, Variables> = string & { readonly of?: (given: Variables) => Answer };
@@ -25,9 +26,10 @@ export async function query<Answer, Variables>(
 ): Promise<Answer> {
   const response = await fetch("/graphql", {
     method: "POST",
-    headers: { "content-type": "application/json" },
+    headers: { "content-type": "application/json", ...authorization() },
     body: JSON.stringify({ query: document, variables }),
   });
+  if (response.status === 401) askForToken();
   const { data, errors } = await bodyOf<Answer>(response);
   const [error] = errors ?? [];
   if (error) throw new Refused(error.message, error.extensions?.code ?? "");

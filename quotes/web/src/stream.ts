@@ -2,6 +2,7 @@
 import type { Client } from "graphql-ws";
 import type { Selection, Update } from "./candles";
 import { connect } from "./client";
+import { authorization } from "./token";
 import {
   CandleUpdates,
   type CandleUpdatesAnswer,
@@ -22,7 +23,9 @@ export interface Subscriber {
 const RESTART = 3_000; // milliseconds, and up to as many more, until a refused stream is tried again
 
 export class Stream {
-  readonly #client: Client = connect(`${location.origin.replace(/^http/, "ws")}/graphql`);
+  readonly #client: Client = connect(`${location.origin.replace(/^http/, "ws")}/graphql`, {
+    connectionParams: authorization,
+  });
 
   /** For as long as the page is open. After a lost connection it resumes after the last quote. */
   subscribe(subscriber: Subscriber): void {
