@@ -1,62 +1,41 @@
 """What an operation may cost: computed from the values it is executed with, before it is executed.
 
 A cost is an upper bound of the time that the answer takes, of the event loop and of a database
-connection, in microseconds here and in points of a millisecond for clients. The weights are those
-that `python bench/cost.py` measures. Whatever way an operation is executed, its root fields are
-priced by `price`: by the executor itself, by the plans and before a subscription begins.
+connection, in microseconds here and in points of a millisecond for clients. The weights are
+estimates, meant to be too high rather than too low. Whatever way an operation is executed, its root
+fields are priced by `price`: by the executor itself, by the plans and before a subscription begins.
 """
 
 from collections.abc import Callable, Mapping
 from datetime import UTC, datetime, timedelta
-from functools import lru_cache
 from math import ceil
 from typing import Any, NamedTuple
 
-from graphql import (
-    DirectiveLocation,
-    GraphQLEnumType,
-    GraphQLError,
-    GraphQLList,
-    GraphQLNonNull,
-    GraphQLObjectType,
-    GraphQLSchema,
-    get_argument_values,
-    get_named_type,
-)
+from graphql import GraphQLError, GraphQLObjectType, get_argument_values
 from graphql.execution.executor import Executor as CoreExecutor
 
 from quotes.api import pagination
 from quotes.api.context import MAX_TICKERS
 from quotes.api.errors import Code, Refusal
 from quotes.api.history import candles, gaps, series
+from quotes.api.selected_values import STATEMENT, VALUE, Counter, Values
 from quotes.market.intervals import EPOCH
 
 MAX_COST = 1_000  # points; a largest page with every field is 920
-MAX_FIELDS = 500  # selected ones, once fragments are spread; the explorer's introspection has 250
 POINT = 1_000  # microseconds
 
-VALUE = 7.0  # of an answer, executed field by field
-STATEMENT = 1_000.0  # a statement, besides its rows
 ROW = 1.0  # one that is read as it is
 ROLLED = 1.0  # one that is rolled up with others
 LOOKUP = 20.0  # of one ticker's newest or oldest row, among others
 ZONED = 20.0  # the bound of a candle by a zone's clocks
 MADE = 15.0  # a candle or a gap that is put together here
 HOUR_OF_GAPS = 2.0  # one whose minutes are looked through
-NAME = 32  # characters of an alias that count as one value more
 
 MINUTE, HOUR = timedelta(minutes=1), timedelta(hours=1)
 FIRST_PRICE = datetime(2010, 7, 1, tzinfo=UTC)  # when bitcoin was first traded: no index is older
 TICKERS = 300  # where all are meant; the exchange publishes fewer
 
 Arguments = Mapping[str, Any]
-
-
-class Values(NamedTuple):
-    """How many values a root field's answer holds: besides its rows, and in each of them."""
-
-    once: float
-    each: float
 
 
 class Work(NamedTuple):
@@ -142,9 +121,6 @@ _WORK: Mapping[str, Callable[[Arguments, datetime], Work]] = {
     "series": _series,
     "tickers": _tickers,
 }
-_LENGTHS = {("TickerInfo", "unfinishedCharts"): 6}  # of lists that are no rows
-# Fields that take a statement of their own.
-_READ = {("PageInfo", "hasNextPage"), ("PageInfo", "hasPreviousPage")}
 
 
 def price(name: str, values: Values, arguments: Arguments, now: datetime) -> float:
@@ -156,7 +132,7 @@ def price(name: str, values: Values, arguments: Arguments, now: datetime) -> flo
 def of(executor: CoreExecutor[Any], root: GraphQLObjectType, fields: Any, now: datetime) -> float:
     """Microseconds that an operation takes whose root fields have been collected.
 
-    Raises Refusal where it selects more than MAX_FIELDS.
+    Raises Refusal where it selects too many fields.
     """
     counter = Counter(executor)
     whole = 0.0
@@ -188,87 +164,3 @@ def require(time: float) -> None:
 
 def points(time: float) -> int:
     return max(ceil(time / POINT), 1)
-
-
-class Counter:
-    """Counts the values that selections show, and no more than MAX_FIELDS selected fields."""
-
-    def __init__(self, executor: CoreExecutor[Any]) -> None:
-        self._executor = executor
-        self._fields = 0
-
-    def values(
-        self, parent: GraphQLObjectType, key: str, details: Any, *, typical: bool = False
-    ) -> Values:
-        """Of one field of `parent`; `typical` where that is one of all the schema's types.
-
-        Raises Refusal for too many fields.
-        """
-        self._fields += 1
-        if self._fields > MAX_FIELDS:
-            raise Refusal(
-                Code.BAD_INPUT,
-                f"The operation selects more than {MAX_FIELDS:,} fields, once its fragments are "
-                "spread. Ask for fewer, or in several requests.",
-            )
-        name = details[0].node.name.value
-        own = 1 + len(key) // NAME + (STATEMENT / VALUE if (parent.name, name) in _READ else 0)
-        definition = self._executor.schema.get_field(parent, name)
-        if definition is None:
-            return Values(own, 0)
-        listed = _is_list(definition.type)
-        typical = name == "types" or (typical and listed)
-        inner = self.inner(get_named_type(definition.type), details, typical=typical)
-        if not listed:
-            return Values(own + inner.once, inner.each)
-        length = self._length(parent, name, typical=typical)
-        if length is None:
-            return Values(own, inner.once + inner.each + 1)
-        return Values(own + length * (inner.once + 1), length * inner.each)
-
-    def inner(self, kind: object, details: Any, *, typical: bool = False) -> Values:
-        """Of what is selected of one object."""
-        if not isinstance(kind, GraphQLObjectType):
-            return Values(0, 0)
-        collected = self._executor.collect_subfields(kind, details).grouped_field_set
-        counted = [
-            self.values(kind, key, fields, typical=typical) for key, fields in collected.items()
-        ]
-        return Values(sum(each.once for each in counted), sum(each.each for each in counted))
-
-    def _length(self, parent: GraphQLObjectType, name: str, *, typical: bool) -> float | None:
-        """Of a list; None where it holds the field's rows."""
-        if parent.name.startswith("__"):
-            return _introspected(self._executor.schema, typical=typical)[name]
-        return _LENGTHS.get((parent.name, name))
-
-
-def _is_list(kind: object) -> bool:
-    while isinstance(kind, GraphQLNonNull):
-        kind = kind.of_type
-    return isinstance(kind, GraphQLList)
-
-
-@lru_cache(8)
-def _introspected(schema: GraphQLSchema, *, typical: bool) -> Mapping[str, float]:
-    """How long introspection's lists are: of one of all types on average, else at the most."""
-    kinds = list(schema.type_map.values())
-    fields = [list(kind.fields.values()) if hasattr(kind, "fields") else [] for kind in kinds]
-    of_kinds = {
-        "fields": list(map(len, fields)),
-        "args": [len(getattr(each, "args", ())) for every in fields for each in every],
-        "enumValues": [len(kind.values) for kind in kinds if isinstance(kind, GraphQLEnumType)],
-    }
-    lengths = {
-        name: sum(each) / len(kinds) if typical else max(each, default=0)
-        for name, each in of_kinds.items()
-    }
-    return {
-        **lengths,
-        "types": len(kinds),
-        "directives": len(schema.directives),
-        "inputFields": lengths["fields"],
-        "interfaces": 1,
-        "possibleTypes": 1,
-        "locations": len(DirectiveLocation),
-    }

@@ -18,6 +18,7 @@ from quotes.database import tokens
 from quotes.database.errors import DatabaseError
 from quotes.database.sessions import Sessions
 from quotes.server.connection_limits import TooManyConnectionsError, address_of
+from quotes.server.http.error_response import RequestError
 
 log = structlog.get_logger()
 
@@ -29,13 +30,16 @@ _SCHEME = "bearer "
 End = Callable[[], Awaitable[object]]
 
 
-class ForbiddenError(Exception):
+class ForbiddenError(RequestError):
     """No token was sent, or one that is not known; the message says how to send one."""
 
     def __init__(self) -> None:
         super().__init__(
+            401,
             "This service asks for an access token: send `Authorization: Bearer TOKEN`, or on a "
-            'WebSocket connection_init with the payload {"authorization": "Bearer TOKEN"}.'
+            'WebSocket connection_init with the payload {"authorization": "Bearer TOKEN"}.',
+            code=Code.UNAUTHENTICATED,
+            headers={"WWW-Authenticate": 'Bearer realm="quotes"'},
         )
 
 

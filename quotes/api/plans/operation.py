@@ -28,6 +28,7 @@ from quotes.api import cost
 from quotes.api.execution import Executor
 from quotes.api.plans.documents import core, valid
 from quotes.api.plans.selection import NotPlainError, Selection, selection
+from quotes.api.selected_values import Counter
 
 MAX_VARIANTS = 16  # of one operation, by what its @skip and @include leave
 
@@ -124,7 +125,7 @@ class Operation(Generic[Made]):
         found = collect_fields(
             core, executor.fragments, executor.variable_values, kind, executor.operation
         ).grouped_field_set
-        counter = cost.Counter(executor)
+        counter = Counter(executor)
         return tuple(
             self._root(executor, counter, kind, key, details) for key, details in found.items()
         )
@@ -132,7 +133,7 @@ class Operation(Generic[Made]):
     def _root(
         self,
         executor: Executor,
-        counter: cost.Counter,
+        counter: Counter,
         kind: GraphQLObjectType,
         key: str,
         details: Any,

@@ -8,7 +8,6 @@ import json
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
-from datetime import datetime
 from typing import Any
 
 from graphql import GraphQLError
@@ -27,7 +26,7 @@ from quotes.api.plans.persisted import PersistedQueries
 from quotes.api.schema import schema
 from quotes.live.turns import client
 from quotes.server import sse
-from quotes.server.access import ForbiddenError, client_of
+from quotes.server.access import client_of
 from quotes.server.http import codings
 from quotes.server.http.error_response import RequestError
 from quotes.server.http.request import ALLOW, METHODS, Media, accepted, operation_of
@@ -40,7 +39,6 @@ HOW_TO_SUBSCRIBE = (
     "text/event-stream`, or open a WebSocket at this address with the subprotocol "
     "graphql-transport-ws."
 )
-CHALLENGE = {"WWW-Authenticate": 'Bearer realm="quotes"'}
 NO_MUTATIONS = "Nothing can be changed here: there are queries and subscriptions, no mutations."
 _HEADERS = {"Cache-Control": "no-store", "Vary": "Accept, Accept-Encoding, Authorization"}
 
@@ -79,16 +77,12 @@ class Endpoint:
             return
         try:
             await self._serve(request, send)
-        except ForbiddenError as error:
-            refusal = RequestError(401, str(error), code=Code.UNAUTHENTICATED, headers=CHALLENGE)
-            await refusal.response()(scope, receive, send)
         except RequestError as error:
             await error.response()(scope, receive, send)
         except ClientDisconnect:
             return  # it disconnected while it was sending
 
     async def _serve(self, request: Request, send: Send) -> None:
-        """Raises RequestError and ForbiddenError for what is no GraphQL result."""
         if request.method not in METHODS:
             raise RequestError(405, "Send GraphQL by POST or GET.", headers=ALLOW)
         streams: Streams = request.app.state.streams
@@ -110,13 +104,7 @@ class Endpoint:
         best = next(each for each in media if each is not Media.EVENTS)
         response = response_of(outcome, best)
         if outcome.answer is not None and request.method in {"GET", "HEAD"}:
-            validate(
-                request,
-                response,
-                outcome.answer,
-                streams.context.now(),
-                public=not streams.access.required,
-            )
+            validate(request, response, outcome.answer, streams)
         if len(response.body) > codings.SHORT:
             await _compress(request, response, outcome.answer, streams.plans.answers)
         await response(request.scope, request.receive, send)
@@ -151,17 +139,16 @@ async def _compress(
     response.headers["Content-Length"] = str(len(response.body))
 
 
-def validate(
-    request: Request, response: Response, answer: Answer, now: datetime, *, public: bool
-) -> None:
+def validate(request: Request, response: Response, answer: Answer, streams: Streams) -> None:
     """Let a closed range's answer be cached, and answer 304 where the client has it.
 
     A late row may still arrive, so caches revalidate each time; the ETag is the answer's hash.
     """
-    if not answer.closed(now):
+    if not answer.closed(streams.context.now()):
         return
+    shared = "private" if streams.access.required else "public"
     response.headers["ETag"] = answer.etag
-    response.headers["Cache-Control"] = f"{'public' if public else 'private'}, no-cache"
+    response.headers["Cache-Control"] = f"{shared}, no-cache"
     known = {each.strip().removeprefix("W/") for each in if_none_match(request)}
     if answer.etag.removeprefix("W/") in known or "*" in known:
         response.status_code = 304
