@@ -20,8 +20,7 @@ class Candle:
     count: int
 
     @classmethod
-    def of(cls, quotes: Iterable[Quote]) -> "Candle":
-        prices = [each.price for each in sorted(quotes, key=lambda each: each.minute)]
+    def of(cls, prices: Sequence[Decimal]) -> "Candle":
         return cls(prices[0], max(prices), min(prices), prices[-1], len(prices))
 
 
@@ -29,9 +28,9 @@ def candles(
     quotes: Iterable[Quote], start_of: Callable[[datetime], datetime]
 ) -> dict[datetime, Candle]:
     """By its opening, each bucket's candle; `start_of` gives the bucket of a minute."""
-    in_order = sorted(quotes, key=lambda each: each.minute)
-    buckets = groupby(in_order, key=lambda each: start_of(each.minute))
-    return {start: Candle.of(within) for start, within in buckets}
+    in_order = sorted((each.minute, each.price) for each in quotes)
+    buckets = groupby(in_order, key=lambda point: start_of(point[0]))
+    return {start: Candle.of([price for _, price in within]) for start, within in buckets}
 
 
 def outermost(quotes: Iterable[Quote]) -> set[tuple[datetime, Decimal]]:

@@ -2,9 +2,10 @@
 
 import csv
 import random
+from collections.abc import Sequence
 from datetime import UTC, datetime, timedelta
 from decimal import Decimal
-from functools import partial
+from functools import cache, partial
 from uuid import uuid4
 from zoneinfo import ZoneInfo
 
@@ -35,11 +36,6 @@ MINUTE = timedelta(minutes=1)
 Prices = dict[str, list[tuple[datetime, str]]]
 
 
-def month() -> Prices:
-    """Recorded minutes where they lie beside the checkout, else a random walk."""
-    return recorded() if REPLAY.exists() else random_walk()
-
-
 def recorded() -> Prices:
     prices: Prices = {}
     for ticker in TICKERS:
@@ -61,9 +57,14 @@ def random_walk() -> Prices:
     return prices
 
 
-async def insert_with_gaps_and_late_rows(sessions: Sessions, prices: Prices) -> list[Quote]:
-    """Some minutes and some whole ranges are lost, and some come long after the others."""
+@cache  # of 85,000 rows, which take longer to build than to store
+def month() -> tuple[Quote, ...]:
+    """Recorded minutes where they lie beside the checkout, else a random walk.
+
+    Some minutes and some whole ranges are lost.
+    """
     chance = random.Random(5)  # noqa: S311  # no secret
+    prices = recorded() if REPLAY.exists() else random_walk()
     quotes = [
         Quote(
             ticker=ticker,
@@ -80,14 +81,19 @@ async def insert_with_gaps_and_late_rows(sessions: Sessions, prices: Prices) -> 
     for _ in range(20):
         start = chance.randrange(len(quotes))
         del quotes[start : start + chance.randint(1, 3_000)]
-    late = {id(each) for each in quotes if chance.random() < 0.05}
-    in_time = [each for each in quotes if id(each) not in late]
-    too_late = [each for each in quotes if id(each) in late]
+    return tuple(quotes)
+
+
+async def insert_some_late(sessions: Sessions, quotes: Sequence[Quote]) -> None:
+    """Some come long after the others."""
+    chance = random.Random(6)  # noqa: S311  # no secret
+    late = [chance.random() < 0.05 for _ in quotes]
+    in_time = [each for each, is_late in zip(quotes, late, strict=True) if not is_late]
+    too_late = [each for each, is_late in zip(quotes, late, strict=True) if is_late]
     chance.shuffle(too_late)
     for part in (in_time, too_late):
         for start in range(0, len(part), 5_000):
             await insert(sessions, *part[start : start + 5_000])
-    return quotes
 
 
 def start_of(name: str, at: datetime) -> datetime:
@@ -124,10 +130,10 @@ async def read_all(sessions: Sessions, ticker: str, name: str) -> dict[datetime,
 async def test_a_month_s_candles_and_gaps_equal_those_computed_in_plain_python(
     sessions: Sessions,
 ) -> None:
-    quotes = await insert_with_gaps_and_late_rows(sessions, month())
+    await insert_some_late(sessions, month())
 
     for ticker in TICKERS:
-        own = [each for each in quotes if each.ticker == ticker]
+        own = [each for each in month() if each.ticker == ticker]
         for name in INTERVALS:
             expected = plain.candles(own, partial(start_of, name))
             assert await read_all(sessions, ticker, name) == expected, (ticker, name)
