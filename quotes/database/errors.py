@@ -52,6 +52,9 @@ _EXPLAINED = {
     "57014": "the statement took too long and was cancelled",
 }
 _WITH_SQLSTATE: tuple[type[Exception], ...] = (asyncpg.PostgresError,)
+# In asyncpg's messages. The last is said from when the server's last message has arrived until the
+# connection's end does: 2 is PROTOCOL_ERROR_CONSUME in asyncpg/protocol/coreproto.pxd.
+_LOST = ("closed", "not connected", "another operation (2)")
 _OF_THE_CLIENT: tuple[type[Exception], ...] = (asyncpg.InterfaceError, asyncpg.InternalClientError)
 
 
@@ -82,7 +85,7 @@ def _of_sqlalchemy(error: DBAPIError) -> DatabaseError:
 
 
 def _of_interface(error: Exception) -> DatabaseError:
-    if "closed" in str(error):
+    if any(sign in str(error) for sign in _LOST):
         return UnavailableError(f"the database cannot be reached: {error}")
     return RejectedError(f"the database cannot be used so: {error}")
 

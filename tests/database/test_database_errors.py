@@ -124,6 +124,20 @@ async def test_a_closed_connection_is_unavailable(settings: Settings) -> None:
         await connection.fetchval("SELECT 1")
 
 
+async def test_a_connection_that_is_being_closed_by_the_server_is_unavailable(
+    settings: Settings,
+) -> None:
+    connection = await connections.connector(settings.require_database_url(), name="test")()
+    fields = b"SFATAL\0C57P01\0Mterminating connection\0\0"
+    last_message = b"E" + (len(fields) + 4).to_bytes(4) + fields
+    # The end of the connection follows, in a later round of the event loop:
+    connection._protocol.data_received(last_message)
+
+    with pytest.raises(UnavailableError), translated():
+        await connection.fetchval("SELECT 1")
+    connection.terminate()
+
+
 async def test_a_connection_used_twice_at_once_is_a_fault_of_ours(settings: Settings) -> None:
     connection = await connections.connector(settings.require_database_url(), name="test")()
     first = asyncio.create_task(connection.fetchval("SELECT pg_sleep(20)"))
