@@ -1,8 +1,10 @@
 """Series: real points, no extreme lost, and the stream that goes on where they end."""
 
 import random
+from collections import defaultdict
 from collections.abc import AsyncIterator
 from datetime import timedelta
+from itertools import chain
 from uuid import uuid4
 
 import plain
@@ -87,34 +89,33 @@ async def test_a_short_range_is_told_whole_and_exact(client: Client, sessions: S
     assert told["count"] == 4
 
 
-@pytest.mark.parametrize(("begin", "end"), [(30, 1_001), (60, 1_020)])
 async def test_of_a_long_range_each_stretch_s_outermost_quotes_are_told(
-    client: Client, sessions: Sessions, begin: int, end: int
+    client: Client, sessions: Sessions
 ) -> None:
     chance = random.Random(7)  # noqa: S311  # no secret
     days = 40 * 1_440
     there = [at for at in range(0, days, 3) if not 20_000 < at < 25_000]
     await insert(sessions, *[quote(at=at, price=str(chance.randint(900, 1_100))) for at in there])
-    since, until = minute(begin), minute(days - end)
+    quotes = await log(sessions)
 
-    told = await client.data(
-        SERIES, ticker="btc", most=200, **{"from": since.isoformat()}, to=until.isoformat()
-    )
+    for begin, end in ((30, 1_001), (60, 1_020)):
+        since, until = minute(begin), minute(days - end)
 
-    within = [each for each in await log(sessions) if since <= each.minute < until]
-    hours = -(-(days - end) // 60) - begin // 60  # those touched, in 50 stretches at most
-    length, start = -(-hours // 50), minute(begin // 60 * 60)
-    expected = {
-        outermost
-        for stretch in range(50)
-        for outermost in plain.outermost(
-            each for each in within if (each.minute - start) // timedelta(hours=length) == stretch
+        told = await client.data(
+            SERIES, ticker="btc", most=200, **{"from": since.isoformat()}, to=until.isoformat()
         )
-    }
-    assert told["count"] == len(within)
-    assert list(zip(told["times"], told["prices"], strict=True)) == sorted(
-        (int(at.timestamp()), format(price, "f")) for at, price in expected
-    )
+
+        within = [each for each in quotes if since <= each.minute < until]
+        hours = -(-(days - end) // 60) - begin // 60  # those touched, in 50 stretches at most
+        length, start = timedelta(hours=-(-hours // 50)), minute(begin // 60 * 60)
+        stretches = defaultdict(list)
+        for each in within:
+            stretches[(each.minute - start) // length].append(each)
+        expected = set(chain.from_iterable(map(plain.outermost, stretches.values())))
+        assert told["count"] == len(within)
+        assert list(zip(told["times"], told["prices"], strict=True)) == sorted(
+            (int(at.timestamp()), format(price, "f")) for at, price in expected
+        )
 
 
 async def test_of_a_long_range_with_few_quotes_each_is_told(
