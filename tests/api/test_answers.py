@@ -107,6 +107,17 @@ async def test_what_many_request_at_once_is_read_once_until_the_next_commit(
         assert await later is not answers[0]
 
 
+async def test_what_depends_on_the_moment_is_read_by_each_for_itself(plans: Plans) -> None:
+    query = '{ prices(ticker: "BTC") { nodes { ageSeconds } } }'
+    async with every_connection(plans):
+        reading = [asyncio.create_task(plans.answer(query, None, None)) for _ in range(3)]
+        await asyncio.sleep(0)
+    async with asyncio.timeout(20):
+        answers = await asyncio.gather(*reading)
+
+    assert len({id(answer) for answer in answers}) == 3
+
+
 async def test_a_read_that_is_given_up_leaves_the_others_to_read_for_themselves(
     plans: Plans,
 ) -> None:

@@ -23,7 +23,7 @@ from quotes.database.models import Origin
 from quotes.database.sessions import Sessions
 from quotes.settings import Settings
 
-NOW = minute(63) + timedelta(seconds=7, microseconds=123_456)
+NOW = minute(63) + timedelta(seconds=7, microseconds=123_500)  # ages end in half a millisecond
 
 
 @pytest.fixture

@@ -3,7 +3,8 @@
 import asyncio
 import json
 from collections.abc import AsyncIterator
-from itertools import pairwise
+from contextlib import asynccontextmanager
+from itertools import chain, pairwise
 from typing import Any
 from urllib.parse import urlsplit
 
@@ -72,33 +73,76 @@ async def test_a_foreign_host_is_refused_before_the_cache_is_read(client: Client
 
 async def test_requests_are_answered_in_order_however_they_arrive(client: Client) -> None:
     cached, other = request(LATEST), request("{ a: __typename }")
-    parts = urlsplit(client.url)
-    reader, writer = await asyncio.open_connection(parts.hostname, parts.port)
-    for packets in (
+    answers = await exchanged(
+        client,
         [cached],
         [cached],
         [cached + other + cached + cached],
         [*cut(cached, cached.index(b"{"))],
         [*cut(cached, 9, 60, cached.index(b"{"), len(cached) - 5), other],
-        [cached.replace(b"Host", b"Connection: close\r\nHost")],
-    ):
-        for packet in packets:
-            writer.write(packet)
-            for _ in range(5):  # the server, in the same loop, receives them one by one
-                await asyncio.sleep(0)
-    async with asyncio.timeout(20):
-        answers = (await reader.read()).split(b"HTTP/1.1 200 OK\r\n")[1:]
-    writer.close()
+        [request(LATEST, "Connection: close")],
+    )
 
     expected = "cc" + "cocc" + "c" + "co" + "c"
     assert "".join("c" if b"latestPrice" in each else "o" for each in answers) == expected
-    assert [b"connection: close" in each for each in answers] == [False] * 9 + [True]
 
 
-def request(query: str) -> bytes:
+async def test_a_connection_is_closed_where_its_client_says_so(client: Client) -> None:
+    for _ in range(2):  # the second is cached
+        (answer,) = await exchanged(client, [request(LATEST, "Connection: close")])
+        assert b"connection: close" in answer
+
+
+async def test_a_client_that_waits_for_100_continue_is_told_to_go_on(client: Client) -> None:
+    last = request(LATEST, "Connection: close", "Expect: 100-continue")
+    head = last.index(b"{")
+    async with asyncio.timeout(20), opened(client) as (reader, writer):
+        writer.write(last[:head])
+        assert (await reader.readuntil(b"\r\n\r\n")).startswith(b"HTTP/1.1 100 ")
+        writer.write(last[head:])
+        assert (await reader.read()).startswith(b"HTTP/1.1 200 ")
+
+
+async def test_a_long_body_in_many_pieces_is_read_to_its_end(client: Client) -> None:
+    query = LATEST + " " * 100_000
+    whole = request(query, "Connection: close")
+    (answer,) = await exchanged(client, cut(whole, *range(10_000, len(whole), 10_000)))
+
+    assert b"latestPrice" in answer
+
+
+async def exchanged(client: Client, *requests: list[bytes]) -> list[bytes]:
+    """The answers to requests in packets, of which the last closes the connection."""
+    async with asyncio.timeout(20), opened(client) as (reader, writer):
+        for packet in chain(*requests):
+            writer.write(packet)
+            for _ in range(5):  # the server, in the same loop, receives them one by one
+                await asyncio.sleep(0)
+        return (await reader.read()).split(b"HTTP/1.1 200 OK\r\n")[1:]
+
+
+@asynccontextmanager
+async def opened(
+    client: Client,
+) -> AsyncIterator[tuple[asyncio.StreamReader, asyncio.StreamWriter]]:
+    parts = urlsplit(client.url)
+    reader, writer = await asyncio.open_connection(parts.hostname, parts.port)
+    try:
+        yield reader, writer
+    finally:
+        writer.close()
+
+
+def request(query: str, *headers: str) -> bytes:
     body = json.dumps({"query": query})
-    head = "POST /graphql HTTP/1.1\r\nHost: localhost\r\nContent-Type: application/json\r\n"
-    return f"{head}Content-Length: {len(body)}\r\n\r\n{body}".encode()
+    lines = [
+        "POST /graphql HTTP/1.1",
+        "Host: localhost",
+        "Content-Type: application/json",
+        f"Content-Length: {len(body)}",
+        *headers,
+    ]
+    return ("\r\n".join(lines) + "\r\n\r\n" + body).encode()
 
 
 def cut(text: bytes, *places: int) -> list[bytes]:

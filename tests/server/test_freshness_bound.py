@@ -1,0 +1,114 @@
+"""No request sees a price older than a commit that was finished BOUND before it began.
+
+Judged by the order of what this test recorded: a request began after its time was noted, and a
+commit was finished before.
+"""
+
+import asyncio
+from bisect import bisect_right
+from collections.abc import Callable
+from contextlib import AsyncExitStack
+from dataclasses import dataclass, field
+from itertools import product
+from typing import Any
+
+import aiohttp
+import asyncpg
+from client import Client, connected, serving
+from processes import Api, free_port
+from rows import insert, quote, wait
+
+from quotes.database.sessions import Sessions
+from quotes.live.newest import BOUND
+from quotes.settings import Settings
+
+SECONDS = 2.0  # of commits and requests, or longer, until enough different prices were seen
+ENOUGH = 11
+SILENT = (
+    "SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE application_name = 'quotes-feed'"
+)
+# Each with what it shows as the newest price.
+QUERIES: list[tuple[str, Callable[[Any], str]]] = [
+    ('{ latestPrice(ticker: "BTC") { price } }', lambda quote: quote["price"]),
+    ('{ latestPrice(ticker: "BTC") { price ageSeconds } }', lambda quote: quote["price"]),
+    (
+        '{ prices(ticker: "BTC", last: 1) { nodes { price } } }',
+        lambda page: page["nodes"][-1]["price"],
+    ),
+    (
+        '{ series(ticker: "BTC", maxPoints: 10000) { prices } }',
+        lambda series: series["prices"][-1],
+    ),
+]
+
+
+@dataclass
+class Record:
+    """What was finished, and what was seen, by the loop's clock."""
+
+    committed: list[float] = field(default_factory=list)  # when the n-th was, at the latest
+    seen: list[tuple[float, int]] = field(default_factory=list)  # a request's begin, its price
+
+    def late(self) -> list[tuple[float, int, int]]:
+        """Requests that saw less than they had to: when, what, and what was to be seen."""
+        return [
+            (begun, price, least)
+            for begun, price in self.seen
+            if price < (least := bisect_right(self.committed, begun - BOUND))
+        ]
+
+
+async def request(
+    client: Client,
+    query: str,
+    newest: Callable[[Any], str],
+    record: Record,
+    goes_on: Callable[[], bool],
+) -> None:
+    while goes_on():
+        begun = asyncio.get_running_loop().time()
+        found = newest(await client.data(query))
+        record.seen.append((begun, int(found)))
+
+
+async def test_no_request_sees_a_price_older_than_is_promised(
+    settings: Settings, sessions: Sessions
+) -> None:
+    record, clock = Record(), asyncio.get_running_loop().time
+
+    async def commit(number: int) -> None:
+        await insert(sessions, quote(at=number, price=str(number)))
+        record.committed.append(clock())
+
+    await commit(1)
+    api = Api(settings, free_port())
+    async with AsyncExitStack() as stack:
+        connection = await asyncpg.connect(settings.require_database_url())
+        stack.push_async_callback(connection.close)
+        await api.start()
+        stack.push_async_callback(api.end)
+        other = await stack.enter_async_context(connected(api.url.removesuffix("/graphql")))
+        clients = [await stack.enter_async_context(serving(settings)), other]
+        await wait(lambda: is_ready(other), bool)
+        end = clock() + SECONDS
+
+        def goes_on() -> bool:
+            return clock() < end or len({price for _, price in record.seen}) < ENOUGH
+
+        async with asyncio.timeout(120), asyncio.TaskGroup() as requests:
+            for client, (query, newest) in product(clients, QUERIES * 2):
+                requests.create_task(request(client, query, newest, record, goes_on))
+            while goes_on():
+                if len(record.committed) % 5 == 0 and clock() < end - SECONDS / 4:
+                    await connection.execute(SILENT)  # it is opened again, and killed again
+                await commit(len(record.committed) + 1)
+
+    assert record.late() == []
+
+
+async def is_ready(client: Client) -> bool:
+    try:
+        status, _ = await client.report("/readyz")
+    except aiohttp.ClientError:
+        return False
+    return status == 200
