@@ -7,13 +7,11 @@ from alembic import context
 from sqlalchemy import Connection, text
 from sqlmodel import SQLModel
 
-from quotes.database import migrations, models
+from quotes.database import connections, migrations, models
 from quotes.database.errors import BusyError
 from quotes.database.sessions import open_engine
 from quotes.settings import Settings
 
-# Any number that nothing else in this database locks: only one process migrates at a time.
-MIGRATION_LOCK = 7_306_001
 LOCK_PAUSE = 0.2  # seconds
 
 assert models.Quote.metadata is SQLModel.metadata
@@ -28,7 +26,7 @@ def take_lock(connection: Connection) -> None:
     attempt = text("SELECT pg_try_advisory_lock(:key)")
     seconds = context.config.attributes.get("lock_timeout", migrations.LOCK_TIMEOUT)
     deadline = time.monotonic() + seconds
-    while not connection.scalar(attempt, {"key": MIGRATION_LOCK}):
+    while not connection.scalar(attempt, {"key": connections.MIGRATION_LOCK}):
         connection.commit()
         if time.monotonic() > deadline:
             raise BusyError(

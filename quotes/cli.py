@@ -194,6 +194,27 @@ def rebuild(
 
 app.add_typer(queue.app, name="queue")
 
+
+@app.command()
+def doctor() -> None:
+    """Check all that this service needs, and give a remedy for each fault.
+
+    Looks at the database and what arrives in it, the queue, the exchange and its clock, the disk,
+    the names that browsers may use and the page. Status 1 where a check failed. Without
+    QUOTES_DATABASE_URL it looks at the `up` that runs on this machine.
+    """
+    import asyncio
+
+    loaded = start.settings("doctor")
+    embedded = loaded.database_url is None
+    if embedded or loaded.redis_url is None:
+        start.join(loaded)
+    loaded = start.load(database=True, redis=True)
+    from quotes.local.doctor import run
+
+    raise typer.Exit(run.report(asyncio.run(run.examine(loaded, embedded=embedded))))
+
+
 token = typer.Typer(
     help="Who may query where QUOTES_ACCESS is token.", no_args_is_help=True, rich_markup_mode=None
 )

@@ -4,8 +4,7 @@ import random
 from dataclasses import dataclass
 from datetime import timedelta
 
-from quotes.market.sources import Cause, Retry, SourceError
-from workers.exchange.clock import MAX_COMPENSATED
+from quotes.market.sources import MAX_COMPENSATED, Cause, Retry, SourceError
 
 CONFIRM_DELAY = 1.5  # seconds before an answer that would end a ticker's minute is confirmed
 FIRST_DELAY, LONGEST_DELAY = 1.0, 30.0  # seconds between a ticker's attempts, doubling

@@ -12,9 +12,17 @@ from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 
 from quotes.database.models import Origin, Quote
-from quotes.market.sources import Cause, Priority, Retry, Source, SourceError, Tick
+from quotes.market.sources import (
+    MAX_COMPENSATED,
+    Cause,
+    Priority,
+    Retry,
+    Source,
+    SourceError,
+    Tick,
+)
 from workers.attempts import CLOCK_MARGIN, EarlyError, Health, delay_after, is_early
-from workers.exchange.clock import MAX_COMPENSATED, ExchangeClock
+from workers.exchange.clock import ExchangeClock
 
 MINUTE = timedelta(minutes=1)
 BATCH = 1.0  # seconds; outcomes that arrive within them form one batch

@@ -25,7 +25,6 @@ from workers.conditions import Condition
 
 log = structlog.get_logger(__name__)
 
-LEADER_LOCK = 7_306_002  # a number that nothing else in this database locks
 QUEUE_UNAVAILABLE = os.EX_TEMPFAIL  # periodiq's exit status if a message could not be sent
 POLL = 1.0  # seconds between two checks of the lock, by the leader and by those that wait
 POLL_TIMEOUT = 5.0  # seconds for one check
@@ -57,7 +56,8 @@ async def _lead_on(connection: Any, redis_url: str, outage: Outage) -> None:
 async def _while_leading(connection: Any, redis_url: str) -> None:
     """Never returns; raises a driver's exception when the lock may be lost."""
     waiting = False
-    while not await connection.fetchval("SELECT pg_try_advisory_lock($1)", LEADER_LOCK):
+    attempt = ("SELECT pg_try_advisory_lock($1)", connections.LEADER_LOCK)
+    while not await connection.fetchval(*attempt):
         if not waiting:
             log.info("scheduler_waits", reason="another scheduler leads")
         waiting = True

@@ -11,11 +11,9 @@ from sqlalchemy.dialects.postgresql import insert
 from sqlmodel import col, select
 from sqlmodel.ext.asyncio.session import AsyncSession
 
+from quotes.database.connections import CLAIM_LOCK
 from quotes.database.models import Backfill
 from quotes.market.sources import Range
-
-# A number that nothing else in this database locks: workers claim one after the other.
-CLAIM_LOCK = 7_306_003
 
 
 async def add(session: AsyncSession, tickers: Collection[str], now: datetime) -> None:

@@ -22,6 +22,10 @@ Connect = Callable[[], Awaitable[Connection]]
 # on 12 November 2026. Every statement is tested on it.
 OLDEST_POSTGRES = 15
 
+# Advisory locks: numbers that nothing else in this database locks. Of a migration, of the scheduler
+# that leads, of a worker that claims a chart.
+MIGRATION_LOCK, LEADER_LOCK, CLAIM_LOCK = 7_306_001, 7_306_002, 7_306_003
+
 CONNECT_TIMEOUT = 5.0  # seconds; then the database counts as unavailable
 STATEMENT_TIMEOUT = 10.0  # seconds; the longest page takes a fraction of one
 

@@ -16,6 +16,11 @@ TESTNET_HOST = "test.deribit.com"
 DEMO = "demo"  # the name of every source whose prices are made up
 
 
+# How far this host's clock may differ from the exchange's: what is more is not compensated for, and
+# what is less is not worth a word, as a slow answer can cause it.
+MAX_COMPENSATED, LOG_THRESHOLD = timedelta(seconds=30), timedelta(seconds=2)
+
+
 @dataclass(frozen=True, slots=True)
 class Tick:
     """An index price as received from an exchange."""

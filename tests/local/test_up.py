@@ -151,31 +151,36 @@ async def test_the_demo_answers_a_made_up_price_and_a_second_start_finds_it(up: 
     assert "Migrat" not in second.troubles
 
 
-async def test_a_backfill_is_done_for_the_up_that_runs_here(up: Start, folder: Path) -> None:
+async def test_other_commands_work_on_the_up_that_runs_here(up: Start, folder: Path) -> None:
     run = await up("--demo")
     await run.ready()
 
-    assert await backfill(folder) == (0, "sol_usd 1h: 600 points")
-
+    status, output = await command(folder, "backfill", "SOL_USD", "--range", "1h")
+    assert (status, output.partition(",")[0]) == (0, "sol_usd 1h: 600 points")
+    assert "dead" in (await command(folder, "queue"))[1]
     async with aiohttp.ClientSession() as http:
         client = Client(http, run.url)
         assert (await client.data('{ series(ticker: "sol_usd") { count } }'))["count"] > 50
+    status, output = await command(folder, "doctor")
+    assert (status, "FAILED" in output, "disk" in output) == (0, False, True), output
+
     run.process.terminate()
     assert await run.status() == 0
-    assert await backfill(folder) == (2, "")
+    assert await command(folder, "backfill", "SOL_USD") == (2, "")
+    assert await command(folder, "queue") == (2, "")
 
 
-async def backfill(folder: Path) -> tuple[int | None, str]:
-    """Its exit status, and how what it says begins."""
+async def command(folder: Path, *words: str) -> tuple[int | None, str]:
+    """The exit status and the output of `quotes WORDS`, for the data in `folder`."""
     process = await create_subprocess_exec(
-        *(sys.executable, "-P", "-m", "quotes", "backfill", "SOL_USD", "--range", "1h"),
+        *(sys.executable, "-P", "-m", "quotes", *words),
         env={"PATH": os.environ["PATH"], "QUOTES_DATA_DIR": str(folder / "data")},
         stdout=PIPE,
         stderr=DEVNULL,
     )
     async with timeout(60):
-        said, _ = await process.communicate()
-    return process.returncode, said.decode().partition(",")[0]
+        output, _ = await process.communicate()
+    return process.returncode, output.decode()
 
 
 async def test_ctrl_c_ends_everything_with_status_0(up: Start, folder: Path) -> None:

@@ -7,13 +7,12 @@ from datetime import UTC, datetime, timedelta
 
 import structlog
 
+from quotes.market.sources import LOG_THRESHOLD, MAX_COMPENSATED
 from workers.conditions import Condition
 
 log = structlog.get_logger(__name__)
 
 SAMPLES = 9  # their median counts, so one outlier does not move the clock
-MAX_COMPENSATED = timedelta(seconds=30)  # a larger difference is only logged
-LOG_THRESHOLD = timedelta(seconds=2)  # a slow answer can cause a smaller one
 
 
 class ExchangeClock:

@@ -1,0 +1,1 @@
+"""`quotes doctor`: checks of what the service needs, each with a remedy."""

@@ -1,0 +1,94 @@
+"""Whether the database is one that this service can use, and whether quotes arrive in it."""
+
+from datetime import UTC, datetime
+
+from sqlalchemy.ext.asyncio import AsyncEngine
+
+from quotes import addresses
+from quotes.api.types import STALE_AFTER
+from quotes.database import connections, diagnosis, migrations, revisions, store
+from quotes.database.errors import DatabaseError, translated
+from quotes.database.sessions import Sessions, open_engine
+from quotes.local.doctor.findings import Finding, failed, ok
+from quotes.settings import Settings, SettingsError
+
+_URL = "Start it, or correct QUOTES_DATABASE_URL: it names the primary, its user and its password."
+_POOLER = (
+    "Let QUOTES_DATABASE_URL lead to PostgreSQL itself, usually at port 5432, or to a pool in "
+    "session mode that ignores the start parameters it does not know (PgBouncer's "
+    "ignore_startup_parameters)."
+)
+_UNKNOWN_PARAMETER = "unsupported startup parameter"  # how PgBouncer refuses ours
+_START = "Start `quotes scheduler` and `quotes worker`; their logs say why they stopped."
+
+
+async def examine(settings: Settings) -> list[Finding]:
+    url = settings.require_database_url()
+    where = addresses.shown(url)
+    try:
+        with translated():
+            if not await diagnosis.notifies(connections.connector(url, name="doctor")):
+                text = f"{where} is a pooler that gives each transaction another connection."
+                return [failed("listen", f"Notifications do not arrive: {text}", _POOLER)]
+            async with open_engine(url, name="doctor", size=1) as engine:
+                return await _examine(engine, settings, where)
+    except (connections.UnsupportedServerError, SettingsError) as error:
+        return [failed("database", str(error), "Correct what it names.")]
+    except DatabaseError as error:
+        text = f"The database at {where} cannot be used: {error}."
+        pooled = _UNKNOWN_PARAMETER in str(error)
+        return [failed("database", text, f"It is a pooler. {_POOLER}" if pooled else _URL)]
+
+
+async def _examine(engine: AsyncEngine, settings: Settings, where: str) -> list[Finding]:
+    sessions = Sessions(engine)
+    async with sessions() as session:
+        server = await diagnosis.server(session)
+    connections.require_supported(server.major)
+    found = [
+        ok("database", f"PostgreSQL {server.major} at {where}; the database has {server.size}."),
+        ok("listen", "Notifications arrive."),
+        _encoding(server.encoding),
+        _migrations(await migrations.current(engine)),
+        _scheduler(leads=server.has_leader),
+    ]
+    if found[-2].remedy:  # there may be no tables to read
+        return found
+    async with sessions() as session:
+        newest = await store.newest(session, settings.tickers)
+    return [*found, _prices(max((quote.observed_at for quote in newest), default=None))]
+
+
+def _encoding(encoding: str) -> Finding:
+    if encoding == "UTF8":
+        return ok("encoding", "The database is in UTF-8.")
+    text = f"The database is in {encoding}, which cannot hold every text."
+    remedy = "CREATE DATABASE ... TEMPLATE template0 ENCODING 'UTF8', and restore a dump into it."
+    return failed("encoding", text, remedy)
+
+
+def _migrations(revision: str) -> Finding:
+    head = revisions.head()
+    if revision == head:
+        return ok("migrations", f"The tables are this release's ({head}).")
+    text = f"The tables are at revision {revision}; this release needs {head}."
+    if revision in {migrations.NOTHING, *revisions.known()}:
+        return failed("migrations", text, "Run `quotes migrate`.")
+    remedy = f"Install the newer release, or migrate down with it (--revision {head})."
+    return failed("migrations", text, remedy)
+
+
+def _scheduler(*, leads: bool) -> Finding:
+    if leads:
+        return ok("scheduler", "A scheduler leads.")
+    return failed("scheduler", "No scheduler leads: nothing starts a minute's work.", _START)
+
+
+def _prices(observed_at: datetime | None) -> Finding:
+    if observed_at is None:
+        return failed("prices", "No price is stored yet.", _START)
+    text = f"The newest price is of {observed_at:%Y-%m-%d %H:%M:%S}Z"
+    if datetime.now(UTC) - observed_at <= STALE_AFTER:
+        return ok("prices", f"{text}.")
+    remedy = "Mend what else failed here; then see the worker's log, or `quotes worker` is missing."
+    return failed("prices", f"{text}: none has arrived since.", remedy)

@@ -1,0 +1,30 @@
+"""The command `quotes doctor`."""
+
+from quotes.local.doctor import database, exchange, machine
+from quotes.local.doctor.findings import Finding, State
+from quotes.server.pages import Site
+from quotes.settings import FAILED, Settings
+
+_WIDTHS = (8, 11)  # of the columns of states and checks
+
+
+async def examine(settings: Settings, *, embedded: bool) -> list[Finding]:
+    """What all checks find. `embedded`: the database is the one of `up`."""
+    return [
+        *await database.examine(settings),
+        machine.queue(settings),
+        *await exchange.examine(settings),
+        *([machine.disk(settings)] if embedded else []),
+        machine.names(settings),
+        machine.page(Site()),
+    ]
+
+
+def report(findings: list[Finding]) -> int:
+    """Print them; the exit status."""
+    states, checks = _WIDTHS
+    for each in findings:
+        print(f"{each.state:<{states}} {each.check:<{checks}} {each.text}")
+        if each.remedy:
+            print(f"{'':<{states}} {'':<{checks}} -> {each.remedy}")
+    return FAILED if any(each.state is State.FAILED for each in findings) else 0
