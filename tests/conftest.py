@@ -24,7 +24,10 @@ from quotes.local.embedded import Postgres, Valkey
 from quotes.settings import PREFIX, Settings
 
 FAST = {"fsync": "off", "full_page_writes": "off", "synchronous_commit": "off"}
-EMPTY = "TRUNCATE quotes, failures, hours, backfills, tokens; UPDATE high_water SET seq = 0"
+EMPTY = """
+    TRUNCATE quotes, failures, hours, backfills, heartbeats, tokens;
+    UPDATE high_water SET seq = 0
+"""
 
 
 @pytest.hookimpl(wrapper=True)

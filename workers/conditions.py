@@ -43,6 +43,10 @@ class Condition:
             self._logged_at, self._key = now, key
             self._log.warning(self._event, **fields, seconds_so_far=round(now - self._since))
 
+    @property
+    def holds(self) -> bool:
+        return self._since is not None
+
     def ended(self) -> None:
         """Report that the state does not hold, or no longer."""
         if self._since is not None:

@@ -13,6 +13,7 @@ from quotes.settings import Settings, SettingsError
 from workers.collecting import Collector
 from workers.exchange.deribit import Deribit, open_http
 from workers.exchange.pacing import Pace
+from workers.heartbeat import beating
 
 
 class Process(Middleware):
@@ -64,4 +65,5 @@ class Process(Middleware):
             self.sessions = Sessions(engine)
             self.source = Deribit(http, self.settings.deribit_url, Pace())
             self.collector = Collector(self.source, self.sessions)
-            yield
+            async with beating(self.sessions):
+                yield

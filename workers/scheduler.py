@@ -6,6 +6,7 @@ it cannot send; it is restarted once the queue answers.
 """
 
 import asyncio
+import itertools
 import os
 import signal
 import sys
@@ -17,8 +18,9 @@ from redis.asyncio import Redis
 from redis.exceptions import RedisError
 
 from quotes import logs
-from quotes.database import connections
-from quotes.database.errors import DatabaseError, translated
+from quotes.database import connections, heartbeats
+from quotes.database.errors import DatabaseError, UnavailableError, translated
+from quotes.database.models import Part
 from quotes.database.outages import Outage
 from quotes.settings import REFUSED, Settings, SettingsError
 from workers.conditions import Condition
@@ -28,6 +30,8 @@ log = structlog.get_logger(__name__)
 QUEUE_UNAVAILABLE = os.EX_TEMPFAIL  # periodiq's exit status if a message could not be sent
 POLL = 1.0  # seconds between two checks of the lock, by the leader and by those that wait
 POLL_TIMEOUT = 5.0  # seconds for one check
+POLLS_PER_HEARTBEAT = int(heartbeats.EVERY / POLL)
+NO_QUEUE = "The scheduler cannot reach the queue."
 FIRST_DELAY, LONGEST_DELAY = 1.0, 30.0  # seconds before periodiq is restarted, doubling
 STOP_TIMEOUT = 5.0  # seconds for it to exit
 
@@ -63,9 +67,17 @@ async def _while_leading(connection: Any, redis_url: str) -> None:
         waiting = True
         await asyncio.sleep(POLL)
     log.info("scheduler_leads")
-    periodiq = asyncio.create_task(_supervise_periodiq(redis_url), name="periodiq")
+    unavailable = Condition(log, "queue_unavailable")
+    periodiq = asyncio.create_task(_supervise_periodiq(redis_url, unavailable), name="periodiq")
+    outage, reported = Outage("heartbeat"), None
     try:
-        while not periodiq.done():
+        for poll in itertools.count():
+            if periodiq.done():
+                break
+            problem = NO_QUEUE if unavailable.holds else None
+            if poll % POLLS_PER_HEARTBEAT == 0 or problem != reported:
+                await _beat(connection, problem, outage)
+                reported = problem
             await asyncio.sleep(POLL)
             await connection.execute("SELECT 1", timeout=POLL_TIMEOUT)
         periodiq.result()
@@ -75,9 +87,23 @@ async def _while_leading(connection: Any, redis_url: str) -> None:
             await periodiq
 
 
-async def _supervise_periodiq(redis_url: str) -> None:
+async def _beat(connection: Any, problem: str | None, outage: Outage) -> None:
+    """Send a heartbeat. What keeps it from being stored, other than the connection, is logged."""
+    try:
+        with translated():
+            await connection.execute(
+                heartbeats.BEAT, Part.SCHEDULER.value, problem, timeout=POLL_TIMEOUT
+            )
+    except UnavailableError:
+        raise
+    except DatabaseError as error:
+        outage.failed(error)
+    else:
+        outage.recovered()
+
+
+async def _supervise_periodiq(redis_url: str, unavailable: Condition) -> None:
     """Restart periodiq: at once when the queue answers again, else after a growing delay."""
-    unavailable = Condition(log, "queue_unavailable")
     delay = FIRST_DELAY
     loop = asyncio.get_running_loop()
     async with Redis.from_url(

@@ -1,13 +1,59 @@
 """Whether a price is as fresh as its reader needs, and if not, what there is and why."""
 
-from collections.abc import Iterable
-from datetime import timedelta
+from collections.abc import Iterable, Mapping
+from datetime import datetime, timedelta
 
 from quotes.api.errors import Code, Refusal
 from quotes.api.scalars import duration_text, utc_text
-from quotes.api.types import Quote
+from quotes.api.types import STALE_AFTER, Quote
 from quotes.database import models
+from quotes.database.heartbeats import Heartbeat
 from quotes.market.sources import Cause
+
+MISSING_AFTER = timedelta(seconds=60)  # several heartbeats; a slow database delays one
+NOT_REQUESTED = (
+    "It is not requested, though a worker and a scheduler are running: they may have other "
+    "QUOTES_TICKERS, or not the same QUOTES_REDIS_URL."
+)
+
+
+def failed_since(quote: models.Quote | None, failure: models.Failure) -> bool:
+    """Whether the failure explains why there is no newer quote."""
+    return quote is None or failure.minute > quote.minute
+
+
+def stale_reason(
+    quote: models.Quote | None, failure: models.Failure | None, idle: str, now: datetime
+) -> str | None:
+    """Why a ticker has no fresh price, as a sentence; None where it has one."""
+    if quote is not None and now - quote.observed_at <= STALE_AFTER:
+        return None
+    if failure is not None and failed_since(quote, failure):
+        return failure.message
+    return idle
+
+
+def idle_reason(heartbeats: Mapping[models.Part, Heartbeat]) -> str:
+    """Why nothing was requested lately, as a sentence."""
+    reasons = (part_problem(part, heartbeats.get(part)) for part in models.Part)
+    return next((reason for reason in reasons if reason is not None), NOT_REQUESTED)
+
+
+def part_problem(part: models.Part, last: Heartbeat | None) -> str | None:
+    """What keeps a part from its work, as a sentence; None if nothing does."""
+    if last is None:
+        return f"No {part} has ever been seen: is `quotes {part}` running?"
+    if last.age > MISSING_AFTER:
+        return f"No {part} has been seen for {_in_words(last.age)}."
+    return last.problem
+
+
+def _in_words(age: timedelta) -> str:
+    minutes = age // timedelta(minutes=1)
+    if minutes < 2 * 60:
+        return f"{minutes} minute{'' if minutes == 1 else 's'}"
+    hours = minutes // 60
+    return f"{hours} hours" if hours < 2 * 24 else f"{hours // 24} days"
 
 
 def require(

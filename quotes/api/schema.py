@@ -29,7 +29,7 @@ from quotes.api.history.price_at import MomentQuery
 from quotes.api.history.series import SeriesQuery
 from quotes.api.price_updates import PriceSubscription
 from quotes.api.scalars import SCALARS, Ticker
-from quotes.database import backfills, store
+from quotes.database import backfills, heartbeats, store
 
 
 @strawberry.type(description='What can be asked. `latestPrice(ticker: "BTC")` is a start.')
@@ -144,6 +144,7 @@ class Query(CandleQuery, SeriesQuery, GapQuery, MomentQuery):
             last = {quote.ticker: quote for quote in await store.newest(session, names)}
             failed = {row.ticker: row for row in await store.last_failures(session, names)}
             charts = await backfills.unfinished(session, names)
+            idle = freshness.idle_reason(await heartbeats.last(session))
         now, collected = info.context.now(), info.context.collected
         return [
             types.TickerInfo(
@@ -153,6 +154,11 @@ class Query(CandleQuery, SeriesQuery, GapQuery, MomentQuery):
                 first=types.Quote.of(first[name], now, collected) if name in first else None,
                 last=types.Quote.of(last[name], now, collected) if name in last else None,
                 last_failure=types.Failure.of(failed[name]) if name in failed else None,
+                stale_reason=(
+                    freshness.stale_reason(last.get(name), failed.get(name), idle, now)
+                    if name in collected
+                    else None
+                ),
                 unfinished_charts=[
                     types.UnfinishedChart.of(chart) for chart in charts if chart.ticker == name
                 ],

@@ -128,6 +128,12 @@ class TickerInfo:
             "The last minute that failed, even if a retry then succeeded; null if none ever did."
         )
     )
+    stale_reason: str | None = strawberry.field(
+        description=(
+            "Why its last price is stale or missing, as a sentence; null while it is fresh, and "
+            "for one that is not collected here."
+        )
+    )
     unfinished_charts: list[UnfinishedChart] = strawberry.field(
         description="Which history is still being fetched, the finest first; empty when all is."
     )

@@ -79,6 +79,8 @@ class HighWater(SQLModel, table=True):
 
     id: int = Field(sa_column=Column(SmallInteger, autoincrement=False, nullable=False))
     seq: int = Field(sa_type=BigInteger)
+    # By the database's clock, just before the commit that assigned it; None until there is one.
+    advanced_at: datetime | None = Field(default=None, sa_type=DateTime(timezone=True))
 
 
 class Failure(SQLModel, table=True):
@@ -93,6 +95,27 @@ class Failure(SQLModel, table=True):
     message: str = Field(sa_type=Text)
     failed_at: datetime = Field(sa_type=DateTime(timezone=True))
     attempts: int = Field(sa_type=Integer)
+
+
+class Part(StrEnum):
+    """What sends heartbeats. Any number of workers are one part: one of them is enough."""
+
+    WORKER = "worker"
+    SCHEDULER = "scheduler"  # the one that leads
+
+
+class HeartbeatRow(SQLModel, table=True):
+    """The last sign of life of each part."""
+
+    __tablename__ = "heartbeats"
+    __table_args__ = (
+        PrimaryKeyConstraint("part", name="heartbeats_pkey"),
+        CheckConstraint("part IN ('worker', 'scheduler')", name="heartbeats_part_is_known"),
+    )
+
+    part: Part = Field(sa_type=Text)
+    seen_at: datetime = Field(sa_type=DateTime(timezone=True))  # by the database's clock
+    problem: str | None = Field(default=None, sa_type=Text)
 
 
 class Hour(SQLModel, table=True):

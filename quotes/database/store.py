@@ -110,7 +110,8 @@ async def advance(session: AsyncSession, seq: int) -> None:
 
 # The payload is the new high-water number: never the data, which may outgrow a notification.
 _ADVANCE = text(
-    "WITH advanced AS (UPDATE high_water SET seq = :seq RETURNING seq) "
+    "WITH advanced AS "
+    "(UPDATE high_water SET seq = :seq, advanced_at = clock_timestamp() RETURNING seq) "
     "SELECT pg_notify(:channel, seq::text) FROM advanced"
 )
 

@@ -81,6 +81,7 @@ def create_app(settings: Settings) -> Starlette:
             *(Route(path, graphql) for path in endpoint.PATHS),
             Route("/healthz", _answer(Health.alive)),
             Route("/readyz", _answer(Health.ready)),
+            Route("/freshz", _answer(Health.fresh)),
             *site.routes(),
         ],
         middleware=[

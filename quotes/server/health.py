@@ -1,7 +1,8 @@
-"""Whether this process lives (`/healthz`) and serves (`/readyz`), each with its reasons.
+"""Whether this process lives (`/healthz`), serves (`/readyz`), and has fresh prices (`/freshz`).
 
-Both answer at once from what is known: a task of its own, on a connection of its own, looks at the
-database every few seconds. So an answer takes no longer when everything else is busy or lost.
+Each with its reasons. All answer at once from what is known: a task of its own, on a connection of
+its own, looks at the database every few seconds. So an answer takes no longer when everything else
+is busy or lost.
 """
 
 import asyncio
@@ -12,8 +13,8 @@ from typing import Any
 
 from sqlalchemy.ext.asyncio import AsyncEngine
 
-from quotes.api.types import STALE_AFTER
-from quotes.database import migrations, models, revisions, store
+from quotes.api import freshness
+from quotes.database import heartbeats, migrations, models, revisions, store
 from quotes.database.errors import DatabaseError, UnavailableError, translated
 from quotes.database.sessions import Sessions
 from quotes.server.operations import Streams
@@ -23,7 +24,6 @@ CHECK_EVERY = 2.0  # seconds between two looks at the database
 CHECK_TIMEOUT = 10.0  # seconds for all that one look asks; a slow database still answers
 CHECK_LAG = timedelta(seconds=20)  # since the last look that ended; more, and nothing is known
 FEED_LAG = timedelta(seconds=10)  # ten of the feed's timers
-SILENCE = timedelta(minutes=5)  # without a quote of any ticker, which are due each minute
 
 
 class Health:
@@ -39,9 +39,8 @@ class Health:
         self._admission = streams.admission
         self._limits = streams.connection_limits
         self._task = task
-        self._began = datetime.now(UTC)
         self._checked: dict[str, Any] = {}
-        self._checked_at = self._began
+        self._checked_at = datetime.now(UTC)
         self.draining = False  # set when the process begins to shut down
 
     def alive(self) -> dict[str, Any]:
@@ -49,9 +48,10 @@ class Health:
         return {"ok": not self._task.done(), "feed": "dead" if self._task.done() else "running"}
 
     def ready(self) -> dict[str, Any]:
-        """Whether quotes arrive and queries and streams are answered, as last seen.
+        """Whether queries and streams are answered, as last seen.
 
-        A single stale ticker is reported, and makes nothing unready.
+        Whether new prices arrive is reported, and makes nothing unready: all processes have the
+        same prices, and history is served meanwhile.
         """
         report = {
             "process": self._process_state(),
@@ -61,8 +61,15 @@ class Health:
             "subscriptions": self._limits.subscriptions,
             **self._database_state(),
         }
-        parts = ("process", "feed", "queries", "database", "migrations", "quotes")
+        parts = ("process", "feed", "queries", "database", "migrations")
         return {"ok": all(report.get(name, {}).get("ok") for name in parts), **report}
+
+    def fresh(self) -> dict[str, Any]:
+        """Whether each ticker has a fresh price, as last seen. For alerts."""
+        report = self._database_state()
+        tickers = report.get("tickers", {})
+        fresh = bool(tickers) and all(state["fresh"] for state in tickers.values())
+        return {"ok": fresh, **report}
 
     async def run(self) -> None:
         """Look at the database for ever; ends only by cancellation."""
@@ -123,44 +130,34 @@ class Health:
         async with self._sessions() as session:
             newest = {quote.ticker: quote for quote in await store.newest(session, names)}
             failed = {row.ticker: row for row in await store.last_failures(session, names)}
-        now = datetime.now(UTC)
-        states = {name: _freshness(newest.get(name), failed.get(name), now) for name in names}
-        last = max((quote.observed_at for quote in newest.values()), default=None)
-        return {"quotes": self._arrival(last, states, now), "tickers": states}
-
-    def _arrival(
-        self, last: datetime | None, states: dict[str, dict[str, Any]], now: datetime
-    ) -> dict[str, Any]:
-        """Whether quotes arrive: one of any ticker is enough, and none is needed at the start."""
-        if now - max(last or self._began, self._began) <= SILENCE:
-            return {"ok": True}
-        since = "there is none yet" if last is None else f"the newest is of {last:%Y-%m-%d %H:%M}Z"
-        reasons = {str(state["reason"]) for state in states.values() if "reason" in state}
+            seen = await heartbeats.last(session)
+        idle, now = freshness.idle_reason(seen), datetime.now(UTC)
         return {
-            "ok": False,
-            "reason": f"no quotes arrive, {since}: {'; '.join(sorted(reasons)[:3])}",
+            "parts": {part.value: _part_state(part, seen.get(part)) for part in models.Part},
+            "tickers": {
+                name: _ticker_state(newest.get(name), failed.get(name), idle, now) for name in names
+            },
         }
 
 
-def _freshness(
-    quote: models.Quote | None, failure: models.Failure | None, now: datetime
+def _part_state(part: models.Part, last: heartbeats.Heartbeat | None) -> dict[str, Any]:
+    problem = freshness.part_problem(part, last)
+    state: dict[str, Any] = {"ok": problem is None}
+    if last is not None:
+        state["seenSecondsAgo"] = round(last.age.total_seconds(), 3)
+    return state if problem is None else {**state, "reason": problem}
+
+
+def _ticker_state(
+    quote: models.Quote | None, failure: models.Failure | None, idle: str, now: datetime
 ) -> dict[str, Any]:
-    age = None if quote is None else now - quote.observed_at
-    fresh = age is not None and age <= STALE_AFTER
-    state: dict[str, Any] = {"fresh": fresh}
-    if age is not None:
-        state["ageSeconds"] = round(age.total_seconds(), 3)
-    if not fresh:
-        state["reason"] = _why_stale(quote, failure)
-    return state
-
-
-def _why_stale(quote: models.Quote | None, failure: models.Failure | None) -> str:
-    if failure is not None and (quote is None or failure.minute > quote.minute):
-        return f"{failure.cause}: {failure.message}"
-    if quote is None:
-        return "no quote yet, and no attempt has failed: is a worker and a scheduler running?"
-    return "nothing was asked since: is a worker and a scheduler running?"
+    reason = freshness.stale_reason(quote, failure, idle, now)
+    state: dict[str, Any] = {"fresh": reason is None}
+    if quote is not None:
+        state["ageSeconds"] = round((now - quote.observed_at).total_seconds(), 3)
+    if reason is not None and failure is not None and freshness.failed_since(quote, failure):
+        state["cause"] = failure.cause
+    return state if reason is None else {**state, "reason": reason}
 
 
 @asynccontextmanager

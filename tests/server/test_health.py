@@ -10,7 +10,7 @@ from decimal import Decimal
 import asyncpg
 import pytest
 from client import Client, serving
-from rows import insert, quote, record, wait
+from rows import NOON, insert, quote, record, wait
 
 from quotes.database.models import Failure, Origin, Quote
 from quotes.database.sessions import Sessions
@@ -63,7 +63,8 @@ async def test_readyz_reports_the_freshness_of_each_ticker_with_its_reason(
     assert report["tickers"]["btc_usd"]["fresh"]
     assert report["tickers"]["eth_usd"] == {
         "fresh": False,
-        "reason": "MAINTENANCE: The exchange is under maintenance.",
+        "cause": "MAINTENANCE",
+        "reason": "The exchange is under maintenance.",
     }
     assert report["migrations"]["ok"]
     assert report["feed"]["lagSeconds"] < timedelta(seconds=10).total_seconds()
@@ -157,25 +158,48 @@ async def test_a_body_that_is_no_request_is_refused_as_a_graphql_answer(
 
 @pytest.fixture
 def quickly(monkeypatch: pytest.MonkeyPatch) -> None:
-    """What takes minutes is seen at once."""
+    """What takes seconds is seen at once."""
     monkeypatch.setattr(health, "CHECK_EVERY", 0.05)
-    monkeypatch.setattr(health, "SILENCE", timedelta())
 
 
-async def test_it_is_not_ready_while_no_quote_arrives_and_reports_why(
+async def test_without_fresh_prices_it_is_ready_but_not_fresh(
     quickly: None, settings: Settings, sessions: Sessions
 ) -> None:
     async with serving(settings) as client:
-        _, before = await wait(lambda: client.report("/readyz"), lambda found: "quotes" in found[1])
-        await insert(sessions, quote(at=1))  # of January
+        await insert(sessions, quote(at=1), quote("eth_usd", at=1))  # of January
         status, report = await wait(
-            lambda: client.report("/readyz"), lambda found: "newest" in str(found[1]["quotes"])
+            lambda: client.report("/freshz"), lambda found: "ageSeconds" in str(found[1])
         )
+        ready, _ = await client.report("/readyz")
+        now = (datetime.now(UTC) - NOON) // timedelta(minutes=1)
+        await insert(sessions, quote(at=now))
+        _, half = await wait(
+            lambda: client.report("/freshz"), lambda found: found[1]["tickers"]["btc_usd"]["fresh"]
+        )
+        await insert(sessions, quote("eth_usd", at=now))
+        await wait(lambda: client.report("/freshz"), lambda found: found[0] == 200)
 
-    assert "there is none yet" in before["quotes"]["reason"]
-    assert (status, report["ok"], report["database"]) == (503, False, {"ok": True})
-    assert "2026-01-31 12:01Z" in report["quotes"]["reason"]
-    assert "worker" in report["quotes"]["reason"]
+    assert (status, report["ok"], ready) == (503, False, 200)
+    assert half["ok"] is False
+
+
+async def test_a_ticker_that_nobody_requests_has_the_missing_part_as_its_reason(
+    quickly: None, settings: Settings
+) -> None:
+    connection = await asyncpg.connect(settings.require_database_url())
+    await connection.execute(
+        "INSERT INTO heartbeats VALUES ('worker', now() - interval '200 s', NULL)"
+    )
+    await connection.close()
+    async with serving(settings) as client:
+        _, report = await wait(lambda: client.report("/freshz"), lambda found: "parts" in found[1])
+        tickers = await client.data("{ tickers { staleReason } }")
+
+    reason = "No worker has been seen for 3 minutes."
+    assert report["tickers"]["btc_usd"] == {"fresh": False, "reason": reason}
+    assert tickers == [{"staleReason": reason}] * 2
+    assert report["parts"]["worker"]["reason"] == reason
+    assert report["parts"]["scheduler"]["ok"] is False
 
 
 async def test_it_is_not_ready_while_the_tables_are_not_this_release_s(
@@ -199,7 +223,7 @@ async def test_health_is_answered_while_the_database_does_not_respond(
     """From what is known already: nobody waits for the lock that the check waits for."""
     connection = await asyncpg.connect(settings.require_database_url())
     async with serving(settings) as client:
-        await wait(lambda: client.report("/readyz"), lambda found: "quotes" in found[1])
+        await wait(lambda: client.report("/readyz"), lambda found: "tickers" in found[1])
         async with connection.transaction(), asyncio.timeout(5):
             await connection.execute("LOCK quotes, failures, high_water")
 

@@ -7,6 +7,7 @@ import signal
 import sys
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
+from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
@@ -16,9 +17,13 @@ from processes import environment, send, send_later
 from rows import minute, wait
 
 from quotes import queue
+from quotes.database import heartbeats
+from quotes.database.heartbeats import Heartbeat
+from quotes.database.models import Part
+from quotes.database.sessions import Sessions
 from quotes.local.embedded import Valkey
 from quotes.settings import Settings
-from workers.scheduler import QUEUE_UNAVAILABLE
+from workers.scheduler import NO_QUEUE, QUEUE_UNAVAILABLE
 
 
 @pytest.fixture
@@ -86,16 +91,40 @@ async def test_a_folder_named_as_ours_in_the_current_one_is_not_run(
     assert not any("not ours" in line for line in output.lines)
 
 
+async def last(sessions: Sessions) -> dict[Part, Heartbeat]:
+    async with sessions() as session:
+        return await heartbeats.last(session)
+
+
+async def problem_of_scheduler(sessions: Sessions, problem: str | None) -> None:
+    """Wait until it has reported this one."""
+    await wait(
+        lambda: last(sessions),
+        lambda found: Part.SCHEDULER in found and found[Part.SCHEDULER].problem == problem,
+    )
+
+
+async def test_a_worker_leaves_signs_of_life(
+    settings: Settings, sessions: Sessions, tmp_path: Path
+) -> None:
+    async with quotes("worker", settings, tmp_path):
+        seen = await wait(lambda: last(sessions), bool)
+
+    assert seen[Part.WORKER].age < timedelta(seconds=60)
+
+
 async def test_a_queue_that_is_away_is_one_line_of_the_scheduler_s_and_one_when_it_is_back(
-    valkey: Valkey, settings: Settings, tmp_path: Path
+    valkey: Valkey, settings: Settings, sessions: Sessions, tmp_path: Path
 ) -> None:
     own = settings.model_copy(update={"redis_url": Settings(redis_url=valkey.url).redis_url})
     await valkey.stop()
 
     async with quotes("scheduler", own, tmp_path) as output:
         await output.until(lambda line: "queue_unavailable" in line)
+        await problem_of_scheduler(sessions, NO_QUEUE)
         await valkey.start()
         await wait(lambda: messages(own), bool)
+        await problem_of_scheduler(sessions, None)
 
     events = [each["event"] for each in output.events]
     assert events == ["scheduler_leads", "queue_unavailable", "queue_unavailable_ended"]

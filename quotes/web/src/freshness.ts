@@ -45,9 +45,8 @@ export function causeOf(ticker: Ticker, latest: Latest | undefined, connected: b
     const reason = reasonOf(failure.cause);
     return `${reason.charAt(0).toUpperCase()}${reason.slice(1)}.`;
   }
-  return ticker.collected
-    ? "Nothing is collected at present: is a worker and a scheduler running?"
-    : "It is no longer collected here.";
+  if (!ticker.collected) return "It is no longer collected here.";
+  return ticker.staleReason ?? "It has not been requested since.";
 }
 
 function duration(seconds: number): string {
