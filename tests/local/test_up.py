@@ -133,22 +133,24 @@ def servers(settings: Settings) -> dict[str, str]:
     }
 
 
-async def test_the_demo_answers_a_made_up_price_and_a_second_start_finds_it(up: Start) -> None:
-    first = await up("--demo")
-    await first.ready()
-    assert re.fullmatch(rf"Ready: .*{first.url}/graphql .*made up\)\n", first.output)
-    before = await latest(first)
-    assert before["source"] == "demo"
+async def test_the_demo_answers_a_made_up_price_until_ctrl_c_ends_everything_with_status_0(
+    up: Start, folder: Path
+) -> None:
+    run = await up("--demo")
+    await run.ready()
+    assert re.fullmatch(rf"Ready: .*{run.url}/graphql .*made up\)\n", run.output)
+    assert (await latest(run))["source"] == "demo"
+    everything = run.descendants()
+    commands = " ".join(everything.values())
+    assert all(word in commands for word in ("quotes api", "workers.worker", "workers.scheduler"))
 
-    everything = first.descendants()
-    first.process.terminate()
-    assert await first.status() == 0
+    run.process.send_signal(signal.SIGINT)
+    run.process.send_signal(signal.SIGTERM)  # as where a whole group is told: still the same wish
+
+    assert await run.status() == 0
+    log = (folder / "data" / "demo" / "postgres" / "log").read_text()
+    assert log.endswith("database system is shut down\n")
     assert _living(everything) == {}
-
-    second = await up("--demo")
-    await second.ready()
-    assert (await latest(second))["at"] >= before["at"]
-    assert "Migrat" not in second.troubles
 
 
 async def test_other_commands_work_on_the_up_that_runs_here(up: Start, folder: Path) -> None:
@@ -183,22 +185,6 @@ async def command(folder: Path, *words: str) -> tuple[int | None, str]:
     return process.returncode, output.decode()
 
 
-async def test_ctrl_c_ends_everything_with_status_0(up: Start, folder: Path) -> None:
-    run = await up("--demo")
-    await run.ready()
-    everything = run.descendants()
-    commands = " ".join(everything.values())
-    assert all(word in commands for word in ("quotes api", "workers.worker", "workers.scheduler"))
-
-    run.process.send_signal(signal.SIGINT)
-    run.process.send_signal(signal.SIGTERM)  # as where a whole group is told: still the same wish
-
-    assert await run.status() == 0
-    log = (folder / "data" / "demo" / "postgres" / "log").read_text()
-    assert log.endswith("database system is shut down\n")
-    assert _living(everything) == {}
-
-
 async def test_ctrl_c_during_the_start_leaves_nothing(up: Start, folder: Path) -> None:
     run = await up("--demo")
     await until((folder / "data" / "demo" / "postgres" / "data.new").exists)
@@ -211,9 +197,10 @@ async def test_ctrl_c_during_the_start_leaves_nothing(up: Start, folder: Path) -
 
 
 @pytest.mark.skipif(sys.platform != "linux", reason="only Linux tells a child of this death")
-async def test_a_killed_supervisor_takes_everything_with_it(up: Start) -> None:
+async def test_a_killed_supervisor_takes_everything_with_it_but_the_data(up: Start) -> None:
     run = await up("--demo")
     await run.ready()
+    before = await latest(run)
     everything = run.descendants()
 
     run.process.kill()
@@ -222,6 +209,8 @@ async def test_a_killed_supervisor_takes_everything_with_it(up: Start) -> None:
     await until(lambda: not _living(everything))
     again = await up("--demo")
     await again.ready()
+    assert (await latest(again))["at"] >= before["at"]
+    assert "Migrat" not in again.troubles
 
 
 async def test_parts_that_die_are_named_and_started_again(up: Start, folder: Path) -> None:

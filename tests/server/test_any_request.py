@@ -22,7 +22,7 @@ OURS = {"UNAVAILABLE", "INTERNAL"}
 fuzzed = hypothesis_settings(
     derandomize=True,
     deadline=None,
-    max_examples=150,
+    max_examples=100,
     database=None,
     suppress_health_check=list(HealthCheck),
 )

@@ -52,8 +52,10 @@ async def test_the_stream_goes_on_while_every_connection_for_queries_is_taken(
         async with blocker.transaction():
             await blocker.execute("LOCK failures")  # which queries read, and no stream
             queries = [
-                asyncio.create_task(client.answer("{ tickers { name lastFailure { cause } } }"))
-                for _ in range(settings.query_connections)
+                asyncio.create_task(
+                    client.answer(f"{{ tickers {{ n{each}: lastFailure {{ cause }} }} }}")
+                )
+                for each in range(settings.query_connections)  # none of them equals another
             ]
             await wait(partial(waiting, settings), lambda many: many >= LANE)
 
@@ -64,7 +66,7 @@ async def test_the_stream_goes_on_while_every_connection_for_queries_is_taken(
     await blocker.close()
 
 
-LANE = 4  # of the 8 connections for queries those that the resolvers have
+LANE = 4  # of the 8 connections for queries, those that plans have
 
 
 async def waiting(settings: Settings) -> int:
