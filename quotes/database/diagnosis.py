@@ -8,23 +8,16 @@ import asyncpg
 from sqlalchemy import text
 from sqlmodel.ext.asyncio.session import AsyncSession
 
-from quotes.database.connections import LEADER_LOCK, Connect
+from quotes.database.connections import Connect
 
 NOTIFY_TIMEOUT = 3.0  # seconds for a notification to arrive
 # What a statement meets that was prepared on another connection of a pooler's.
 _ELSEWHERE = (asyncpg.InvalidSQLStatementNameError, asyncpg.DuplicatePreparedStatementError)
 
-# A bigint's advisory lock is shown in two halves.
 _SERVER = text("""
     SELECT current_setting('server_version_num')::int / 10000 AS major,
            current_setting('server_encoding') AS encoding,
-           pg_size_pretty(pg_database_size(current_database())) AS size,
-           EXISTS (
-               SELECT FROM pg_locks JOIN pg_database ON pg_database.oid = pg_locks.database
-               WHERE locktype = 'advisory' AND granted AND objsubid = 1
-                 AND (classid::bigint << 32) | objid::bigint = :leader
-                 AND datname = current_database()
-           ) AS has_leader
+           pg_size_pretty(pg_database_size(current_database())) AS size
 """)
 
 
@@ -35,12 +28,11 @@ class Server:
     major: int
     encoding: str  # PostgreSQL's name, as UTF8
     size: str  # for people
-    has_leader: bool  # a scheduler leads
 
 
 async def server(session: AsyncSession) -> Server:
-    row = (await (await session.connection()).execute(_SERVER, {"leader": LEADER_LOCK})).one()
-    return Server(row.major, row.encoding, row.size, row.has_leader)
+    row = (await (await session.connection()).execute(_SERVER)).one()
+    return Server(row.major, row.encoding, row.size)
 
 
 async def notifies(connect: Connect) -> bool:

@@ -1,7 +1,6 @@
 """`quotes doctor` finds what is wrong, each time with a remedy, and nothing where all is well."""
 
 import shutil
-from collections.abc import AsyncIterator
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from urllib.parse import urlsplit, urlunsplit
@@ -14,8 +13,8 @@ from processes import environment
 from rows import insert, minute, quote
 from test_cli import quotes
 
-from quotes.database import connections, revisions
-from quotes.database.connections import LEADER_LOCK
+from quotes.database import connections, heartbeats, revisions
+from quotes.database.models import Part
 from quotes.database.sessions import Sessions
 from quotes.local.doctor import database, exchange, machine, run
 from quotes.local.doctor.findings import Finding, State
@@ -54,16 +53,13 @@ def at(url: str, settings: Settings) -> Settings:
 
 
 @pytest.fixture
-async def collecting(settings: Settings, sessions: Sessions) -> AsyncIterator[None]:
+async def collecting(sessions: Sessions) -> None:
     """A database in which a scheduler leads and quotes arrive, as it looks from outside."""
     now = datetime.now(UTC).replace(second=0, microsecond=0)
     await insert(sessions, quote(at=int((now - minute(0)) / timedelta(minutes=1))))
-    scheduler = await connections.connector(settings.require_database_url(), name="scheduler")()
-    await scheduler.execute(f"SELECT pg_advisory_lock({LEADER_LOCK})")
-    try:
-        yield
-    finally:
-        scheduler.terminate()
+    async with sessions.begin() as session:
+        for part in Part:
+            await heartbeats.beat(session, part)
 
 
 @pytest.mark.usefixtures("collecting")
@@ -74,7 +70,8 @@ async def test_nothing_is_wrong_with_a_service_that_runs(settings: Settings) -> 
 
     page = State.OK if Site().built else State.WARNING
     assert states(found) == {
-        **dict.fromkeys(("database", "listen", "encoding", "migrations", "scheduler"), State.OK),
+        **dict.fromkeys(("database", "listen", "encoding", "migrations"), State.OK),
+        **dict.fromkeys(("worker", "scheduler"), State.OK),
         **dict.fromkeys(("prices", "redis", "exchange", "clock", "disk", "names"), State.OK),
         "page": page,
     }
@@ -87,7 +84,8 @@ async def test_a_database_that_nobody_collects_into_says_what_to_start(
     await insert(sessions, quote(at=0))
     stopped = await database.examine(settings)
 
-    assert failures(empty) == failures(stopped) == {"scheduler", "prices"}
+    assert failures(empty) == failures(stopped) == {"worker", "scheduler", "prices"}
+    assert of("scheduler", empty).text.startswith("No scheduler has ever been seen")
     assert "quotes scheduler" in of("scheduler", empty).remedy
     assert of("prices", empty).text == "No price is stored yet."
     assert f"{minute(0):%Y-%m-%d %H:%M}" in of("prices", stopped).text

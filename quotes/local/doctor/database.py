@@ -5,9 +5,11 @@ from datetime import UTC, datetime
 from sqlalchemy.ext.asyncio import AsyncEngine
 
 from quotes import addresses
+from quotes.api.freshness import part_problem
 from quotes.api.types import STALE_AFTER
-from quotes.database import connections, diagnosis, migrations, revisions, store
+from quotes.database import connections, diagnosis, heartbeats, migrations, revisions, store
 from quotes.database.errors import DatabaseError, translated
+from quotes.database.models import Part
 from quotes.database.sessions import Sessions, open_engine
 from quotes.local.doctor.findings import Finding, failed, ok
 from quotes.settings import Settings, SettingsError
@@ -19,7 +21,6 @@ _POOLER = (
     "ignore_startup_parameters)."
 )
 _UNKNOWN_PARAMETER = "unsupported startup parameter"  # how PgBouncer refuses ours
-_START = "Start `quotes scheduler` and `quotes worker`; their logs say why they stopped."
 
 
 async def examine(settings: Settings) -> list[Finding]:
@@ -45,18 +46,23 @@ async def _examine(engine: AsyncEngine, settings: Settings, where: str) -> list[
     async with sessions() as session:
         server = await diagnosis.server(session)
     connections.require_supported(server.major)
+    migrated = _migrations(await migrations.current(engine))
     found = [
         ok("database", f"PostgreSQL {server.major} at {where}; the database has {server.size}."),
         ok("listen", "Notifications arrive."),
         _encoding(server.encoding),
-        _migrations(await migrations.current(engine)),
-        _scheduler(leads=server.has_leader),
+        migrated,
     ]
-    if found[-2].remedy:  # there may be no tables to read
+    if migrated.remedy:  # there may be no tables to read
         return found
     async with sessions() as session:
+        beats = await heartbeats.last(session)
         newest = await store.newest(session, settings.tickers)
-    return [*found, _prices(max((quote.observed_at for quote in newest), default=None))]
+    return [
+        *found,
+        *(_part(part, part_problem(part, beats.get(part))) for part in Part),
+        _prices(max((quote.observed_at for quote in newest), default=None)),
+    ]
 
 
 def _encoding(encoding: str) -> Finding:
@@ -78,17 +84,17 @@ def _migrations(revision: str) -> Finding:
     return failed("migrations", text, remedy)
 
 
-def _scheduler(*, leads: bool) -> Finding:
-    if leads:
-        return ok("scheduler", "A scheduler leads.")
-    return failed("scheduler", "No scheduler leads: nothing starts a minute's work.", _START)
+def _part(part: Part, problem: str | None) -> Finding:
+    if problem is None:
+        return ok(part, f"A {part} runs.")
+    return failed(part, problem, f"Start `quotes {part}`; its log says what is wrong.")
 
 
 def _prices(observed_at: datetime | None) -> Finding:
+    remedy = "Mend what else has failed here; then see the worker's log."
     if observed_at is None:
-        return failed("prices", "No price is stored yet.", _START)
+        return failed("prices", "No price is stored yet.", remedy)
     text = f"The newest price is of {observed_at:%Y-%m-%d %H:%M:%S}Z"
     if datetime.now(UTC) - observed_at <= STALE_AFTER:
         return ok("prices", f"{text}.")
-    remedy = "Mend what else failed here; then see the worker's log, or `quotes worker` is missing."
     return failed("prices", f"{text}: none has arrived since.", remedy)
