@@ -6,7 +6,6 @@ from typing import Annotated
 
 import strawberry
 from graphql import GraphQLError
-from strawberry.extensions import ValidationCache
 from strawberry.schema.config import StrawberryConfig
 from strawberry.types import ExecutionContext
 
@@ -19,7 +18,7 @@ from quotes.api.context import (
     known_tickers,
     require_known,
 )
-from quotes.api.document_limits import Limits, Named, Parsed
+from quotes.api.documents import Checked, Limits, Named
 from quotes.api.errors import Refusals
 from quotes.api.execution import Executor
 from quotes.api.history.candle_updates import CandleSubscription
@@ -186,7 +185,7 @@ class Schema(strawberry.Schema):
 schema = Schema(
     query=Query,
     subscription=Subscription,
-    extensions=[Limits, Parsed, ValidationCache, Named, Refusals],
+    extensions=[Limits, Checked, Named, Refusals],
     execution_context_class=Executor,
     config=StrawberryConfig(scalar_map=SCALARS),
 )

@@ -30,6 +30,7 @@ from quotes.server import sse
 from quotes.server.access import Access, open_access
 from quotes.server.admission import Admission
 from quotes.server.connection_limits import ConnectionLimits
+from quotes.server.documents import Documents
 from quotes.server.health import Health, open_health
 from quotes.server.host_check import HostCheck
 from quotes.server.http import endpoint
@@ -165,6 +166,7 @@ async def open_streams(
             access,
             connection_limits,
             admission,
+            Documents(),
             set(),
         )
 

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from typing import Any
 
 import structlog
+from graphql import GraphQLError
 from strawberry.http import process_result
 
 from quotes.api.context import Context, require_known
@@ -35,6 +36,7 @@ from quotes.server import protocol
 from quotes.server.access import Access
 from quotes.server.admission import Admission
 from quotes.server.connection_limits import ConnectionLimits
+from quotes.server.documents import Documents
 
 log = structlog.get_logger()
 
@@ -131,6 +133,7 @@ class Streams:
     access: Access
     connection_limits: ConnectionLimits
     admission: Admission
+    documents: Documents
     ended_by_shutdown: set[asyncio.Task[None]]  # whose connections would delay a shutdown
 
     async def deliver(
@@ -144,9 +147,10 @@ class Streams:
         connection, so that the client reconnects with its cursor; SinkClosedError.
         """
         try:
+            await self.documents.check(operation.query)
             shared = subscriptions.shared(operation.query, operation.name, operation.variables)
-        except Refusal as refusal:
-            raise FailedError([{**refusal.formatted}]) from None
+        except GraphQLError as error:
+            raise FailedError([{**error.formatted}]) from None
         if shared is None:
             await self._execute(operation, sink)
             return

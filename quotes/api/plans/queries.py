@@ -7,7 +7,7 @@ from functools import lru_cache
 
 from graphql import OperationType
 
-from quotes.api.plans.documents import MAX_DOCUMENTS
+from quotes.api.documents import MAX_DOCUMENTS
 from quotes.api.plans.operation import Arguments, Operation, Variables
 from quotes.api.plans.steps import Step, step_of
 

@@ -11,8 +11,8 @@ from typing import Any
 from graphql import FieldNode, GraphQLError, OperationType, located_error
 
 from quotes.api import cursors, types
+from quotes.api.documents import MAX_DOCUMENTS
 from quotes.api.history import candle_updates
-from quotes.api.plans.documents import MAX_DOCUMENTS
 from quotes.api.plans.operation import Arguments, Operation, Root, Variables
 from quotes.api.plans.selection import NotPlainError, Selection
 from quotes.api.plans.shapes import Shape, shape_of

@@ -14,7 +14,6 @@ from graphql import GraphQLError
 from starlette.requests import ClientDisconnect, Request
 from starlette.responses import Response
 from starlette.types import Receive, Scope, Send
-from strawberry.exceptions import MissingQueryError
 from strawberry.schema.exceptions import CannotGetOperationTypeError, InvalidOperationTypeError
 from strawberry.types.graphql import OperationType
 
@@ -97,7 +96,9 @@ class Endpoint:
             outcome = not_executed(refusal)
             await response_of(outcome, best)(request.scope, request.receive, send)
             return
-        if Media.EVENTS in media and (media[0] is Media.EVENTS or _subscribes(operation)):
+        if Media.EVENTS in media and (
+            media[0] is Media.EVENTS or await _subscribes(operation, streams)
+        ):
             await sse.respond(operation, request, send)
             return
         outcome = await _outcome(operation, streams, method=request.method)
@@ -116,12 +117,13 @@ async def _outcome(operation: Operation, streams: Streams, *, method: str) -> Ou
     answer = await streams.plans.cached(*request)
     try:
         if answer is None:
+            await streams.documents.check(operation.query)
             async with streams.admission.admitted():
                 answer = await streams.plans.answer(*request)
                 if answer is None:
                     return await execute(operation, streams.context, method=method)
-    except Refusal as refusal:
-        return not_executed(refusal)
+    except GraphQLError as error:
+        return not_executed(error)
     return Outcome(answer.body, answer=answer)
 
 
@@ -160,7 +162,11 @@ def if_none_match(request: Request) -> list[str]:
     return ",".join(request.headers.getlist("if-none-match")).split(",")
 
 
-def _subscribes(operation: Operation) -> bool:
+async def _subscribes(operation: Operation, streams: Streams) -> bool:
+    try:
+        await streams.documents.check(operation.query)
+    except GraphQLError:  # which is answered in due course
+        return False
     document = valid(operation.query)
     return document is not None and subscribes(document, operation.name)
 
@@ -175,8 +181,6 @@ async def execute(operation: Operation, context: Context, *, method: str) -> Out
             operation_name=operation.name,
             allowed_operation_types={OperationType.QUERY},
         )
-    except MissingQueryError:
-        return not_executed(bad_input("`query` is empty."))
     except CannotGetOperationTypeError as error:
         return not_executed(bad_input(_no_operation(error.operation_name)))
     except InvalidOperationTypeError as error:

@@ -1,0 +1,60 @@
+"""That new documents hold nobody up."""
+
+import asyncio
+
+import pytest
+from graphql import GraphQLError
+
+from quotes.api import documents
+from quotes.api.errors import Code, Refusal
+from quotes.api.plans.documents import core
+from quotes.server.documents import MAX_WAITING, SHORT, Documents
+
+
+def long(number: int) -> str:
+    return f"{{ a{number}: __typename {' '.join(['__typename'] * SHORT)} }}"
+
+
+async def test_a_long_new_document_is_checked_beside_the_loop() -> None:
+    checking = asyncio.create_task(Documents().check(long(0)))
+    await asyncio.sleep(0)
+    assert not checking.done()
+
+    await checking
+
+    known = documents.known(core, long(0))
+    assert known is not None
+    assert known.valid
+
+
+async def test_a_known_document_is_not_checked_again() -> None:
+    await Documents().check(long(0))
+
+    coroutine = Documents().check(long(0))
+    with pytest.raises(StopIteration):  # it has ended without a wait
+        coroutine.send(None)
+
+
+async def test_more_new_documents_than_can_be_checked_soon_are_refused() -> None:
+    checks = Documents()
+    waiting = [
+        asyncio.create_task(checks.check(long(number))) for number in range(1, MAX_WAITING + 2)
+    ]
+    await asyncio.sleep(0)
+
+    with pytest.raises(Refusal) as refused:
+        await checks.check(long(1_000))
+
+    assert refused.value.code is Code.OVERLOADED
+    for task in waiting:
+        task.cancel()
+    await asyncio.gather(*waiting, return_exceptions=True)
+
+
+@pytest.mark.parametrize("query", ["", "{", "{" + "#" * 40_000])
+async def test_what_cannot_be_parsed_is_refused(query: str) -> None:
+    with pytest.raises(GraphQLError) as refused:
+        await Documents().check(query)
+
+    assert refused.value.extensions
+    assert refused.value.extensions["code"] == Code.BAD_INPUT
