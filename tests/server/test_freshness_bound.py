@@ -6,8 +6,8 @@ commit was finished before.
 
 import asyncio
 from bisect import bisect_right
-from collections.abc import Callable
-from contextlib import AsyncExitStack
+from collections.abc import AsyncIterator, Callable
+from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass, field
 from itertools import product
 from typing import Any
@@ -22,8 +22,9 @@ from quotes.database.sessions import Sessions
 from quotes.live.newest import BOUND
 from quotes.settings import Settings
 
-SECONDS = 2.0  # of commits and requests, or longer, until enough different prices were seen
+ROUNDS = 4  # or more, until enough different prices were seen
 ENOUGH = 11
+COMMITS = 5  # in a round, under load
 SILENT = (
     "SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE application_name = 'quotes-feed'"
 )
@@ -46,6 +47,7 @@ QUERIES: list[tuple[str, Callable[[Any], str]]] = [
 class Record:
     """What was finished, and what was seen, by the loop's clock."""
 
+    loaded: asyncio.Event = field(default_factory=asyncio.Event)  # requests are to be sent
     committed: list[float] = field(default_factory=list)  # when the n-th was, at the latest
     seen: list[tuple[float, int]] = field(default_factory=list)  # a request's begin, its price
 
@@ -66,6 +68,7 @@ async def request(
     goes_on: Callable[[], bool],
 ) -> None:
     while goes_on():
+        await record.loaded.wait()
         begun = asyncio.get_running_loop().time()
         found = newest(await client.data(query))
         record.seen.append((begun, int(found)))
@@ -74,36 +77,47 @@ async def request(
 async def test_no_request_sees_a_price_older_than_is_promised(
     settings: Settings, sessions: Sessions
 ) -> None:
-    record, clock = Record(), asyncio.get_running_loop().time
+    record, rounds = Record(), 0
 
-    async def commit(number: int) -> None:
+    def goes_on() -> bool:
+        return rounds < ROUNDS or len({price for _, price in record.seen}) < ENOUGH
+
+    async def commit() -> None:
+        number = len(record.committed) + 1
         await insert(sessions, quote(at=number, price=str(number)))
-        record.committed.append(clock())
+        record.committed.append(asyncio.get_running_loop().time())
 
-    await commit(1)
-    api = Api(settings, free_port())
-    async with AsyncExitStack() as stack:
+    await commit()
+    async with two_processes(settings) as clients, asyncio.timeout(120):
         connection = await asyncpg.connect(settings.require_database_url())
-        stack.push_async_callback(connection.close)
+        async with asyncio.TaskGroup() as requests:
+            for client, (query, newest) in product(clients, QUERIES):
+                requests.create_task(request(client, query, newest, record, goes_on))
+            while goes_on():
+                record.loaded.set()
+                for _ in range(COMMITS):
+                    await commit()
+                record.loaded.clear()
+                await connection.execute(SILENT)  # for half a second
+                await commit()  # which no notification and no request lets the feed read
+                await asyncio.sleep(2 * BOUND)
+                rounds += 1
+            record.loaded.set()
+        await connection.close()
+
+    assert record.late() == []
+
+
+@asynccontextmanager
+async def two_processes(settings: Settings) -> AsyncIterator[list[Client]]:
+    async with AsyncExitStack() as stack:
+        api = Api(settings, free_port())
         await api.start()
         stack.push_async_callback(api.end)
         other = await stack.enter_async_context(connected(api.url.removesuffix("/graphql")))
-        clients = [await stack.enter_async_context(serving(settings)), other]
+        this = await stack.enter_async_context(serving(settings))
         await wait(lambda: is_ready(other), bool)
-        end = clock() + SECONDS
-
-        def goes_on() -> bool:
-            return clock() < end or len({price for _, price in record.seen}) < ENOUGH
-
-        async with asyncio.timeout(120), asyncio.TaskGroup() as requests:
-            for client, (query, newest) in product(clients, QUERIES * 2):
-                requests.create_task(request(client, query, newest, record, goes_on))
-            while goes_on():
-                if len(record.committed) % 5 == 0 and clock() < end - SECONDS / 4:
-                    await connection.execute(SILENT)  # it is opened again, and killed again
-                await commit(len(record.committed) + 1)
-
-    assert record.late() == []
+        yield [this, other]
 
 
 async def is_ready(client: Client) -> bool:
