@@ -130,15 +130,20 @@ async def listens(port: int) -> bool:
 def cpu(pids: Sequence[int]) -> dict[int, float]:
     """Seconds that each of these processes has spent computing, all its threads together."""
     threads = {pid: Path(f"/proc/{pid}/task").glob("*/schedstat") for pid in pids}
-    return {
-        pid: sum(int(thread.read_text().split()[0]) for thread in of_pid) / 1e9
-        for pid, of_pid in threads.items()
-    }
+    return {pid: sum(map(computed, of_pid)) / 1e9 for pid, of_pid in threads.items()}
+
+
+def computed(thread: Path) -> int:
+    """Nanoseconds; 0 for a thread that has ended."""
+    try:
+        return int(thread.read_text().split()[0])
+    except OSError:
+        return 0
 
 
 def spent(since: dict[int, float], pids: Sequence[int]) -> float:
     """Seconds since then; what has ended meanwhile counts for nothing."""
-    return sum(seconds - since.get(pid, 0.0) for pid, seconds in cpu(pids).items())
+    return sum(max(0.0, seconds - since.get(pid, 0.0)) for pid, seconds in cpu(pids).items())
 
 
 def forget_peak(pid: int) -> int:

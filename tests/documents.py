@@ -64,7 +64,23 @@ class Document:
             if _required(argument) or self.one_in(4)
         ]
         listed = f"({', '.join(arguments)})" if arguments else ""
-        return f"{alias}{name}{listed} {self.directive()} {self.inner(definition, 0)}"
+        text = f"{alias}{name}{listed} {self.directive()} {self.inner(definition)}"
+        if self.one_in(6):  # the same field again, with other fields of its own
+            text += f" {alias}{name}{listed} {self.inner(definition)}"
+        return self.wrapped(QUERY, text)
+
+    def wrapped(self, kind: GraphQLObjectType, text: str) -> str:
+        """Some of a selection's fields, maybe in a fragment."""
+        match self.draw(st.integers(0, 9)):
+            case 0:
+                return f"... {self.directive()} {{ {text} }}"
+            case 1:
+                return f"... on {kind.name} {self.directive()} {{ {text} }}"
+            case 2:
+                name = f"f{len(self.fragments)}"
+                self.fragments.append(f"fragment {name} on {kind.name} {{ {text} }}")
+                return f"...{name} {self.directive()} __typename ...{name}"
+        return text
 
     def argument(self, argument: GraphQLArgument) -> str:
         named = get_named_type(argument.type)
@@ -103,35 +119,23 @@ class Document:
                 return f"@skip(if: {self.variable('Boolean!', ' = false')})"
         return ""
 
-    def inner(self, definition: GraphQLField, depth: int) -> str:
+    def inner(self, definition: GraphQLField) -> str:
         """What is selected of a field: nothing of a leaf."""
         kind = get_named_type(definition.type)
         if not isinstance(kind, GraphQLObjectType):
             return ""
-        return self.selection(kind, depth)
+        return self.selection(kind)
 
-    def selection(self, kind: GraphQLObjectType, depth: int) -> str:
+    def selection(self, kind: GraphQLObjectType) -> str:
         chosen = self.draw(
             st.lists(st.sampled_from([*kind.fields, "__typename"]), min_size=1, max_size=4)
         )
-        return f"{{ {' '.join(self.part(kind, each, depth) for each in chosen)} }}"
+        return f"{{ {' '.join(self.part(kind, each) for each in chosen)} }}"
 
-    def part(self, kind: GraphQLObjectType, name: str, depth: int) -> str:
-        way = self.draw(st.integers(0, 8)) if depth < 1 else 8
-        if way == 0:
-            return f"... {self.selection(kind, depth + 1)}"
-        if way == 1:
-            fragment = f"f{len(self.fragments)}"
-            self.fragments.append("")
-            text = self.selection(kind, depth + 1)
-            self.fragments[int(fragment[1:])] = f"fragment {fragment} on {kind.name} {text}"
-            return f"...{fragment} __typename ...{fragment}"
+    def part(self, kind: GraphQLObjectType, name: str) -> str:
         alias = f"a{name}: " if self.one_in(3) else ""
-        shown = "" if name == "__typename" else self.inner(kind.fields[name], depth)
-        plain = f"{alias}{name} {self.directive()} {shown}"
-        if way == 2:  # one of nine
-            return f"... on {kind.name} {self.directive()} {{ {plain} }}"
-        return plain
+        shown = "" if name == "__typename" else self.inner(kind.fields[name])
+        return self.wrapped(kind, f"{alias}{name} {self.directive()} {shown}")
 
 
 def _required(argument: GraphQLArgument) -> bool:
@@ -143,7 +147,7 @@ def documents(draw: st.DrawFn) -> tuple[str, dict[str, object]]:
     """A query, mostly a right one, and its variables."""
     document = Document(draw)
     names = st.sampled_from([*QUERY.fields, "__typename"])
-    roots = draw(st.lists(names, min_size=1, max_size=3, unique=True))
+    roots = draw(st.lists(names, min_size=1, max_size=3))
     text = " ".join(document.root(name, place) for place, name in enumerate(roots))
     declared = f"({', '.join(document.declared)})" if document.declared else ""
     return f"query {declared} {{ {text} }} {' '.join(document.fragments)}", document.variables

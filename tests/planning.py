@@ -8,7 +8,7 @@ from quotes.api.context import Context
 from quotes.api.plans.answers import Answers
 from quotes.api.plans.plans import Plans
 from quotes.live.feed import open_feed
-from quotes.live.newest import Newest
+from quotes.live.newest import BOUND, Newest
 from quotes.live.single_flight import SingleFlight
 from quotes.server.lanes import open_lanes
 from quotes.settings import Settings
@@ -18,14 +18,19 @@ MIB = 1 << 20
 
 @asynccontextmanager
 async def planning(
-    settings: Settings, *, now: datetime | Callable[[], datetime], room: int = MIB
+    settings: Settings,
+    *,
+    now: datetime | Callable[[], datetime],
+    room: int = MIB,
+    log: Settings | None = None,
 ) -> AsyncIterator[Plans]:
-    """With a clock of the test's own; `room` is in bytes."""
+    """With a clock of the test's own; `room` is in bytes, and the feed may read another `log`."""
     async with (
         open_lanes(settings) as lanes,
-        open_feed(lanes.live, lanes.listen, lanes.replays) as (feed, _),
+        open_lanes(log or settings) as of_feed,
+        open_feed(of_feed.live, of_feed.listen, of_feed.replays) as (feed, _),
     ):
-        await feed.position()
+        await feed.current(BOUND)
         single_flight = SingleFlight(feed)
         context = Context(
             settings,

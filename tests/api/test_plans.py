@@ -40,9 +40,14 @@ async def named(settings: Settings, sessions: Sessions) -> Settings:
     return settings.model_copy(update={"tickers": ("btc_usd", "eth_usd", "none_usd")})
 
 
-@pytest.fixture
-async def plans(named: Settings) -> AsyncIterator[Plans]:
-    async with planning(named, now=NOW) as plans:
+NOWHERE = "postgresql://nobody@127.0.0.1:1/nowhere"
+
+
+@pytest.fixture(params=["from memory", "from the database"])
+async def plans(named: Settings, request: pytest.FixtureRequest) -> AsyncIterator[Plans]:
+    """The latter as while the feed cannot read the log."""
+    log = None if request.param == "from memory" else Settings(database_url=NOWHERE)
+    async with planning(named, now=NOW, log=log) as plans:
         yield plans
 
 
@@ -58,7 +63,7 @@ async def executed(context: Context, query: str, variables: dict[str, object]) -
 @example(('{ prices(ticker: "BTC") { nodes { at @skip(if: true) } edges { __typename } } }', {}))
 @example(('{ candles(ticker: "old_usd", interval: "1m") { openTime } }', {}))
 @given(documents())
-@hypothesis_settings(deadline=None, max_examples=60, suppress_health_check=list(HealthCheck))
+@hypothesis_settings(deadline=None, max_examples=300, suppress_health_check=list(HealthCheck))
 async def test_a_plan_answers_what_the_ordinary_execution_does(
     plans: Plans, document: tuple[str, dict[str, object]]
 ) -> None:
@@ -78,7 +83,7 @@ async def test_a_plan_answers_what_the_ordinary_execution_does(
 
 
 @given(documents())
-@hypothesis_settings(deadline=None, max_examples=40, suppress_health_check=list(HealthCheck))
+@hypothesis_settings(deadline=None, max_examples=30, suppress_health_check=list(HealthCheck))
 async def test_each_protocol_gives_what_the_ordinary_execution_does(
     wires: tuple[Client, ClientWebSocketResponse], document: tuple[str, dict[str, object]]
 ) -> None:

@@ -7,7 +7,7 @@ from types import SimpleNamespace
 import orjson
 
 from quotes.api import freshness, pagination, types
-from quotes.api.context import MAX_TICKERS, Context
+from quotes.api.context import MAX_TICKERS, Context, known_tickers
 from quotes.api.history import candles
 from quotes.api.plans import rows
 from quotes.api.plans.operation import Arguments, Root
@@ -108,15 +108,14 @@ def _latest_prices(root: Root) -> Step:
 async def _newest(context: Context, tickers: list[str] | None) -> Mapping[str, Quote]:
     """Of these tickers, or of all; from memory or, where that is not current, from the database.
 
-    Raises NotPlainError where a ticker is to be refused, and for all tickers without the memory.
+    Raises NotPlainError where a ticker is to be refused.
     """
     newest = await context.newest.quotes()
     if len(tickers or ()) > MAX_TICKERS:
         raise NotPlainError
     if newest is None:
-        if tickers is None:
-            raise NotPlainError
-        newest = await latest.newest(context.queries, tickers)
+        names = await known_tickers(context) if tickers is None else tickers
+        newest = await latest.newest(context.queries, names)
     known = context.settings.tickers
     if not all(ticker in newest or ticker in known for ticker in tickers or ()):
         raise NotPlainError
