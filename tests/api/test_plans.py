@@ -63,7 +63,7 @@ async def executed(context: Context, query: str, variables: dict[str, object]) -
 @example(('{ prices(ticker: "BTC") { nodes { at @skip(if: true) } edges { __typename } } }', {}))
 @example(('{ candles(ticker: "old_usd", interval: "1m") { openTime } }', {}))
 @given(documents())
-@hypothesis_settings(deadline=None, max_examples=300, suppress_health_check=list(HealthCheck))
+@hypothesis_settings(deadline=None, max_examples=250, suppress_health_check=list(HealthCheck))
 async def test_a_plan_answers_what_the_ordinary_execution_does(
     plans: Plans, document: tuple[str, dict[str, object]]
 ) -> None:
@@ -83,7 +83,7 @@ async def test_a_plan_answers_what_the_ordinary_execution_does(
 
 
 @given(documents())
-@hypothesis_settings(deadline=None, max_examples=30, suppress_health_check=list(HealthCheck))
+@hypothesis_settings(deadline=None, max_examples=25, suppress_health_check=list(HealthCheck))
 async def test_each_protocol_gives_what_the_ordinary_execution_does(
     wires: tuple[Client, ClientWebSocketResponse], document: tuple[str, dict[str, object]]
 ) -> None:
