@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 from client import Client, serving
-from rows import NOON, insert, minute, quote, until
+from rows import NOON, insert, minute, quote, restore, until
 
 from quotes.database.sessions import Sessions
 from quotes.live import candle_log
@@ -96,6 +96,22 @@ async def test_a_later_subscriber_is_sent_the_coverage_as_of_then(
         monkeypatch.setattr(candle_log, "now", partial(minute, minutes))
         async with client.subscription(query) as updates:
             assert await updates.next() == {"coverage": 1 / minutes}
+
+
+async def test_a_candle_goes_on_growing_over_a_restore_of_an_older_copy(
+    client: Client, sessions: Sessions
+) -> None:
+    begin = hour_to_come()
+    async with client.subscription(UPDATES, interval="1h") as updates:
+        for at in range(3):
+            await insert(sessions, quote(at=begin + at, price="10"))
+        while (await updates.next())["count"] != 3:
+            pass
+        await restore(sessions, upto=1)
+        await until(lambda: client.state.context.feed.last == 1)
+        await insert(sessions, quote(at=begin + 5, price="20"))
+        while (await updates.next())["close"] != "20":
+            pass
 
 
 async def test_closing_the_socket_ends_the_subscription(client: Client, sessions: Sessions) -> None:

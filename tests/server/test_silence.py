@@ -1,4 +1,4 @@
-"""A database connection that dies silently, and readers that stop reading."""
+"""A database connection that is slow or dies silently, and readers that stop reading."""
 
 import asyncio
 import json
@@ -25,7 +25,9 @@ from quotes.settings import Settings
 
 
 class Proxy:
-    """A way to the database whose connections can fall silent: no data, no end, no reset."""
+    """A way to the database whose connections can be slow, or fall silent: no end, no reset."""
+
+    delay = 0.0  # seconds that it adds each way
 
     def __init__(self, url: str, folder: Path) -> None:
         parts = urlsplit(url)
@@ -53,6 +55,7 @@ class Proxy:
     async def _pipe(self, source: asyncio.StreamReader, to: asyncio.StreamWriter) -> None:
         with suppress(OSError):
             while data := await source.read(65_536):
+                await asyncio.sleep(self.delay)
                 if asyncio.current_task() not in self._silent:
                     to.write(data)
         to.close()
@@ -88,6 +91,20 @@ async def test_a_listen_connection_that_died_silently_is_replaced_and_quotes_arr
         await until(lambda: feed.listening, seconds=10)
         await insert(sessions, quote(at=2))
         await until(lambda: feed.last == 2)
+
+
+async def test_a_process_whose_database_takes_300_ms_is_ready_and_answers(
+    proxy: Proxy, settings: Settings, sessions: Sessions
+) -> None:
+    await insert(sessions, quote(at=1, price="1.5"))
+    proxy.delay = 0.15
+    async with serving(
+        settings.model_copy(update={"database_url": SecretStr(proxy.url)})
+    ) as client:
+        await wait(lambda: client.report("/readyz"), lambda report: report[0] == 200)
+        answer = await client.data('{ latestPrice(ticker: "BTC") { price } }')
+
+    assert answer == {"price": "1.5"}
 
 
 async def test_a_web_process_ends_though_its_database_has_fallen_silent(
