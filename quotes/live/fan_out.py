@@ -16,6 +16,7 @@ from quotes.live.feed import CursorLostError
 from quotes.live.subscriber import Batch, Event, Log, Message, Subscriber
 
 AT_ONCE = 250  # messages written before other tasks have a turn: some 3 ms
+PAUSE = 0.1  # seconds after a failed read: a log that has ended fails again without waiting
 LARGEST_PART = 100  # events encoded before other tasks have a turn: some 2 ms
 
 E = TypeVar("E", bound=Event)
@@ -99,19 +100,26 @@ class FanOut(Generic[E]):
     async def run(self) -> None:
         """Push new events for ever; ends only by cancellation, or with the log's own error."""
         try:
-            while True:
-                # Where it could not be read, or was replaced: from its end anew.
-                with suppress(CursorLostError, DatabaseError):
-                    self._history = self._log.history
-                    self._cursor = await self._log.position()
-                    while True:
-                        events, cursor = await self._log.beyond(self._cursor, None, self._history)
-                        # First: whoever becomes live from now on must have had these events.
-                        self._cursor = cursor
-                        await self._push(events)
+            while True:  # from the log's end anew, where it was replaced or cannot be read
+                with suppress(CursorLostError):
+                    await self._push_new()
                 self._dismiss_all()
         finally:
             self._dismiss_all()
+
+    async def _push_new(self) -> None:
+        """Push what comes after the log's end of now."""
+        try:
+            self._history = self._log.history
+            self._cursor = await self._log.position()
+            while True:
+                events, cursor = await self._log.beyond(self._cursor, None, self._history)
+                # First: whoever becomes live from now on must have had these events.
+                self._cursor = cursor
+                await self._push(events)
+        except DatabaseError:
+            self._dismiss_all()
+            await asyncio.sleep(PAUSE)
 
     async def _push(self, events: Sequence[E]) -> None:
         pushed = 0
@@ -129,6 +137,8 @@ class FanOut(Generic[E]):
                         await asyncio.sleep(0)
 
     def _dismiss_all(self) -> None:
+        """Nobody is live until the log's end is known again."""
+        self._cursor = -1
         for group in self._groups.values():
             for subscriber in group.subscribers:
                 subscriber.fall_behind()

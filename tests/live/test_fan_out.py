@@ -10,7 +10,7 @@ from typing import Self
 import pytest
 from rows import until
 
-from quotes.database.errors import UnavailableError
+from quotes.database.errors import BusyError, UnavailableError
 from quotes.live.fan_out import FanOut, Topic
 from quotes.live.feed import CursorLostError
 from quotes.live.subscriber import Batch, Subscriber
@@ -249,6 +249,26 @@ async def test_a_fan_out_waits_for_a_log_that_was_never_read_yet() -> None:
     for task in (running, delivering):
         task.cancel()
     await asyncio.gather(running, delivering, return_exceptions=True)
+
+
+async def test_a_log_that_cannot_be_read_holds_up_nothing_else() -> None:
+    class Ended(Log):
+        reads = 0
+
+        async def beyond(self, *_: object) -> tuple[Sequence[Event], int]:
+            self.reads += 1
+            if self.reads > 100:
+                raise ZeroDivisionError  # or no other task would ever have a turn
+            raise BusyError("the statement took too long")
+
+    log = Ended()
+    running = asyncio.create_task(FanOut(log).run())
+    await turns()
+    running.cancel()
+
+    with pytest.raises(asyncio.CancelledError):
+        await running
+    assert log.reads == 1
 
 
 async def test_whoever_is_ahead_of_a_log_that_went_back_is_refused_and_does_not_wait() -> None:
