@@ -107,6 +107,17 @@ def origin(text: str) -> str:
     return f"{parts.scheme}://{host}" if usual else f"{parts.scheme}://{host}:{port}"
 
 
+def network(text: str) -> str:
+    """An address or a network as it is written shortest. Raises ValueError, with a sentence."""
+    try:
+        found = ipaddress.ip_network(text)
+    except ValueError:
+        raise ValueError(
+            f"{text[:60]} is neither an address, as 192.0.2.1, nor a network, as 192.0.2.0/24"
+        ) from None
+    return str(found.network_address) if found.num_addresses == 1 else str(found)
+
+
 def _split(url: str, schemes: tuple[str, ...]) -> SplitResult:
     if any(not character.isprintable() for character in url):
         raise ValueError("holds a line break or another invisible character")

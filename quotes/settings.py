@@ -111,9 +111,21 @@ class Settings(BaseSettings):
     host: Annotated[str, AfterValidator(_host)] = "127.0.0.1"
     port: int = Field(default=8000, ge=1, le=65535)
     allowed_origins: Annotated[tuple[str, ...], NoDecode] = ()
+    trusted_proxies: Annotated[tuple[str, ...], NoDecode] = ()
+    max_connections: int = Field(default=5_000, ge=1)
+    max_connections_per_address: int = Field(default=500, ge=1)
     max_sockets: int = Field(default=10_000, ge=1)
     max_sockets_per_address: int = Field(default=500, ge=1)
     max_operations: int = Field(default=100, ge=1)
+    max_url: int = Field(default=16_384, ge=256)  # bytes, as the others
+    max_headers: int = Field(default=16_384, ge=1_024)
+    max_header_fields: int = Field(default=100, ge=20)
+    max_body: int = Field(default=131_072, ge=1_024)
+    first_byte_timeout: float = Field(default=10, gt=0, le=3_600)  # seconds, as the others
+    header_timeout: float = Field(default=10, gt=0, le=3_600)
+    body_timeout: float = Field(default=10, gt=0, le=3_600)
+    body_rate: int = Field(default=1_000, ge=1)  # bytes a second
+    keep_alive: int = Field(default=20, ge=1, le=3_600)
     query_connections: int = Field(default=8, ge=2)
     query_wait: float = Field(default=0.15, ge=0, le=60)
     answer_cache: int = Field(default=64, ge=0)  # MiB
@@ -137,7 +149,7 @@ class Settings(BaseSettings):
     ) -> tuple[PydanticBaseSettingsSource, ...]:
         return init_settings, env_settings, _EnvFile(settings_cls)
 
-    @field_validator("tickers", "allowed_origins", mode="before")
+    @field_validator("tickers", "allowed_origins", "trusted_proxies", mode="before")
     @classmethod
     def _split(cls, text: object) -> object:
         return _words(text)
@@ -158,6 +170,11 @@ class Settings(BaseSettings):
     @classmethod
     def _are_origins(cls, origins: tuple[str, ...]) -> tuple[str, ...]:
         return tuple(dict.fromkeys(map(addresses.origin, origins)))
+
+    @field_validator("trusted_proxies")
+    @classmethod
+    def _are_networks(cls, proxies: tuple[str, ...]) -> tuple[str, ...]:
+        return tuple(dict.fromkeys(map(addresses.network, proxies)))
 
     @classmethod
     def load(cls) -> Self:

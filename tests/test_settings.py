@@ -175,6 +175,17 @@ def test_an_origin_that_no_browser_sends_is_refused(
     assert "hunter2" not in refusal(monkeypatch, "QUOTES_ALLOWED_ORIGINS", origin)
 
 
+def test_trusted_proxies_are_addresses_and_networks(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("QUOTES_TRUSTED_PROXIES", "127.0.0.1, 10.0.0.0/8,2001:DB8:0::1,10.0.0.0/8")
+
+    assert Settings.load().trusted_proxies == ("127.0.0.1", "10.0.0.0/8", "2001:db8::1")
+
+
+@pytest.mark.parametrize("proxies", ["*", "nginx", "10.0.0.1/8", "127.0.0.1:80", "[::1]"])
+def test_nobody_is_trusted_by_another_name(proxies: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    refusal(monkeypatch, "QUOTES_TRUSTED_PROXIES", proxies)
+
+
 @pytest.mark.parametrize("tickers", ["all", "ALL", "btc_usd,All", "*", "btc_usd, *"])
 def test_there_is_no_word_for_all_tickers(tickers: str, monkeypatch: pytest.MonkeyPatch) -> None:
     assert "name each" in refusal(monkeypatch, "QUOTES_TICKERS", tickers)

@@ -1,10 +1,14 @@
 """How many connections are open: counted, and limited in total and for each address."""
 
+import ipaddress
 from collections import Counter
 from collections.abc import Iterator
 from contextlib import contextmanager
+from functools import lru_cache
 
 from starlette.types import Scope
+
+MAX_ADDRESS = 64  # characters; a proxy may forward what is no address
 
 
 class TooManyConnectionsError(Exception):
@@ -48,4 +52,18 @@ class ConnectionLimits:
 
 
 def address_of(scope: Scope) -> str:
-    return scope["client"][0] if scope.get("client") else ""
+    return network_of(scope["client"][0]) if scope.get("client") else ""
+
+
+@lru_cache(4_096)
+def network_of(address: str) -> str:
+    """The address that limits count by: of IPv6 its network, whose 2^64 addresses have one user."""
+    try:
+        found = ipaddress.ip_address(address)
+    except ValueError:
+        return address[:MAX_ADDRESS]
+    if isinstance(found, ipaddress.IPv4Address):
+        return address
+    if found.ipv4_mapped is not None:
+        return str(found.ipv4_mapped)
+    return str(ipaddress.IPv6Address(int(found) >> 64 << 64))

@@ -1,20 +1,14 @@
-"""What is rejected before it reaches the schema: foreign Host names and bodies too large."""
+"""What is rejected before it reaches the schema: foreign Host names."""
 
 import ipaddress
 from collections.abc import Collection
 from functools import lru_cache
 from urllib.parse import urlsplit
 
-from starlette.types import ASGIApp, Message, Receive, Scope, Send
+from starlette.types import ASGIApp, Receive, Scope, Send
 from starlette.websockets import WebSocketClose
 
 from quotes.server.http.error_response import error_response
-
-MAX_BODY = 128 * 1024  # bytes; the explorer's introspection query is 2 KB
-
-
-class BodyTooLargeError(Exception):
-    """A request's body went over MAX_BODY while it was being read."""
 
 
 class HostCheck:
@@ -30,14 +24,10 @@ class HostCheck:
         self.hosts = {host, *(urlsplit(origin).hostname for origin in origins)}
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        if scope["type"] == "lifespan":
+        if scope["type"] == "lifespan" or self.admits(scope):
             await self.app(scope, receive, send)
-        elif not self.admits(scope):
-            await self._refuse_host(scope, receive, send)
-        elif scope["type"] == "http":
-            await self._bounded(scope, receive, send)
         else:
-            await self.app(scope, receive, send)
+            await self._refuse_host(scope, receive, send)
 
     def admits(self, scope: Scope) -> bool:
         """Whether the request's Host is a name of this service."""
@@ -53,31 +43,6 @@ class HostCheck:
             "This service does not go by that Host name. Add its origin to QUOTES_ALLOWED_ORIGINS.",
         )
         await answer(scope, receive, send)
-
-    async def _bounded(self, scope: Scope, receive: Receive, send: Send) -> None:
-        read = 0
-        answered = False
-
-        async def bounded_receive() -> Message:
-            nonlocal read
-            message = await receive()
-            read += len(message.get("body", b""))
-            if read > MAX_BODY:
-                raise BodyTooLargeError
-            return message
-
-        async def noted_send(message: Message) -> None:
-            nonlocal answered
-            answered = True
-            await send(message)
-
-        try:
-            await self.app(scope, bounded_receive, noted_send)
-        except BodyTooLargeError:
-            if not answered:
-                await error_response(413, f"A request's body holds at most {MAX_BODY:,} bytes.")(
-                    scope, receive, send
-                )
 
 
 @lru_cache(256)

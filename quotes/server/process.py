@@ -8,18 +8,22 @@ import socket
 import sys
 import time
 
+import structlog
 import uvicorn
 from starlette.applications import Starlette
 
 from quotes.server import protocol
 from quotes.server.app import create_app
+from quotes.server.http.open_connections import Shared
 from quotes.settings import Settings, SettingsError
 
-MAX_MESSAGE = 128 * 1024  # bytes of one message from a client
+log = structlog.get_logger()
+
 PING_INTERVAL = 20.0  # seconds; a client that does not answer within as many is gone
 SHUTDOWN_TIMEOUT = 5  # seconds that open requests have to end, once nothing new is accepted
 POLL = 0.1  # seconds between two looks at the end of the drain, as uvicorn's own loop
 USER_TIMEOUT = 30_000  # ms that the kernel waits for a peer that acknowledges nothing
+OTHER_FILES = 256  # besides connections: databases, logs, libraries; and those being refused
 
 
 class Server(uvicorn.Server):
@@ -30,11 +34,11 @@ class Server(uvicorn.Server):
     requests in progress.
     """
 
-    def __init__(self, config: uvicorn.Config, app: Starlette, drain: float) -> None:
+    def __init__(self, config: uvicorn.Config, app: Starlette, settings: Settings) -> None:
         super().__init__(config)
-        self.server_state: protocol.Shared = protocol.Shared()
+        self.server_state: Shared = Shared(settings)
         self._app = app
-        self._drain = drain
+        self._drain = settings.drain
 
     @property
     def exit_status(self) -> int:
@@ -66,16 +70,19 @@ def server(settings: Settings) -> Server:
             access_log=False,
             http=protocol.Http,
             ws=protocol.WebSocket,
-            ws_max_size=MAX_MESSAGE,
+            ws_max_size=settings.max_body,
             ws_ping_interval=PING_INTERVAL,
             ws_ping_timeout=PING_INTERVAL,
             ws_per_message_deflate=False,  # would triple a connection's memory, for tiny messages
+            timeout_keep_alive=settings.keep_alive,
             timeout_graceful_shutdown=SHUTDOWN_TIMEOUT,
+            proxy_headers=bool(settings.trusted_proxies),  # else uvicorn trusts this host's
+            forwarded_allow_ips=list(settings.trusted_proxies),
             server_header=False,
             headers=[("X-Content-Type-Options", "nosniff")],
         ),
         app,
-        settings.drain,
+        settings,
     )
 
 
@@ -88,7 +95,7 @@ def serve(settings: Settings) -> None:
     # uvicorn raises the signal that ended it again when it is done: exit then.
     for number in (signal.SIGINT, signal.SIGTERM):
         signal.signal(number, lambda *_: sys.exit(running.exit_status))
-    allow_many_files()
+    allow_many_files(settings)
     collect_garbage_seldom()
     with listen(settings.host, settings.port) as listener:
         running.run(sockets=[listener])
@@ -121,7 +128,15 @@ def collect_garbage_seldom() -> None:
     gc.set_threshold(50_000, 20, 50)
 
 
-def allow_many_files() -> None:
-    """Raise the limit of open files to the hard limit: each socket is one."""
+def allow_many_files(settings: Settings) -> None:
+    """Raise the limit of open files to the hard limit: each connection is one."""
     _, most = resource.getrlimit(resource.RLIMIT_NOFILE)
     resource.setrlimit(resource.RLIMIT_NOFILE, (most, most))
+    needed = settings.max_connections + settings.max_sockets + OTHER_FILES
+    if needed > most:
+        log.warning(
+            "open_files_limited",
+            allowed=most,
+            needed=needed,
+            how="raise the limit (ulimit -Hn), or lower QUOTES_MAX_SOCKETS",
+        )

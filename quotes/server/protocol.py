@@ -1,6 +1,7 @@
 """uvicorn's connections, extended: writing without waiting, and cutting off stalled readers.
 
-The only module that relies on internals of uvicorn (0.54) and websockets (17.4).
+It relies on internals of uvicorn (0.54) and websockets (17.4), as `http.request_limits` does; no
+other module does.
 
 A transport reports when its buffer is full and when it has drained. A reader that takes nothing
 from a full one for STALL_TIMEOUT is cut off, so that it holds neither memory nor a task for ever; a
@@ -8,17 +9,18 @@ slow one that takes some has until ROOM_TIMEOUT.
 """
 
 import asyncio
-from typing import Any, Protocol, cast
+from collections.abc import Callable
+from typing import Any, Protocol
 from weakref import ref
 
 from uvicorn.protocols.http.httptools_impl import RequestResponseCycle
 from uvicorn.protocols.utils import ClientDisconnected
 from uvicorn.protocols.websockets.websockets_sansio_impl import WebSocketsSansIOProtocol
-from uvicorn.server import ServerState
 from websockets.frames import CloseCode
 from websockets.protocol import State
 
 from quotes.server.http.immediate import ImmediateAnswers
+from quotes.server.http.request_limits import LimitedRequests
 
 STALL_TIMEOUT = 10.0  # seconds that a full buffer may stay as full
 ROOM_TIMEOUT = 60.0  # seconds that a full buffer may take to drain, however much the reader takes
@@ -27,14 +29,10 @@ BUFFER = 64 * 1024  # bytes that wait for a slow reader in this process before i
 
 DIRECT = "quotes.direct"  # our ASGI extension, whose value is a Direct
 
+BAD_HANDSHAKE = b"HTTP/1.1 400 Bad Request\r\nConnection: close\r\nContent-Length: 0\r\n\r\n"
+
 _TEXT = 0x81  # a whole text frame: FIN, opcode 1 (RFC 6455, 5.2)
 _LENGTH_IN_TWO_BYTES, _LENGTH_IN_EIGHT_BYTES = 126, 127
-
-
-class Shared(ServerState):
-    """What all connections of a server share."""
-
-    draining = False  # each HTTP connection ends with its next answer
 
 
 class Direct(Protocol):
@@ -46,6 +44,17 @@ class Direct(Protocol):
 
     async def room(self) -> None:
         """Wait until the connection takes more. Raises OSError where it ends, or takes too long."""
+        ...
+
+
+class Connection(Direct, Protocol):
+    """A WebSocket, or an event stream's."""
+
+    def dedicate(self) -> None:
+        """Let it carry subscriptions, and end with them.
+
+        It then counts no longer among the connections that requests come on.
+        """
         ...
 
 
@@ -111,10 +120,11 @@ class StallTimeout(asyncio.Protocol):
 class Body:
     """The body of one HTTP response, written in chunks. A Direct."""
 
-    __slots__ = ("_answer",)
+    __slots__ = ("_answer", "_connection")
 
-    def __init__(self, cycle: RequestResponseCycle) -> None:
+    def __init__(self, cycle: RequestResponseCycle, connection: LimitedRequests) -> None:
         self._answer = ref(cycle)  # whose scope holds this; in use only while it is being sent
+        self._connection = ref(connection)
 
     def try_write(self, message: bytes) -> bool:
         cycle = self._answer()
@@ -130,6 +140,12 @@ class Body:
             raise ClientDisconnected
         await cycle.flow.drain()
 
+    def dedicate(self) -> None:
+        cycle, connection = self._answer(), self._connection()
+        if cycle is not None and connection is not None:
+            cycle.keep_alive = False
+            connection.leave()
+
 
 def _is_open(cycle: RequestResponseCycle) -> bool:
     """Whether the answer's head has been sent, and its end has not."""
@@ -138,16 +154,16 @@ def _is_open(cycle: RequestResponseCycle) -> bool:
     )
 
 
-class Http(StallTimeout, ImmediateAnswers):
+class Http(StallTimeout, LimitedRequests, ImmediateAnswers):
     """A connection that speaks HTTP. It offers the application DIRECT, for each request anew."""
 
     def on_headers_complete(self) -> None:
         super().on_headers_complete()
         if self.cycle is None or self.cycle.scope is not self.scope:
             return  # it becomes a WebSocket
-        if cast("Shared", self.server_state).draining:
+        if self.shared.draining:
             self.cycle.keep_alive = False  # so uvicorn sends `Connection: close`
-        self.scope["extensions"] = {DIRECT: Body(self.cycle)}  # type: ignore[dict-item]
+        self.scope["extensions"] = {DIRECT: Body(self.cycle, self)}  # type: ignore[dict-item]
         if self.scope["http_version"] == "1.0":
             self.cycle.__class__ = UnchunkedCycle
 
@@ -166,6 +182,23 @@ class UnchunkedCycle(RequestResponseCycle):
 
 class WebSocket(StallTimeout, WebSocketsSansIOProtocol):
     """A connection that has become a WebSocket. It offers the application itself as DIRECT."""
+
+    release: Callable[[], None] | None = None  # gives back its place among HTTP connections
+
+    def require_handshake(self) -> None:
+        """Refuse what websockets does not take for a request; uvicorn would leave it unanswered."""
+        if not self.handshake_initiated:
+            self.transport.write(b"".join(self.conn.data_to_send()) or BAD_HANDSHAKE)
+            self.transport.close()
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        self.dedicate()
+        super().connection_lost(exc)
+
+    def dedicate(self) -> None:
+        if self.release is not None:
+            self.release()
+            self.release = None
 
     def handle_connect(self, event: Any) -> None:
         super().handle_connect(event)

@@ -62,9 +62,11 @@ async def respond(operation: Operation, request: Request, send: Send) -> None:
             running: list[asyncio.Task[None]] = []
             ended = streams.access.connected(scope.get(HOLDER), partial(_cancel, running))
             connection.enter_context(ended)
+            body: protocol.Connection = scope["extensions"][protocol.DIRECT]
+            body.dedicate()
             await send({"type": "http.response.start", "status": 200, "headers": _HEADERS})
             resume = request.headers.get("last-event-id") or None
-            sink = OperationSink(scope["extensions"][protocol.DIRECT], event)
+            sink = OperationSink(body, event)
             scope[STREAM] = EventStream(
                 connection.pop_all(), streams, operation, resume, sink, running
             )

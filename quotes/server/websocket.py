@@ -63,12 +63,13 @@ class WebSocketEndpoint:
         await send({"type": "websocket.accept", "subprotocol": SUBPROTOCOL if offered else None})
         client.set((address_of(scope), object()))
         streams: Streams = scope["app"].state.streams
-        connection: protocol.Direct = scope["extensions"][protocol.DIRECT]
+        connection: protocol.Connection = scope["extensions"][protocol.DIRECT]
         streams.access.identify(scope)
         scope["headers"] = []  # uvicorn holds the scope as long as the socket
         socket = Socket(streams, receive, send, connection, scope.get(HOLDER))
         try:
             with streams.connection_limits.connected(address_of(scope)):
+                connection.dedicate()
                 if not offered:
                     raise ClosingError(4406, f"Subprotocol not acceptable; offer {SUBPROTOCOL}")  # noqa: TRY301
                 await socket.run()

@@ -1,11 +1,12 @@
 """A request that is answered with an error in place of a GraphQL result, in a result's shape."""
 
 import json
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
+from http import HTTPStatus
 
 from starlette.responses import Response
 
-from quotes.api.errors import Code
+from quotes.api.errors import RETRY_AFTER, Code
 
 
 class RequestError(Exception):
@@ -42,3 +43,14 @@ def error_response(
         headers=headers,
         media_type="application/json",
     )
+
+
+def last_answer(status: int, message: str, headers: Iterable[tuple[bytes, bytes]]) -> bytes:
+    """What is written to a connection that ends with it, in place of an answer of the app's."""
+    code, more = Code.BAD_INPUT, {"Connection": "close"}
+    if status == HTTPStatus.SERVICE_UNAVAILABLE:
+        code, more["Retry-After"] = Code.TOO_MANY, str(RETRY_AFTER)
+    response = error_response(status, message, code=code, headers=more)
+    first = f"HTTP/1.1 {status} {HTTPStatus(status).phrase}\r\n".encode()
+    lines = [b"%b: %b\r\n" % field for field in [*headers, *response.raw_headers]]
+    return b"".join([first, *lines, b"\r\n", bytes(response.body)])
