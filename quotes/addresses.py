@@ -25,6 +25,7 @@ _HOST = re.compile(r"(?P<name>\[[^\[\]]+\]|[^:\[\]]+)(?::(?P<port>\d*))?", re.AS
 _LARGEST_PORT = 65_535
 _DEFAULT_PORTS = {"http": 80, "https": 443}
 _ORIGIN_HOST = re.compile(r"[a-z0-9_]([a-z0-9._-]*[a-z0-9_])?\.?", re.ASCII)
+_ROOT_PATH = re.compile(r"(/(?!\.{1,2}(/|$))[A-Za-z0-9._~-]+)+", re.ASCII)
 _NUMBER = re.compile(r"\d+|0x[0-9a-f]*", re.ASCII)
 
 
@@ -116,6 +117,14 @@ def network(text: str) -> str:
             f"{text[:60]} is neither an address, as 192.0.2.1, nor a network, as 192.0.2.0/24"
         ) from None
     return str(found.network_address) if found.num_addresses == 1 else str(found)
+
+
+def root_path(path: str) -> str:
+    """The path without a slash at its end; "/" is none. Raises ValueError, with a sentence."""
+    path = path.rstrip("/")
+    if path and not _ROOT_PATH.fullmatch(path):
+        raise ValueError("must be a path of letters, digits and ._~-, as /prices or /our/prices")
+    return path
 
 
 def _split(url: str, schemes: tuple[str, ...]) -> SplitResult:

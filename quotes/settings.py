@@ -110,6 +110,7 @@ class Settings(BaseSettings):
     )
     host: Annotated[str, AfterValidator(_host)] = "127.0.0.1"
     port: int = Field(default=8000, ge=1, le=65535)
+    root_path: Annotated[str, AfterValidator(addresses.root_path)] = ""
     allowed_origins: Annotated[tuple[str, ...], NoDecode] = ()
     trusted_proxies: Annotated[tuple[str, ...], NoDecode] = ()
     max_connections: int = Field(default=5_000, ge=1)

@@ -186,6 +186,22 @@ def test_nobody_is_trusted_by_another_name(proxies: str, monkeypatch: pytest.Mon
     refusal(monkeypatch, "QUOTES_TRUSTED_PROXIES", proxies)
 
 
+@pytest.mark.parametrize(
+    ("written", "path"), [("/", ""), ("/prices/", "/prices"), ("/our/p-1", "/our/p-1")]
+)
+def test_a_root_path_is_taken_with_or_without_its_last_slash(
+    written: str, path: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("QUOTES_ROOT_PATH", written)
+
+    assert Settings.load().root_path == path
+
+
+@pytest.mark.parametrize("path", ["prices", "//x", "/a//b", "/../x", "/a/.", "/a?b", "/a b", "/ä"])
+def test_a_root_path_that_cannot_be_is_refused(path: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    refusal(monkeypatch, "QUOTES_ROOT_PATH", path)
+
+
 @pytest.mark.parametrize("tickers", ["all", "ALL", "btc_usd,All", "*", "btc_usd, *"])
 def test_there_is_no_word_for_all_tickers(tickers: str, monkeypatch: pytest.MonkeyPatch) -> None:
     assert "name each" in refusal(monkeypatch, "QUOTES_TICKERS", tickers)

@@ -12,7 +12,7 @@ from starlette.applications import Starlette
 from starlette.middleware import Middleware
 from starlette.middleware.cors import CORSMiddleware
 from starlette.requests import Request
-from starlette.responses import JSONResponse, Response
+from starlette.responses import JSONResponse, RedirectResponse, Response
 from starlette.routing import Route
 from starlette.types import Receive, Scope, Send
 
@@ -51,12 +51,16 @@ class Web(Starlette):
     its memory, and add to the time of each answer.
     """
 
-    def __init__(self, sockets: HostCheck, **starlette: Any) -> None:
+    def __init__(self, sockets: HostCheck, *, root_path: str, **starlette: Any) -> None:
         super().__init__(**starlette)
+        self.router.redirect_slashes = False  # it would redirect past the root path
+        self._root_path = root_path
         self._sockets = sockets
-        self.immediate = Shortcut(self.state, sockets.admits).immediate
+        self.immediate = Shortcut(self.state, sockets.admits, root_path).immediate
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        if self._root_path and scope["type"] != "lifespan":
+            scope["path"] = self._within(scope["path"])
         if scope["type"] == "websocket":
             scope["app"] = self
             await self._sockets(scope, receive, send)
@@ -68,6 +72,11 @@ class Web(Starlette):
         if stream := scope.pop(sse.STREAM, None):
             await stream.run(receive, send)
 
+    def _within(self, path: str) -> str:
+        """The path under the root path, which some proxies remove and some pass on."""
+        root = self._root_path
+        return path.removeprefix(root) if path.startswith(f"{root}/") else path
+
 
 def create_app(settings: Settings) -> Starlette:
     """The application; it opens its pool and its feed in its lifespan, and starts without them."""
@@ -78,8 +87,10 @@ def create_app(settings: Settings) -> Starlette:
     sockets = WebSocketEndpoint(origins=settings.allowed_origins)
     return Web(
         HostCheck(sockets, host=settings.host, origins=settings.allowed_origins),
+        root_path=settings.root_path,
         routes=[
             *(Route(path, graphql) for path in endpoint.PATHS),
+            *_redirects(settings.root_path),
             Route("/healthz", _answer(Health.alive)),
             Route("/readyz", _answer(Health.ready)),
             Route("/freshz", _answer(Health.fresh)),
@@ -98,6 +109,15 @@ def create_app(settings: Settings) -> Starlette:
         ],
         lifespan=_lifespan(settings),
     )
+
+
+def _redirects(root_path: str) -> list[Route]:
+    """From the root path itself to the page in it, whose links are relative."""
+
+    async def redirect(request: Request) -> Response:
+        return RedirectResponse(f"{root_path}/", status_code=308)
+
+    return [Route(root_path, redirect)] if root_path else []
 
 
 def _lifespan(settings: Settings) -> Callable[[Starlette], Any]:

@@ -6,7 +6,7 @@ from mimetypes import guess_type
 from pathlib import Path
 
 from starlette.requests import Request
-from starlette.responses import FileResponse, PlainTextResponse, Response
+from starlette.responses import FileResponse, PlainTextResponse, RedirectResponse, Response
 from starlette.routing import Route
 from starlette.types import ASGIApp, Receive, Scope, Send
 
@@ -74,6 +74,7 @@ class Site:
             Route("/", self._live),
             Route("/assets/{name}", self._asset),
             Route("/{ticker}", self._ticker),
+            Route("/{name}/", _without_slash),
         ]
 
     def explorer(self) -> Response:
@@ -129,10 +130,19 @@ class WithExplorer:
         self._site = site
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        if scope["type"] == "http" and _opens_a_page(Request(scope)):
-            await self._site.explorer()(scope, receive, send)
+        if scope["type"] == "http" and _opens_a_page(request := Request(scope)):
+            slash = scope["path"].endswith("/")
+            page = await _without_slash(request) if slash else self._site.explorer()
+            await page(scope, receive, send)
         else:
             await self._api(scope, receive, send)
+
+
+async def _without_slash(request: Request) -> Response:
+    """To the same page, whose links are relative, wherever a proxy publishes it."""
+    name = request.url.path.rstrip("/").rpartition("/")[2]
+    query = f"?{request.url.query}" if request.url.query else ""
+    return RedirectResponse(f"../{name}{query}", status_code=308)
 
 
 def _opens_a_page(request: Request) -> bool:

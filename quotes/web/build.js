@@ -42,7 +42,7 @@ async function bundle(entryPoints, options) {
   return served;
 }
 
-const url = (file) => file.replace(OUT, "");
+const url = (file) => file.replace(`${OUT}/`, ""); // relative to where the pages are
 
 const workers = await bundle([
   "monaco-editor/esm/vs/editor/editor.worker.js",

@@ -8,8 +8,9 @@ from pathlib import Path
 
 import pytest
 from browser import needs_pages
-from client import Client, serving
+from client import PROTOCOL, Client, serving
 from paths import ROOT
+from yarl import URL
 
 from quotes.server.pages import NOT_BUILT, STATIC, Site
 from quotes.settings import Settings
@@ -42,7 +43,7 @@ async def test_a_page_allows_nothing_from_elsewhere_and_is_always_fresh(
     assert headers["X-Content-Type-Options"] == "nosniff"
     assert headers["Referrer-Policy"] == "no-referrer"
     assert not re.search(
-        r"<script(?! type=\"module\" src=\"/assets/)|<style|https?://(?!www\.trad)", html
+        r"<script(?! type=\"module\" src=\"assets/)|<style|https?://(?!www\.trad)", html
     )
 
 
@@ -51,7 +52,7 @@ async def test_the_live_page_is_small_and_knows_nothing_of_the_explorer(settings
     async with serving(settings) as client:
         _, html = await page(client, "/")
 
-    (script,) = re.findall(r'src="/(assets/[^"]+)"', html)
+    (script,) = re.findall(r'src="(assets/[^"]+)"', html)
     packed = (STATIC / f"{script}.gz").stat().st_size
     assert packed <= LARGEST_SCRIPT
     assert "explorer" not in html
@@ -68,10 +69,10 @@ async def test_an_asset_is_cached_for_ever_and_packed_as_the_browser_can_take_it
 ) -> None:
     async with serving(settings) as client:
         _, html = await page(client, "/")
-        (script,) = re.findall(r'src="(/assets/[^"]+)"', html)
+        (script,) = re.findall(r'src="(assets/[^"]+)"', html)
         headers = {"Accept-Encoding": offered}
         async with client.http.get(
-            f"{client.url}{script}", headers=headers, auto_decompress=False
+            f"{client.url}/{script}", headers=headers, auto_decompress=False
         ) as response:
             assert response.status == 200
             assert response.headers["Cache-Control"] == "public, max-age=31536000, immutable"
@@ -125,3 +126,37 @@ def test_a_build_of_the_pages_leaves_nothing_to_build() -> None:
     )
 
     assert process.returncode == 0, process.stderr
+
+
+@needs_pages
+@pytest.mark.parametrize("path", ["", "/our/prices"])
+async def test_a_page_and_all_that_it_links_are_found_under_the_root_path(
+    settings: Settings, path: str
+) -> None:
+    async with serving(settings.model_copy(update={"root_path": "/our/prices"})) as client:
+        for name in ("", "btc_usd", "graphql"):
+            url = URL(f"{client.url}{path}/{name}")
+            async with client.http.get(url, headers=BROWSER) as response:
+                html = await response.text()
+            links = re.findall(r'(?:href|src)="(?!https:)([^"]*)"', html)
+            assert len(links) >= 3
+            for link in links:
+                target = url.join(URL(link))
+                async with client.http.get(target, headers=BROWSER) as response:
+                    assert response.status == 200, target
+        assert await client.data("{ __typename }") == "Query"
+        async with client.http.ws_connect(f"{client.url}{path}/graphql", protocols=[PROTOCOL]):
+            pass
+
+
+@needs_pages
+@pytest.mark.parametrize("name", ["btc_usd", "graphql"])
+async def test_a_slash_too_many_leads_to_the_page_without_it(settings: Settings, name: str) -> None:
+    async with serving(settings.model_copy(update={"root_path": "/prices"})) as client:
+        for path, there in (
+            (f"/prices/{name}/?a=b", f"/prices/{name}?a=b"),
+            ("/prices", "/prices/"),
+        ):
+            async with client.http.get(f"{client.url}{path}", headers=BROWSER) as response:
+                assert response.status == 200
+                assert str(response.url) == f"{client.url}{there}"

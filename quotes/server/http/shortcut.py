@@ -24,15 +24,19 @@ _UNUSUAL = {b"origin", b"content-encoding"}  # CORS adds headers; a compressed b
 
 
 class Shortcut:
-    """`state` is the application's, with its `streams`; `admits` is the host check."""
+    """`state` is the application's, with its `streams`; `admits` is the host check.
 
-    def __init__(self, state: State, admits: Callable[[Scope], bool]) -> None:
+    With a root path, requests for the endpoint below it are answered, too.
+    """
+
+    def __init__(self, state: State, admits: Callable[[Scope], bool], root_path: str) -> None:
         self._state = state
         self._admits = admits
+        self._paths = (PATH, f"{root_path}{PATH}")
 
     def immediate(self, scope: Scope, body: bytes) -> Sequence[bytes] | None:
         """As `quotes.server.http.immediate.Application`."""
-        form = _form(scope)
+        form = _form(scope) if scope["path"] in self._paths else None
         if form is None or not self._admits(scope):
             return None
         streams: Streams = self._state.streams
@@ -58,7 +62,7 @@ def _known(streams: Streams, body: bytes) -> Answer | None:
 
 def _form(scope: Scope) -> tuple[Media, Coding | None] | None:
     """How the answer is sent; None for any other than the ordinary request."""
-    if scope["type"] != "http" or scope["method"] != "POST" or scope["path"] != PATH:
+    if scope["type"] != "http" or scope["method"] != "POST":
         return None
     headers = dict(scope["headers"])
     if len(headers) != len(scope["headers"]) or not _UNUSUAL.isdisjoint(headers):

@@ -6,17 +6,17 @@ import { createRoot } from "react-dom/client";
 import "./explorer.css";
 import { query } from "./query";
 import { connect } from "./client";
+import { ENDPOINT, ROOT, SOCKET } from "./root";
 import { authorization } from "./token";
 import { Begin } from "../generated/examples";
 import { type Tab, tabs } from "./tabs";
 
 declare const WORKERS: Record<string, string>; // where build.js put them, by monaco's labels
 
-const ENDPOINT = "/graphql";
-
 Object.assign(globalThis, {
   MonacoEnvironment: {
-    getWorker: (_: string, label: string) => new Worker(WORKERS[label] ?? "", { type: "module" }),
+    getWorker: (_: string, label: string) =>
+      new Worker(new URL(WORKERS[label] ?? "", ROOT), { type: "module" }),
   },
 });
 
@@ -61,9 +61,7 @@ async function show(place: Element): Promise<void> {
       fetcher: createGraphiQLFetcher({
         url: ENDPOINT,
         headers: authorization(),
-        wsClient: connect(`${location.origin.replace(/^http/, "ws")}${ENDPOINT}`, {
-          connectionParams: authorization,
-        }),
+        wsClient: connect(SOCKET, { connectionParams: authorization }),
       }),
       storage,
       defaultTabs: shown,

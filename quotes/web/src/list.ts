@@ -4,6 +4,7 @@ import { type Point, changeOverDay, merged, sparkline } from "./day";
 import { byId, element, setText } from "./element";
 import { decimalsFor, decimalsOf, exact, money, pair, percent } from "./format";
 import { type Latest, type Ticker, causeOf, freshnessOf, stateOf } from "./freshness";
+import { ROOT } from "./root";
 import type { Quote } from "./stream";
 
 const REDRAWN = 60_000; // milliseconds after which the day has moved on under the sparkline
@@ -27,7 +28,7 @@ export class Card implements DayOf {
   constructor(public ticker: Ticker) {
     this.#link = element(
       "a",
-      { href: `/${ticker.name}` },
+      { href: `${ROOT.pathname}${ticker.name}` },
       element("span", { class: "name" }, pair(ticker.name)),
       this.#price,
       this.#change,

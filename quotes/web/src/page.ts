@@ -8,6 +8,7 @@ import { Opened } from "./opened";
 import { Refused, explorer, query } from "./query";
 import { Refresh } from "./refresh";
 import { Prices, Tickers } from "../generated/operations";
+import { ROOT } from "./root";
 import { type Connection, Stream } from "./stream";
 import { fromAddress, toAddress } from "./view";
 
@@ -55,7 +56,7 @@ function tick(): void {
 function look(): void {
   opened?.close();
   opened = undefined;
-  const ticker = tickerOf(decodeURIComponent(location.pathname.slice(1)));
+  const ticker = tickerOf(decodeURIComponent(location.pathname.slice(ROOT.pathname.length)));
   list.select(ticker);
   document.body.dataset["page"] = ticker === "" ? "list" : "opened";
   if (ticker === "") {

@@ -1,4 +1,5 @@
 // A query with its variables, sent to the service that this page came from.
+import { ENDPOINT } from "./root";
 import { askForToken, authorization } from "./token";
 
 /** A document's text, typed by its answer and its variables. */
@@ -24,7 +25,7 @@ export async function query<Answer, Variables>(
   document: Operation<Answer, Variables>,
   variables: Variables,
 ): Promise<Answer> {
-  const response = await fetch("/graphql", {
+  const response = await fetch(ENDPOINT, {
     method: "POST",
     headers: { "content-type": "application/json", ...authorization() },
     body: JSON.stringify({ query: document, variables }),
@@ -56,5 +57,5 @@ export function explorer<Variables>(
   if (Object.keys(variables ?? {}).length > 0) {
     parameters.set("variables", JSON.stringify(variables, null, 2));
   }
-  return `/graphql?${parameters}`;
+  return `${ENDPOINT}?${parameters}`;
 }

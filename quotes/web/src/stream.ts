@@ -9,6 +9,7 @@ import {
   Prices,
   type PricesAnswer,
 } from "../generated/operations";
+import { SOCKET } from "./root";
 
 export type Quote = PricesAnswer["priceUpdates"];
 export type Connection = "connecting" | "live" | "lost";
@@ -23,9 +24,7 @@ export interface Subscriber {
 const RESTART = 3_000; // milliseconds, and up to as many more, until a refused stream is tried again
 
 export class Stream {
-  readonly #client: Client = connect(`${location.origin.replace(/^http/, "ws")}/graphql`, {
-    connectionParams: authorization,
-  });
+  readonly #client: Client = connect(SOCKET, { connectionParams: authorization });
 
   /** For as long as the page is open. After a lost connection it resumes after the last quote. */
   subscribe(subscriber: Subscriber): void {

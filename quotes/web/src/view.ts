@@ -1,4 +1,5 @@
 // What of a ticker is looked at: interval, range and time zone, as the address holds them.
+import { ROOT } from "./root";
 import { UTC, chosenZone, zoneOf } from "./zones";
 
 export interface View {
@@ -138,7 +139,7 @@ function unknown(name: string, text: string, shown: string): string {
 export function toAddress({ ticker, interval, range, zone }: View): string {
   const parameters = new URLSearchParams({ interval, range });
   if (zone !== UTC || chosenZone() !== UTC) parameters.set("zone", zone);
-  return `/${ticker}?${parameters}`;
+  return `${ROOT.pathname}${ticker}?${parameters}`;
 }
 
 /** The first moment of the range, a whole minute. */
