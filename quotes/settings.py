@@ -134,6 +134,8 @@ class Settings(BaseSettings):
     access: Literal["open", "token"] = "open"
     introspection: bool = True
     drain: float = Field(default=0, ge=0, le=300)  # seconds
+    metrics_port: int | None = Field(default=None, ge=1, le=65533)  # and the two after it
+    metrics_host: Annotated[str, AfterValidator(_host)] = "127.0.0.1"
     log_format: logs.Style = Field(
         default_factory=lambda: "console" if sys.stderr.isatty() else "json"
     )

@@ -25,16 +25,19 @@ def environment(settings: Settings, **more: str) -> dict[str, str]:
         "QUOTES_REDIS_URL": settings.require_redis_url(),
         "QUOTES_DERIBIT_URL": settings.deribit_url,
         "QUOTES_TICKERS": ",".join(settings.tickers),
+        "QUOTES_METRICS_PORT": str(settings.metrics_port or ""),
         "QUOTES_LOG_FORMAT": "json",
         **more,
     }
 
 
 @asynccontextmanager
-async def running(module: str, settings: Settings) -> AsyncIterator[asyncio.subprocess.Process]:
+async def running(
+    module: str, settings: Settings, *arguments: str, **more: str
+) -> AsyncIterator[asyncio.subprocess.Process]:
     """`python -m module`, which must end with status 0 on SIGTERM, unless the test killed it."""
     process = await asyncio.create_subprocess_exec(
-        sys.executable, "-m", module, env=environment(settings)
+        sys.executable, "-m", module, *arguments, env=environment(settings, **more)
     )
     try:
         yield process
@@ -63,6 +66,11 @@ def send_later(settings: Settings, minute: datetime) -> None:
 def send_fill_gaps(settings: Settings) -> None:
     """The scheduler's other message."""
     _enqueue(settings, "fill_gaps")
+
+
+def send_nonsense(settings: Settings) -> None:
+    """A message that no worker can handle."""
+    _enqueue(settings, "nonsense")
 
 
 def _enqueue(settings: Settings, actor: str, *args: object, delay: int | None = None) -> None:

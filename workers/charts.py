@@ -8,6 +8,7 @@ from datetime import datetime, timedelta
 from functools import partial
 from itertools import pairwise
 
+from quotes import metrics
 from quotes.database import backfills, store
 from quotes.database.models import Backfill, Origin, Quote
 from quotes.database.sessions import Sessions
@@ -24,6 +25,7 @@ CLAIM = 2 * TURN
 FIRST_BACKOFF, LONGEST_BACKOFF = timedelta(minutes=1), timedelta(hours=1)
 # After so many incomplete fetches, over about a day, a chart is all that the exchange has.
 SHORT_ATTEMPTS = 30
+_STORED = metrics.STORED.labels(Origin.BACKFILLED.value)
 
 
 @dataclass(frozen=True, slots=True)
@@ -144,7 +146,9 @@ async def _store(sessions: Sessions, quotes: Sequence[Quote]) -> int:
     stored = 0
     for start in range(0, len(quotes), CHUNK):
         chunk = quotes[start : start + CHUNK]
-        stored += await sessions.transact(partial(store.insert, quotes=chunk))
+        new = await sessions.transact(partial(store.insert, quotes=chunk))
+        _STORED.inc(new)
+        stored += new
     return stored
 
 

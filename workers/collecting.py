@@ -9,12 +9,13 @@ from datetime import UTC, datetime
 import structlog
 from sqlmodel.ext.asyncio.session import AsyncSession
 
+from quotes import metrics
 from quotes.database import minutes, store
 from quotes.database.errors import DatabaseError, RejectedError, UnavailableError
-from quotes.database.models import Failure, Quote
+from quotes.database.models import Failure, Origin, Quote
 from quotes.database.outages import Outage
 from quotes.database.sessions import Sessions
-from quotes.market.sources import MixedError, Source
+from quotes.market.sources import Cause, MixedError, Source
 from workers.conditions import Condition
 from workers.exchange.clock import ExchangeClock
 from workers.polling import Missed, Outcome, Poller
@@ -24,6 +25,10 @@ log = structlog.get_logger(__name__)
 LOOKUP_TIMEOUT = 2.0  # seconds to query what is stored; live prices wait no longer
 STORE_TIMEOUT = 45.0  # seconds to retry storing received prices while the database is unavailable
 STORE_RETRY = 0.5  # seconds between two attempts to store
+
+# Shown as zero from the start, so that the first failure is an increase.
+_FAILURES = {cause: metrics.FAILURES.labels(cause.value) for cause in Cause}
+_STORED = metrics.STORED.labels(Origin.LIVE.value)
 
 
 class Collector:
@@ -58,6 +63,10 @@ class Collector:
                 failed |= {each.ticker: each for each in batch if isinstance(each, Missed)}
                 for quote in _quotes(batch):
                     failed.pop(quote.ticker, None)
+        seconds = time.monotonic() - began
+        metrics.COLLECTION.observe(seconds)
+        for each in failed.values():
+            _FAILURES[each.error.cause].inc()
         log.info(
             "minute_collected",
             minute=begin.isoformat(),
@@ -66,7 +75,7 @@ class Collector:
             missed={each.ticker: each.error.cause.value for each in failed.values()},
             reasons=_reasons(failed.values()),
             unknown=sum(map(self._poller.is_suspended, missing)),
-            seconds=round(time.monotonic() - began, 3),
+            seconds=round(seconds, 3),
         )
         return await self._missing(begin, missing) if self._poller.stopped else []
 
@@ -103,6 +112,7 @@ class Collector:
             else:
                 self._outage.recovered()
                 self._rejection.ended()
+                _STORED.inc(stored)
                 return stored
             if isinstance(error, RejectedError) or time.monotonic() > deadline:
                 prices = {quote.ticker: str(quote.price) for quote in _quotes(batch)}

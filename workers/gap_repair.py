@@ -9,6 +9,7 @@ from functools import partial
 import structlog
 from sqlmodel.ext.asyncio.session import AsyncSession
 
+from quotes import metrics
 from quotes.database import backfills, history, store
 from quotes.database.models import Backfill, Origin
 from quotes.database.sessions import Sessions
@@ -27,6 +28,7 @@ CHARTS = {
     Range.DAY: (timedelta(hours=1), timedelta(days=1), timedelta(minutes=10)),
     Range.TWO_DAYS: (timedelta(days=1), REACH, timedelta(minutes=10)),
 }
+_STORED = metrics.STORED.labels(Origin.REPAIRED.value)
 UNKNOWN_PAUSE = timedelta(hours=1)  # for an index that the exchange does not know
 
 
@@ -137,6 +139,7 @@ async def _fetch(each: Repair, source: Source, sessions: Sessions, now: datetime
     )
     wanted = [quote for quote in found if quote.minute in each.missing]
     stored = await sessions.transact(partial(store.insert, quotes=wanted))
+    _STORED.inc(stored)
     left_out = chart.left_out.total()
     about = {"repaired": stored, "missing": len(each.missing) - stored, "left_out": left_out}
     if stored or left_out:

@@ -7,6 +7,7 @@ from contextlib import AsyncExitStack, asynccontextmanager
 from dramatiq import Broker, MessageProxy, Middleware, Worker
 from dramatiq.asyncio import get_event_loop_thread
 
+from quotes import metrics
 from quotes.database.sessions import Sessions, open_engine
 from quotes.market.sources import Source
 from quotes.settings import Settings, SettingsError
@@ -65,5 +66,5 @@ class Process(Middleware):
             self.sessions = Sessions(engine)
             self.source = Deribit(http, self.settings.deribit_url, Pace())
             self.collector = Collector(self.source, self.sessions)
-            async with beating(self.sessions):
+            async with beating(self.sessions), metrics.measured_loop():
                 yield

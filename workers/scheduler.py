@@ -10,6 +10,7 @@ import itertools
 import os
 import signal
 import sys
+from collections.abc import Collection
 from contextlib import suppress
 from typing import Any
 
@@ -17,12 +18,13 @@ import structlog
 from redis.asyncio import Redis
 from redis.exceptions import RedisError
 
-from quotes import logs
-from quotes.database import connections, heartbeats
+from quotes import logs, metrics, queue
+from quotes.database import connections, heartbeats, totals
 from quotes.database.errors import DatabaseError, UnavailableError, translated
 from quotes.database.models import Part
 from quotes.database.outages import Outage
 from quotes.settings import REFUSED, Settings, SettingsError
+from workers import installation
 from workers.conditions import Condition
 
 log = structlog.get_logger(__name__)
@@ -43,21 +45,22 @@ async def lead(settings: Settings) -> None:
     while True:
         try:
             with translated():
-                await _lead_on(await connect(), settings.require_redis_url(), outage)
+                await _lead_on(await connect(), settings, outage)
         except DatabaseError as error:
             outage.failed(error)
         await asyncio.sleep(POLL)
 
 
-async def _lead_on(connection: Any, redis_url: str, outage: Outage) -> None:
+async def _lead_on(connection: Any, settings: Settings, outage: Outage) -> None:
     outage.recovered()
     try:
-        await _while_leading(connection, redis_url)
+        await _while_leading(connection, settings)
     finally:
         connection.terminate()
+        installation.forget()
 
 
-async def _while_leading(connection: Any, redis_url: str) -> None:
+async def _while_leading(connection: Any, settings: Settings) -> None:
     """Never returns; raises a driver's exception when the lock may be lost."""
     waiting = False
     attempt = ("SELECT pg_try_advisory_lock($1)", connections.LEADER_LOCK)
@@ -68,7 +71,9 @@ async def _while_leading(connection: Any, redis_url: str) -> None:
         await asyncio.sleep(POLL)
     log.info("scheduler_leads")
     unavailable = Condition(log, "queue_unavailable")
-    periodiq = asyncio.create_task(_supervise_periodiq(redis_url, unavailable), name="periodiq")
+    periodiq = asyncio.create_task(
+        _supervise_periodiq(settings.require_redis_url(), unavailable), name="periodiq"
+    )
     outage, reported = Outage("heartbeat"), None
     try:
         for poll in itertools.count():
@@ -76,7 +81,7 @@ async def _while_leading(connection: Any, redis_url: str) -> None:
                 break
             problem = NO_QUEUE if unavailable.holds else None
             if poll % POLLS_PER_HEARTBEAT == 0 or problem != reported:
-                await _beat(connection, problem, outage)
+                await _beat(connection, problem, settings.tickers, outage)
                 reported = problem
             await asyncio.sleep(POLL)
             await connection.execute("SELECT 1", timeout=POLL_TIMEOUT)
@@ -87,13 +92,16 @@ async def _while_leading(connection: Any, redis_url: str) -> None:
             await periodiq
 
 
-async def _beat(connection: Any, problem: str | None, outage: Outage) -> None:
+async def _beat(
+    connection: Any, problem: str | None, tickers: Collection[str], outage: Outage
+) -> None:
     """Send a heartbeat. What keeps it from being stored, other than the connection, is logged."""
     try:
         with translated():
             await connection.execute(
                 heartbeats.BEAT, Part.SCHEDULER.value, problem, timeout=POLL_TIMEOUT
             )
+            installation.show(await totals.read(connection, tickers, within=POLL_TIMEOUT))
     except UnavailableError:
         raise
     except DatabaseError as error:
@@ -154,21 +162,25 @@ async def _run_periodiq() -> int:
 def main() -> int:
     """Run until SIGINT or SIGTERM: 0. Where a setting is wrong, a sentence on stderr: 2."""
     try:
-        asyncio.run(_run())
+        settings = Settings.load()
+        logs.configure(settings.log_format, process="scheduler", level=settings.log_level)
+        collector = installation.QueueCollector(queue.connect(settings))
+        with metrics.exposed(settings, metrics.Process.SCHEDULER, collector):
+            asyncio.run(_run(settings))
     except SettingsError as error:
         sys.stderr.write(f"{error}\n")
         return REFUSED
     return 0
 
 
-async def _run() -> None:
-    settings = Settings.load()
-    logs.configure(settings.log_format, process="scheduler", level=settings.log_level)
+async def _run(settings: Settings) -> None:
+    installation.forget()
     leading = asyncio.create_task(lead(settings), name="lead")
     for number in (signal.SIGINT, signal.SIGTERM):
         asyncio.get_running_loop().add_signal_handler(number, leading.cancel)
-    with suppress(asyncio.CancelledError):
-        await leading
+    async with metrics.measured_loop():
+        with suppress(asyncio.CancelledError):
+            await leading
 
 
 if __name__ == "__main__":

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 import structlog
 from dramatiq import Worker
 
-from quotes import logs
+from quotes import logs, metrics
 from quotes.settings import FAILED, REFUSED, Settings, SettingsError
 
 if TYPE_CHECKING:
@@ -30,7 +30,8 @@ def main() -> int:
     try:
         settings = Settings.load()
         logs.configure(settings.log_format, process="worker", level=settings.log_level)
-        return _run()
+        with metrics.exposed(settings, metrics.Process.WORKER):
+            return _run()
     except SettingsError as error:
         sys.stderr.write(f"{error}\n")
         return REFUSED

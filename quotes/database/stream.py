@@ -1,6 +1,7 @@
 """The statements that read the log: the streamed quotes in the order of their seqs."""
 
 from collections.abc import Collection, Sequence
+from datetime import timedelta
 from typing import cast
 
 from sqlalchemy import ARRAY, BigInteger, Integer, Text, bindparam, inspect, text
@@ -96,7 +97,7 @@ async def end(session: AsyncSession, *, upto: int | None = None, limit: int) -> 
 # In one statement, since each takes a round of the event loop, and a busy one has long rounds.
 _NEWS = text(
     """
-    SELECT high_water.seq AS last, one.*
+    SELECT high_water.seq AS last, clock_timestamp() - advanced_at AS last_age, one.*
     FROM high_water
     LEFT JOIN LATERAL (
         SELECT ticker, minute, price, observed_at, source, origin, seq
@@ -109,10 +110,15 @@ _NEWS = text(
 ).bindparams(bindparam("since", type_=BigInteger), bindparam("limit", type_=Integer))
 
 
-async def news(session: AsyncSession, *, since: int, limit: int) -> tuple[Sequence[Quote], int]:
-    """The first streamed quotes with seq >= since, at most `limit`, and the seq last given."""
+async def news(
+    session: AsyncSession, *, since: int, limit: int
+) -> tuple[Sequence[Quote], int, timedelta | None]:
+    """The first streamed quotes with seq >= since, at most `limit`; the last seq, and its age.
+
+    The age is by the database's clock; None where nothing was ever committed.
+    """
     rows = (
         await (await session.connection()).execute(_NEWS, {"since": since, "limit": limit})
     ).all()
     quotes = [row for row in rows if row.seq is not None]
-    return cast("Sequence[Quote]", quotes), rows[0].last
+    return cast("Sequence[Quote]", quotes), rows[0].last, rows[0].last_age

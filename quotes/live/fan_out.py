@@ -6,6 +6,7 @@ continues from its own cursor.
 """
 
 import asyncio
+import time
 from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass
@@ -48,11 +49,18 @@ class _Group:
         self.subscribers: set[Subscriber] = set()
 
 
+# Called with what was delivered, in how many messages, and how many seconds that took.
+Report = Callable[[Sequence[E], int, float], None]
+
+
 class FanOut(Generic[E]):
     """All subscribers to one log in this process. Run by `open_fan_out`."""
 
-    def __init__(self, log: Log[E], at_once: int = AT_ONCE) -> None:
+    def __init__(
+        self, log: Log[E], at_once: int = AT_ONCE, report: Report[E] | None = None
+    ) -> None:
         self._log = log
+        self._report = report
         self._at_once = at_once
         self._cursor = -1  # what live subscribers have had; below any seq before the first read
         self._history = log.history
@@ -116,13 +124,25 @@ class FanOut(Generic[E]):
                 events, cursor = await self._log.beyond(self._cursor, None, self._history)
                 # First: whoever becomes live from now on must have had these events.
                 self._cursor = cursor
-                await self._push(events)
+                await self._push_all(events)
         except DatabaseError:
             self._dismiss_all()
             await asyncio.sleep(PAUSE)
 
-    async def _push(self, events: Sequence[E]) -> None:
-        pushed = 0
+    @property
+    def live(self) -> int:
+        """How many subscribers are live."""
+        return sum(len(group.subscribers) for group in tuple(self._groups.values()))
+
+    async def _push_all(self, events: Sequence[E]) -> None:
+        began = time.monotonic()
+        messages = await self._push(events)
+        if self._report is not None and events:
+            self._report(events, messages, time.monotonic() - began)
+
+    async def _push(self, events: Sequence[E]) -> int:
+        """Returns the number of messages."""
+        pushed = total = 0
         for topic, group in list(self._groups.items()):
             selected = topic.selected(events)
             for begin in range(0, len(selected), LARGEST_PART):
@@ -132,9 +152,11 @@ class FanOut(Generic[E]):
                 for subscriber in tuple(group.subscribers):
                     subscriber.push(batch)
                     pushed += len(messages)
+                    total += len(messages)
                     if pushed >= self._at_once:
                         pushed = 0
                         await asyncio.sleep(0)
+        return total
 
     def _dismiss_all(self) -> None:
         """Nobody is live until the log's end is known again."""
@@ -160,9 +182,11 @@ async def conflated(
 
 
 @asynccontextmanager
-async def open_fan_out(log: Log[E]) -> AsyncIterator[tuple[FanOut[E], asyncio.Task[None]]]:
+async def open_fan_out(
+    log: Log[E], report: Report[E] | None = None
+) -> AsyncIterator[tuple[FanOut[E], asyncio.Task[None]]]:
     """A running fan-out and its task, which must not end before this block does."""
-    fan_out = FanOut(log)
+    fan_out = FanOut(log, report=report)
     task = asyncio.create_task(fan_out.run(), name="fan-out")
     try:
         yield fan_out, task

@@ -13,6 +13,7 @@ from datetime import UTC, datetime
 import structlog
 from sqlmodel.ext.asyncio.session import AsyncSession
 
+from quotes import metrics
 from quotes.database import connections, stream
 from quotes.database.errors import DatabaseError, UnavailableError
 from quotes.database.models import Quote
@@ -50,7 +51,7 @@ class Feed:
         replays: Replay,
     ) -> None:
         self._sessions = sessions
-        self._replay = replays
+        self.replays = replays
         self._notified = asyncio.Event()
         self._notifications = Notifications(connect, self._notified.set)
         self._tail = Tail()
@@ -174,11 +175,12 @@ class Feed:
         self, cursor: int, last: int, tickers: Collection[str] | None
     ) -> tuple[Sequence[Quote], int]:
         if cursor < self._tail.floor:
-            return await self._replay.page(cursor, last, tickers)
+            return await self.replays.page(cursor, last, tickers)
         quotes = self._tail.after(cursor, tickers)
         if client.get() is None or len(quotes) <= replay.PAGE:  # the live lane waits for no replay
             return quotes, last
-        async with self._replay.turn():
+        async with self.replays.turn():
+            metrics.REPLAY_PAGES.labels("tail").inc()
             return quotes[: replay.PAGE], quotes[replay.PAGE - 1].seq
 
     async def run(self) -> None:
@@ -216,12 +218,12 @@ class Feed:
         """Read what is new, at most LARGEST_READ of it; returns whether there is more."""
         known, last = self._tail.newest, self.last
         since = (last or 0) + 1 if known is None else known.seq
-        quotes, end = await stream.news(session, since=since, limit=LARGEST_READ)
+        quotes, end, age = await stream.news(session, since=since, limit=LARGEST_READ)
         if self._tail.was_replaced(quotes, end):
             log.error("feed_log_replaced", last=last, found=end)
             self._tail.last = None
             self.history += 1
-            self._replay.forget()
+            self.replays.forget()
         if self.last is None or end - self.last > tail.MAX_QUOTES:
             # So that reconnecting subscribers are served from memory: at the start, after a long
             # disconnection, and when the log was replaced.
@@ -232,6 +234,8 @@ class Feed:
         new = quotes if known is None else quotes[1:]
         if end > self.last:
             self._tail.extend(new, new[-1].seq if more else end)
+            if age is not None and not more:
+                metrics.FEED_LAG.observe(age.total_seconds())
         return more
 
 

@@ -1,9 +1,11 @@
 """Pages of the log behind the feed's tail, for subscribers that catch up."""
 
 import asyncio
+import time
 from collections.abc import AsyncIterator, Collection, Sequence
 from contextlib import asynccontextmanager
 
+from quotes import metrics
 from quotes.database import stream
 from quotes.database.errors import UnavailableError
 from quotes.database.models import Quote
@@ -14,6 +16,8 @@ from quotes.live.turns import Turns
 PAGE = 50  # quotes a turn: written within some 2 ms, in one round of the event loop
 MAX_PAGES = 128  # in memory, some 100 KB each
 RETRY = 0.5  # seconds before a lost database is tried again
+
+_WAITS = metrics.LANE_WAITS.labels("replays")
 
 Page = tuple[Sequence[Quote], int]  # and the seq up to which it is complete
 
@@ -42,9 +46,16 @@ class Replay:
     @asynccontextmanager
     async def turn(self) -> AsyncIterator[None]:
         """A turn as for a page, for what is in memory already."""
+        began = time.monotonic()
         async with self._turns.turn():
+            _WAITS.observe(time.monotonic() - began)
             await asyncio.sleep(0)  # who has its turn at once lets others have the next round
             yield
+
+    @property
+    def waiting(self) -> int:
+        """How many wait for a turn."""
+        return self._turns.waiting
 
     def forget(self) -> None:
         """Of a log that is no longer the one that was read."""
@@ -55,7 +66,9 @@ class Replay:
     ) -> "asyncio.Task[Page]":
         key = (after, None if tickers is None else frozenset(tickers))
         task = self._pages.pop(key, None)
-        if task is None or _failed(task):
+        found = task is not None and not _failed(task)
+        metrics.REPLAY_PAGES.labels("memory" if found else "database").inc()
+        if task is None or not found:
             task = asyncio.create_task(self._read(after, upto, key[1]), name="replay-page")
             task.add_done_callback(_failed)  # so that one whose readers all left warns of nothing
         self._pages[key] = task

@@ -10,6 +10,7 @@ from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from typing import Any
 
+from quotes import metrics
 from quotes.api.errors import RETRY_AFTER, Code, Refusal
 from quotes.live.turns import Turns
 
@@ -17,6 +18,8 @@ STANDING = 20.0  # seconds; a statement is cancelled after half of it
 AT_ONCE = 8  # requests begun, or refused, in one round of the event loop: some 5 ms
 IMMEDIATE_AT_ONCE = 200  # answers given at once in one round of the event loop: some 6 ms
 MAX_WAITING = 256  # queries; at a millisecond each, as many as are answered within the wait
+
+_WAITS = metrics.LANE_WAITS.labels("queries")
 
 
 class Admission:
@@ -29,6 +32,7 @@ class Admission:
         self._refusals = Turns(AT_ONCE)
         self._wait = wait
         self._running = 0
+        self.admitted_total = self.refused_total = 0
         self._moved_at = time.monotonic()  # when one began or ended last
 
     def state(self) -> dict[str, Any]:
@@ -38,6 +42,15 @@ class Admission:
         if self._running and standing:
             return {"ok": False, "reason": "no query has begun or ended for a while", **state}
         return {"ok": True, **state}
+
+    @property
+    def waiting(self) -> int:
+        """How many queries wait for their turn."""
+        return self._turns.waiting
+
+    @property
+    def running(self) -> int:
+        return self._running
 
     async def enter(self) -> None:
         """Let a request begin, be it answered from memory or not, a few in each round of the loop.
@@ -57,7 +70,10 @@ class Admission:
     @asynccontextmanager
     async def admitted(self) -> AsyncIterator[None]:
         """A query's place. Raises Refusal (OVERLOADED) where it cannot have one in time."""
+        began = time.monotonic()
         await self._require(self._turns)
+        _WAITS.observe(time.monotonic() - began)
+        self.admitted_total += 1
         self._move(1)
         try:
             yield
@@ -68,6 +84,7 @@ class Admission:
     async def _require(self, turns: Turns) -> None:
         """Take a turn that is given back later. Raises Refusal where none can be had in time."""
         if not await self._taken(turns):
+            self.refused_total += 1
             async with self._refusals.turn():
                 await asyncio.sleep(0)
             raise overloaded()

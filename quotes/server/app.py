@@ -16,11 +16,13 @@ from starlette.responses import JSONResponse, RedirectResponse, Response
 from starlette.routing import Route
 from starlette.types import Receive, Scope, Send
 
+from quotes import metrics
 from quotes.api.context import Context
 from quotes.api.plans.answers import Answers
 from quotes.api.plans.plans import Plans
 from quotes.api.plans.subscriptions import Payloads
 from quotes.database.sessions import Sessions
+from quotes.live import delivery
 from quotes.live.candle_log import CandleStreams
 from quotes.live.fan_out import open_fan_out
 from quotes.live.feed import open_feed
@@ -150,6 +152,7 @@ def _lifespan(settings: Settings) -> Callable[[Starlette], Any]:
                 most_sockets=settings.max_sockets_per_address,
             )
             async with (
+                metrics.measured_loop(),
                 open_access(access, ended),
                 open_streams(context, access, ended) as streams,
                 open_health(Health(settings, lanes.health, streams, task), ended) as health,
@@ -173,7 +176,7 @@ async def open_streams(
         most=settings.max_sockets, most_of_an_address=settings.max_sockets_per_address
     )
     candles = CandleStreams(context.replays, context.feed, context.single_flight)
-    async with open_fan_out(context.feed) as (fan_out, task):
+    async with open_fan_out(context.feed, delivery.measure) as (fan_out, task):
         task.add_done_callback(ended)
         admission = Admission(settings.query_connections, settings.query_wait)
         plans = Plans(context, Answers(context.feed, settings.answer_cache << 20))

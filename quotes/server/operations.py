@@ -19,7 +19,6 @@ from quotes.api.plans.documents import subscribes, valid
 from quotes.api.plans.plans import Plans
 from quotes.api.plans.subscriptions import (
     CandleMessages,
-    Envelope,
     Payloads,
     QuoteMessages,
     Shared,
@@ -31,12 +30,13 @@ from quotes.database.models import Quote
 from quotes.live.candle_log import CandleStreams
 from quotes.live.fan_out import FanOut, Topic
 from quotes.live.feed import CursorLostError
-from quotes.live.subscriber import Batch, SinkClosedError, Subscriber
-from quotes.server import protocol
+from quotes.live.subscriber import Batch, Subscriber
 from quotes.server.access import Access
 from quotes.server.admission import Admission
 from quotes.server.connection_limits import ConnectionLimits
 from quotes.server.documents import Documents
+from quotes.server.operation_sink import OperationSink
+from quotes.server.query_metrics import OK, Query, code_of, measured
 
 log = structlog.get_logger()
 
@@ -96,29 +96,6 @@ def json_of(text: str | bytes) -> Any:
 
 def _no_number(name: str) -> float:
     raise ValueError(name)
-
-
-class OperationSink:
-    """Where one operation's messages go: a connection, and what it writes around a payload.
-
-    The envelope is alike for all connections of a kind; the head is the operation's own.
-    """
-
-    __slots__ = ("_connection", "_head", "envelope")
-
-    def __init__(self, connection: protocol.Direct, envelope: Envelope, head: bytes = b"") -> None:
-        self._connection = connection
-        self._head = head
-        self.envelope = envelope
-
-    def try_write(self, message: bytes) -> bool:
-        return self._connection.try_write(self._head + message)
-
-    async def write(self, message: bytes) -> None:
-        try:
-            await protocol.write(self._connection, self._head + message)
-        except OSError:
-            raise SinkClosedError from None
 
 
 @dataclass(frozen=True, slots=True)
@@ -204,26 +181,35 @@ class Streams:
         if document is not None and subscribes(document, operation.name):
             await self._stream(operation, sink)  # which lasts, and must not occupy a query's place
             return
-        try:
-            async with self.admission.admitted():
-                payloads = await self._answers(operation)
-        except Refusal as refusal:
-            raise FailedError([{**refusal.formatted}]) from None
+        with measured(operation.query, operation.name) as query:
+            try:
+                async with self.admission.admitted():
+                    payloads = await self._answers(operation, query)
+            except Refusal as refusal:
+                query.code = refusal.code
+                raise FailedError([{**refusal.formatted}]) from None
         for payload in payloads:
             await sink.write(sink.envelope(payload, None))
 
-    async def _answers(self, operation: Operation) -> list[bytes]:
+    async def _answers(self, operation: Operation, query: Query) -> list[bytes]:
         answer = await self.plans.answer(operation.query, operation.name, operation.variables)
         if answer is not None:
+            query.code = OK
             return [answer.body]
-        return [payload async for payload in self._payloads(operation)]
+        try:
+            results = [result async for result in self._results(operation)]
+        except FailedError as failed:
+            query.code = code_of(failed.errors)
+            raise
+        query.code = code_of(error for result in results for error in result.get("errors", ()))
+        return [_encoded(result) for result in results]
 
     async def _stream(self, operation: Operation, sink: OperationSink) -> None:
-        async with aclosing(self._payloads(operation)) as payloads:
-            async for payload in payloads:
-                await sink.write(sink.envelope(payload, None))
+        async with aclosing(self._results(operation)) as results:
+            async for result in results:
+                await sink.write(sink.envelope(_encoded(result), None))
 
-    async def _payloads(self, operation: Operation) -> AsyncGenerator[bytes, None]:
+    async def _results(self, operation: Operation) -> AsyncGenerator[Any, None]:
         results: Any = await schema.stream(
             operation.query,
             variable_values=operation.variables,
@@ -236,7 +222,11 @@ class Streams:
                     raise FailedError(
                         [{**client_error(error).formatted} for error in result.errors]
                     )
-                yield json.dumps(process_result(result), separators=(",", ":")).encode()
+                yield process_result(result)
+
+
+def _encoded(result: Any) -> bytes:
+    return json.dumps(result, separators=(",", ":")).encode()
 
 
 @contextmanager

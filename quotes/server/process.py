@@ -11,10 +11,13 @@ import time
 import structlog
 import uvicorn
 from starlette.applications import Starlette
+from starlette.datastructures import State
 
+from quotes import metrics
 from quotes.server import protocol
 from quotes.server.app import create_app
 from quotes.server.http.open_connections import Shared
+from quotes.server.metrics import WebCollector
 from quotes.settings import Settings, SettingsError
 
 log = structlog.get_logger()
@@ -39,6 +42,11 @@ class Server(uvicorn.Server):
         self.server_state: Shared = Shared(settings)
         self._app = app
         self._drain = settings.drain
+
+    @property
+    def state(self) -> State:
+        """The application's."""
+        return self._app.state
 
     @property
     def exit_status(self) -> int:
@@ -97,7 +105,10 @@ def serve(settings: Settings) -> None:
         signal.signal(number, lambda *_: sys.exit(running.exit_status))
     allow_many_files(settings)
     collect_garbage_seldom()
-    with listen(settings.host, settings.port) as listener:
+    with (
+        listen(settings.host, settings.port) as listener,
+        metrics.exposed(settings, metrics.Process.API, WebCollector(running.state)),
+    ):
         running.run(sockets=[listener])
 
 

@@ -22,10 +22,10 @@ from quotes.server import protocol
 from quotes.server.access import HOLDER, client_of
 from quotes.server.connection_limits import TooManyConnectionsError
 from quotes.server.http.error_response import error_response
+from quotes.server.operation_sink import OperationSink
 from quotes.server.operations import (
     FailedError,
     Operation,
-    OperationSink,
     Streams,
 )
 

@@ -22,11 +22,11 @@ from quotes.server import protocol
 from quotes.server.access import HOLDER, ForbiddenError, key_of
 from quotes.server.connection_limits import TooManyConnectionsError, address_of
 from quotes.server.messages import id_of, message_of
+from quotes.server.operation_sink import OperationSink
 from quotes.server.operations import (
     FailedError,
     MalformedError,
     Operation,
-    OperationSink,
     Streams,
 )
 

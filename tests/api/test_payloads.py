@@ -24,7 +24,8 @@ from quotes.live.single_flight import SingleFlight
 from quotes.live.snapshots import Snapshot
 from quotes.server.access import Access
 from quotes.server.app import open_streams
-from quotes.server.operations import Operation, OperationSink, Streams
+from quotes.server.operation_sink import OperationSink
+from quotes.server.operations import Operation, Streams
 from quotes.settings import Settings
 
 

@@ -7,6 +7,7 @@ from datetime import UTC, datetime, timedelta
 
 import structlog
 
+from quotes import metrics
 from quotes.market.sources import LOG_THRESHOLD, MAX_COMPENSATED
 from workers.conditions import Condition
 
@@ -32,6 +33,7 @@ class ExchangeClock:
     def observe(self, ahead: timedelta) -> None:
         """Record how far the exchange's clock was ahead in one answer; negative if behind."""
         self._samples.append(ahead)
+        metrics.CLOCK_AHEAD.set(self.ahead.total_seconds())
         if abs(self.ahead) < LOG_THRESHOLD:
             self._difference.ended()
             return

@@ -12,6 +12,7 @@ from urllib.parse import urlsplit
 
 import aiohttp
 
+from quotes import metrics
 from quotes.market.sources import (
     TESTNET_HOST,
     Cause,
@@ -83,7 +84,7 @@ class Deribit:
     async def tick(
         self, ticker: str, *, priority: Priority = Priority.LIVE, within: float = inf
     ) -> Tick:
-        async with self._turn(ticker, priority, within):
+        async with _counted("price"), self._turn(ticker, priority, within):
             sent_at = self._now()
             status, body = await self._request("get_index_price", MAX_BODY, index_name=ticker)
             between = sent_at + (self._now() - sent_at) / 2
@@ -94,7 +95,7 @@ class Deribit:
         self, ticker: str, span: Range, *, priority: Priority = Priority.BACKFILL
     ) -> Chart:
         chart = {"index_name": ticker, "range": span.value}
-        async with self._turn(ticker, priority, inf):
+        async with _counted("chart"), self._turn(ticker, priority, inf):
             status, body = await self._request("get_index_chart_data", MAX_CHART, **chart)
             return read_chart(ticker, status, body, testnet=self._testnet)
 
@@ -134,10 +135,22 @@ class Deribit:
                     self._pace.limited()
                 raise
             self._pace.answered(loop.time() - began)
+            metrics.EXCHANGE_ANSWERS.observe(loop.time() - began)
 
     def _error(self, cause: Cause, ticker: str, message: str) -> SourceError:
         """The message is shown to clients; only the operator's log names the host."""
         return SourceError(cause, f"{ticker}: {message}.", detail=f"at {self._authority}")
+
+
+@asynccontextmanager
+async def _counted(kind: str) -> AsyncIterator[None]:
+    """Count a request by what becomes of it, unless it is given up."""
+    try:
+        yield
+    except SourceError as error:
+        metrics.EXCHANGE_REQUESTS.labels(kind, error.cause.value).inc()
+        raise
+    metrics.EXCHANGE_REQUESTS.labels(kind, "OK").inc()
 
 
 def _reason(error: Exception) -> str:

@@ -1,6 +1,6 @@
 """Answers as bytes, given again as long as nothing in the log touches what they rest on."""
 
-from collections import OrderedDict
+from collections import Counter, OrderedDict, defaultdict
 from dataclasses import dataclass, field
 from datetime import datetime
 from functools import cached_property
@@ -16,12 +16,20 @@ Key = tuple[str, str | None, bytes]  # the document, its operation's name, the v
 OVERHEAD = 1_000  # bytes of memory that an answer takes besides its text and its key
 
 
+@dataclass(slots=True)
+class Uses:
+    """How often answers with the same root fields were given from the cache."""
+
+    count: int = 0  # incremented for each request that is answered at once: no dict, no lock
+
+
 @dataclass
 class Answer:
     """A whole GraphQL response."""
 
     body: bytes
     scopes: tuple[Scope, ...]
+    uses: Uses = field(default_factory=Uses)
     coded: dict[str, bytes] = field(default_factory=dict)  # the body, by content coding
     cached: bool = False
 
@@ -49,9 +57,20 @@ class Answers:
         self._room = room
         self.size = 0  # bytes in use
         self._kept: OrderedDict[Key, tuple[Answer, Place]] = OrderedDict()
+        self._uses: defaultdict[tuple[str, ...], Uses] = defaultdict(Uses)  # by root fields
 
     def __contains__(self, key: Key) -> bool:
         return key in self._kept
+
+    def uses_of(self, fields: tuple[str, ...]) -> Uses:
+        return self._uses[fields]
+
+    def uses(self) -> Counter[str]:
+        """How often an answer was given from here, by the root fields that it holds."""
+        found = Counter[str]()
+        for fields, uses in tuple(self._uses.items()):
+            found.update(dict.fromkeys(fields, uses.count))
+        return found
 
     def get(self, key: Key, now: datetime) -> Answer | None:
         """One that is what would be answered now, as far as the feed has come."""

@@ -11,9 +11,10 @@ from graphql import GraphQLError
 
 from quotes.api.context import Context
 from quotes.api.plans import queries
-from quotes.api.plans.answers import Answer, Answers, Key
+from quotes.api.plans.answers import Answer, Answers, Key, Uses
 from quotes.api.plans.operation import Variables
 from quotes.api.plans.queries import Plan, Steps
+from quotes.api.plans.root_fields import root_fields
 from quotes.api.plans.selection import NotPlainError
 from quotes.database.errors import DatabaseError
 from quotes.live.newest import BOUND
@@ -90,13 +91,14 @@ class Plans:
         if plan is None or plan.steps is None:
             return None
         key = _key(query, operation_name, variables)
+        uses = self.answers.uses_of(root_fields(query, operation_name))
         if key is None:
-            return await self._executed(plan.steps, now)
+            return await self._executed(plan.steps, now, uses)
         reading: Reading = asyncio.get_running_loop().create_future()
         self.reads[key] = place, reading
         answer = None
         try:
-            answer = await self._executed(plan.steps, now)
+            answer = await self._executed(plan.steps, now, uses)
             if answer is not None and answer.holds(now):
                 self.answers.put(key, answer, place)
         finally:
@@ -105,7 +107,7 @@ class Plans:
             reading.set_result(answer)
         return answer
 
-    async def _executed(self, steps: Steps, now: datetime) -> Answer | None:
+    async def _executed(self, steps: Steps, now: datetime, uses: Uses) -> Answer | None:
         parts: list[bytes] = []
         scopes = []
         try:
@@ -119,7 +121,7 @@ class Plans:
             log.exception("plan_failed")
             return None
         body = b'{"data":{%b}}' % b",".join(parts)
-        return Answer(body, tuple(scopes))
+        return Answer(body, tuple(scopes), uses)
 
 
 def _planned(

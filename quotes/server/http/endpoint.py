@@ -7,7 +7,6 @@ outcome in the status; `application/json` is 200 for whatever reached the schema
 import json
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass
 from typing import Any
 
 from graphql import GraphQLError
@@ -19,7 +18,6 @@ from strawberry.types.graphql import OperationType
 
 from quotes.api.context import Context
 from quotes.api.errors import Code, Refusal, bad_input, client_error
-from quotes.api.plans.answers import Answer, Answers
 from quotes.api.plans.documents import subscribes, valid
 from quotes.api.plans.persisted import PersistedQueries
 from quotes.api.schema import schema
@@ -29,7 +27,9 @@ from quotes.server.access import client_of
 from quotes.server.http import codings
 from quotes.server.http.error_response import RequestError
 from quotes.server.http.request import ALLOW, METHODS, Media, accepted, operation_of
+from quotes.server.http.response import Outcome, compress, response_of, validate
 from quotes.server.operations import Operation, Streams
+from quotes.server.query_metrics import code_of, measured
 
 PATHS = frozenset({"/graphql", "/graphql/"})
 OVERLOADED = "quotes.overloaded"  # in a request's scope: why it is not to be executed
@@ -39,17 +39,6 @@ HOW_TO_SUBSCRIBE = (
     "graphql-transport-ws."
 )
 NO_MUTATIONS = "Nothing can be changed here: there are queries and subscriptions, no mutations."
-_HEADERS = {"Cache-Control": "no-store", "Vary": "Accept, Accept-Encoding, Authorization"}
-
-
-@dataclass(frozen=True, slots=True)
-class Outcome:
-    """What became of an operation: a GraphQL result, and why if it was not executed."""
-
-    body: bytes
-    code: Code | None = None  # of the error that prevented its execution
-    answer: Answer | None = None  # whose body it is, where plans gave it
-    retry_after: int | None = None  # seconds
 
 
 async def enter(scope: Scope) -> None:
@@ -107,7 +96,7 @@ class Endpoint:
         if outcome.answer is not None and request.method in {"GET", "HEAD"}:
             validate(request, response, outcome.answer, streams)
         if len(response.body) > codings.SHORT:
-            await _compress(request, response, outcome.answer, streams.plans.answers)
+            await compress(request, response, outcome.answer, streams.plans.answers)
         await response(request.scope, request.receive, send)
 
 
@@ -115,51 +104,26 @@ async def _outcome(operation: Operation, streams: Streams, *, method: str) -> Ou
     """From the cache without admission; otherwise by a plan or, without one, executed."""
     request = operation.query, operation.name, operation.variables
     answer = await streams.plans.cached(*request)
+    if answer is not None:
+        answer.uses.count += 1
+        return Outcome(answer.body, answer=answer)
+    with measured(operation.query, operation.name) as query:
+        outcome = await _answered(operation, streams, method=method)
+        query.code = outcome.error
+    return outcome
+
+
+async def _answered(operation: Operation, streams: Streams, *, method: str) -> Outcome:
+    request = operation.query, operation.name, operation.variables
     try:
-        if answer is None:
-            await streams.documents.check(operation.query)
-            async with streams.admission.admitted():
-                answer = await streams.plans.answer(*request)
-                if answer is None:
-                    return await execute(operation, streams.context, method=method)
+        await streams.documents.check(operation.query)
+        async with streams.admission.admitted():
+            answer = await streams.plans.answer(*request)
+            if answer is None:
+                return await execute(operation, streams.context, method=method)
     except GraphQLError as error:
         return not_executed(error)
     return Outcome(answer.body, answer=answer)
-
-
-async def _compress(
-    request: Request, response: Response, answer: Answer | None, answers: Answers
-) -> None:
-    coding = codings.best(",".join(request.headers.getlist("accept-encoding")))
-    if coding is None:
-        return
-    if answer is None:
-        response.body = await codings.compressed(bytes(response.body), coding)
-    else:
-        response.body = await codings.coded(answer, coding, answers)
-    response.headers["Content-Encoding"] = coding
-    response.headers["Content-Length"] = str(len(response.body))
-
-
-def validate(request: Request, response: Response, answer: Answer, streams: Streams) -> None:
-    """Let a closed range's answer be cached, and answer 304 where the client has it.
-
-    A late row may still arrive, so caches revalidate each time; the ETag is the answer's hash.
-    """
-    if not answer.closed(streams.context.now()):
-        return
-    shared = "private" if streams.access.required else "public"
-    response.headers["ETag"] = answer.etag
-    response.headers["Cache-Control"] = f"{shared}, no-cache"
-    known = {each.strip().removeprefix("W/") for each in if_none_match(request)}
-    if answer.etag.removeprefix("W/") in known or "*" in known:
-        response.status_code = 304
-        response.body = b""
-        del response.headers["content-length"]
-
-
-def if_none_match(request: Request) -> list[str]:
-    return ",".join(request.headers.getlist("if-none-match")).split(",")
 
 
 async def _subscribes(operation: Operation, streams: Streams) -> bool:
@@ -192,7 +156,8 @@ async def execute(operation: Operation, context: Context, *, method: str) -> Out
     errors = [_coded(error) for error in result.errors or ()]
     if result.data is None and errors and all(error.path is None for error in errors):
         return not_executed(*errors, extensions=result.extensions)
-    return Outcome(_encoded(result.extensions, errors, data=result.data))
+    body = _encoded(result.extensions, errors, data=result.data)
+    return Outcome(body, error=code_of([error.formatted for error in errors]))
 
 
 def _coded(error: GraphQLError) -> GraphQLError:
@@ -209,11 +174,13 @@ def _no_operation(name: str | None) -> str:
 def not_executed(*errors: GraphQLError, extensions: dict[str, Any] | None = None) -> Outcome:
     """The outcome of a request error: without `data`, as the specification has it."""
     first = errors[0].extensions or {}
+    code = Code(first.get("code", Code.INTERNAL))
     after = first.get("retryAfter")
     return Outcome(
         _encoded(extensions, errors),
-        code=Code(first.get("code", Code.INTERNAL)),
+        code=code,
         retry_after=None if after is None else math.ceil(after),
+        error=code,
     )
 
 
@@ -226,24 +193,3 @@ def _encoded(
     if extensions:
         body["extensions"] = extensions
     return json.dumps(body, separators=(",", ":")).encode()
-
-
-# With plain JSON too, so that proxies and load balancers see it.
-_STATUS = {Code.UNAVAILABLE: 503, Code.OVERLOADED: 503, Code.TOO_MANY: 503, Code.INTERNAL: 500}
-
-
-def headers_of(media: Media) -> dict[str, str]:
-    """Of every answer in this media type."""
-    return {"Content-Type": f"{media}; charset=utf-8", **_HEADERS}
-
-
-def response_of(outcome: Outcome, media: Media) -> Response:
-    """With plain JSON only the body shows that a document is invalid: the status is 200."""
-    if outcome.code is None:
-        status = 200
-    else:
-        status = _STATUS.get(outcome.code, 200 if media is Media.JSON else 400)
-    headers = headers_of(media)
-    if outcome.retry_after is not None:
-        headers["Retry-After"] = str(outcome.retry_after)
-    return Response(outcome.body, status, headers)

@@ -14,8 +14,8 @@ from starlette.types import Scope
 from quotes.api.plans.answers import Answer
 from quotes.server.http import codings
 from quotes.server.http.codings import Coding
-from quotes.server.http.endpoint import headers_of
 from quotes.server.http.request import Media, preferences
+from quotes.server.http.response import headers_of
 from quotes.server.operations import MalformedError, Operation, Streams
 
 PATH = "/graphql"
@@ -46,9 +46,13 @@ class Shortcut:
             return None
         media, coding = form
         if coding is None or len(answer.body) <= codings.SHORT:
-            return _head(media, None) % len(answer.body), answer.body
-        coded = answer.coded.get(coding)
-        return None if coded is None else (_head(media, coding) % len(coded), coded)
+            coding, body = None, answer.body
+        elif (coded := answer.coded.get(coding)) is None:
+            return None
+        else:
+            body = coded
+        answer.uses.count += 1
+        return _head(media, coding) % len(body), body
 
 
 def _known(streams: Streams, body: bytes) -> Answer | None:

@@ -1,0 +1,98 @@
+"""The state of a web process, read when Prometheus asks, from its thread."""
+
+from collections.abc import Iterator, Mapping
+from datetime import UTC, datetime
+
+from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily
+from prometheus_client.metrics_core import Metric
+from prometheus_client.registry import Collector
+from starlette.datastructures import State
+
+from quotes.live.feed import Feed
+from quotes.server.health import Health
+from quotes.server.operations import Streams
+
+
+class WebCollector(Collector):
+    """`state` is the application's; there is nothing to show before it has started."""
+
+    def __init__(self, state: State) -> None:
+        self._state = state
+
+    def collect(self) -> Iterator[Metric]:
+        health: Health | None = getattr(self._state, "health", None)
+        if health is not None:
+            yield from _of_streams(self._state.streams)
+            yield from _of_feed(self._state.context.feed)
+            yield from _of_health(health)
+
+
+def _of_streams(streams: Streams) -> Iterator[Metric]:
+    limits, admission, answers = streams.connection_limits, streams.admission, streams.plans.answers
+    yield _gauge("connections", "Open WebSockets and event streams.", limits.connections)
+    yield _gauge("subscriptions", "Subscriptions on them.", limits.subscriptions)
+    yield _gauge("subscribers_live", "Of priceUpdates, caught up.", streams.fan_out.live)
+    yield _gauge("queries_running", "Queries that are being answered.", admission.running)
+    yield _counter("queries_admitted", "Queries that began.", admission.admitted_total)
+    yield _counter("refused", "Requests refused as OVERLOADED.", admission.refused_total)
+    yield _labelled(
+        GaugeMetricFamily("quotes_lane_waiting", "Who waits for a turn.", labels=["lane"]),
+        {"queries": admission.waiting, "replays": streams.context.feed.replays.waiting},
+    )
+    yield _labelled(
+        CounterMetricFamily(
+            "quotes_cached_answers", "Answers given from the cache.", labels=["field"]
+        ),
+        answers.uses(),
+    )
+    yield _gauge("answer_cache_bytes", "The size of the cache of answers.", answers.size)
+
+
+def _of_feed(feed: Feed) -> Iterator[Metric]:
+    yield _gauge("feed_listening", "1 while notifications of commits arrive.", feed.listening)
+    age = GaugeMetricFamily("quotes_feed_read_age_seconds", "Since the log was read to its end.")
+    if feed.read_at is not None:
+        age.add_metric([], (datetime.now(UTC) - feed.read_at).total_seconds())
+    yield age
+
+
+def _of_health(health: Health) -> Iterator[Metric]:
+    yield _gauge("ready", "1 while /readyz is 200.", health.ready()["ok"])
+    known = health.fresh()
+    fresh = {name: state["fresh"] for name, state in known.get("tickers", {}).items()}
+    yield _labelled(
+        GaugeMetricFamily("quotes_ticker_fresh", "1 while a price is fresh.", labels=["ticker"]),
+        fresh,
+    )
+    yield _labelled(
+        GaugeMetricFamily(
+            "quotes_ticker_age_seconds", "The age of the newest price.", labels=["ticker"]
+        ),
+        _values(known.get("tickers", {}), "ageSeconds"),
+    )
+    yield _labelled(
+        GaugeMetricFamily(
+            "quotes_heartbeat_age_seconds", "Since the last sign of life.", labels=["part"]
+        ),
+        _values(known.get("parts", {}), "seenSecondsAgo"),
+    )
+
+
+def _values(states: Mapping[str, Mapping[str, float]], name: str) -> dict[str, float]:
+    return {key: state[name] for key, state in states.items() if name in state}
+
+
+def _gauge(name: str, text: str, value: float) -> Metric:
+    return GaugeMetricFamily(f"quotes_{name}", text, value)
+
+
+def _counter(name: str, text: str, value: float) -> Metric:
+    return CounterMetricFamily(f"quotes_{name}", text, value)
+
+
+def _labelled(
+    family: CounterMetricFamily | GaugeMetricFamily, values: Mapping[str, float]
+) -> Metric:
+    for label, value in values.items():
+        family.add_metric([label], value)
+    return family

@@ -1,0 +1,133 @@
+"""Each metric is documented and moves; each that an alert rule names is one of them."""
+
+import asyncio
+import re
+import shutil
+import subprocess
+from collections.abc import AsyncIterator
+from contextlib import AsyncExitStack, asynccontextmanager
+from datetime import UTC, datetime, timedelta
+from functools import partial
+
+import aiohttp
+import pytest
+from client import Client, connected
+from paths import ROOT
+from processes import free_port, running, send_later, send_nonsense
+from rows import cursor, insert, quote, wait
+from scrape import Scrape
+from test_docs import in_tables
+
+from quotes.database import backfills
+from quotes.database.models import Origin
+from quotes.database.sessions import Sessions
+from quotes.server.process import listen
+from quotes.settings import Settings, SettingsError
+from workers.demo.exchange import Exchange, Fault, serve
+
+DOCUMENTED = in_tables((ROOT / "docs/metrics.md").read_text(), r"`((?:quotes|process)_\w+)`")
+ALERTS = ROOT / "docs/prometheus/alerts.yml"
+UPDATES = "subscription ($after: String) { priceUpdates(after: $after) { price } }"
+FLEETING = {"quotes_lane_waiting", "quotes_queries_running"}  # a scrape meets them by chance only
+
+
+def free_ports() -> int:
+    """The first of four."""
+    while True:
+        first = free_port()
+        try:
+            for number in range(4):
+                listen("127.0.0.1", first + number).close()
+        except (SettingsError, OverflowError):
+            continue
+        return first
+
+
+@asynccontextmanager
+async def demo(settings: Settings) -> AsyncIterator[tuple[Settings, Client]]:
+    """All processes, on an exchange that does not know one of the tickers."""
+    exchange = Exchange(clock=lambda: datetime.now(UTC) + timedelta(seconds=0.5))
+    exchange.faults["eth_usd"] = Fault.UNKNOWN_INDEX
+    port = free_ports()
+    scarce = {"QUOTES_QUERY_CONNECTIONS": "2", "QUOTES_QUERY_WAIT": "0", "QUOTES_PORT": str(port)}
+    async with AsyncExitStack() as stack:
+        url = await stack.enter_async_context(serve(exchange))
+        own = settings.model_copy(update={"deribit_url": url, "metrics_port": port + 1})
+        await stack.enter_async_context(running("quotes", own, "api", **scarce))
+        await stack.enter_async_context(running("workers.worker", own))
+        await stack.enter_async_context(running("workers.scheduler", own))
+        yield own, await stack.enter_async_context(connected(f"http://127.0.0.1:{port}"))
+
+
+async def scraped(http: aiohttp.ClientSession, first: int) -> Scrape:
+    """All three, once they have started."""
+    texts = []
+    for port in range(first, first + 3):
+        try:
+            async with http.get(f"http://127.0.0.1:{port}/metrics") as response:
+                texts.append(await response.text())
+        except aiohttp.ClientError:
+            return Scrape()
+    return Scrape(*texts)
+
+
+def has_all_origins(found: Scrape) -> bool:
+    return all(found("quotes_stored_total", origin=origin) for origin in Origin)
+
+
+async def test_in_a_demo_with_faults_each_documented_metric_moves(
+    settings: Settings, sessions: Sessions
+) -> None:
+    now = datetime.now(UTC)
+    await insert(sessions, *(quote("old_usd", at=number) for number in range(100)))
+    async with sessions.begin() as session:  # so that minutes are missing
+        await backfills.add(session, settings.tickers, now=now - timedelta(minutes=10))
+    async with demo(settings) as (own, client):
+        look = partial(scraped, client.http, own.metrics_port or 0)
+        await wait(look, lambda found: found("quotes_ready"))
+        send_later(own, now)
+        send_nonsense(own)
+        begin = cursor(1, quote("old_usd"))
+        async with client.subscription(UPDATES, after=begin) as subscription:
+            for _ in range(2):
+                await client.data("{ tickers { name } }")
+                await client.data('{ latestPrice(ticker: "old_usd") { price } }')
+            days = [
+                client.answer(f'{{ series(ticker: "old_usd", points: {number}) {{ at }} }}')
+                for number in range(100, 140)
+            ]
+            await asyncio.gather(*days)
+            for _ in range(100):
+                await subscription.next()
+            found = await wait(
+                look, lambda found: not found.still() - FLEETING and has_all_origins(found)
+            )
+
+    assert found.names == DOCUMENTED
+    assert found("quotes_build_info", process="api") == 1
+    assert found("quotes_failures_total", cause="UNKNOWN_INDEX") >= 1
+    assert found("quotes_refused_total") >= 1
+    for outcome in ("OK", "UNKNOWN_INDEX"):
+        assert found("quotes_exchange_requests_total", kind="price", outcome=outcome) >= 1
+    assert found("quotes_replay_pages_total", source="tail") >= 1
+    assert found("quotes_queue_messages", state="dead") == 1
+
+
+def test_the_alert_rules_name_documented_metrics_alone() -> None:
+    named = {
+        re.sub("_(bucket|sum|count)$", "", name)
+        for name in re.findall(r"\bquotes_\w+", ALERTS.read_text())
+    }
+
+    assert len(named) > 10
+    assert named <= DOCUMENTED
+
+
+def test_the_alert_rules_say_what_is_wrong_and_nothing_where_all_is_well() -> None:
+    if (promtool := shutil.which("promtool")) is None:
+        pytest.skip("promtool is not installed")
+    config, tests = ALERTS.with_name("prometheus.yml"), ROOT / "tests/alerts.yml"
+
+    for check in (["check", "config", str(config)], ["test", "rules", str(tests)]):
+        done = subprocess.run([promtool, *check], capture_output=True, text=True, check=False)
+        assert done.returncode == 0, done.stdout + done.stderr
