@@ -21,7 +21,7 @@ class Subscription:
         self.socket = socket
 
     async def message(self) -> dict[str, Any]:
-        async with asyncio.timeout(20):
+        async with asyncio.timeout(60):
             message: dict[str, Any] = await self.socket.receive_json()
             return message
 
@@ -75,7 +75,7 @@ class Client:
         """A WebSocket whose connection_init was acknowledged."""
         async with self.socket() as socket:
             await socket.send_json({"type": "connection_init"})
-            assert await socket.receive_json(timeout=20) == {"type": "connection_ack"}
+            assert await socket.receive_json(timeout=60) == {"type": "connection_ack"}
             yield socket
 
     @asynccontextmanager
@@ -88,7 +88,7 @@ class Client:
 
 @asynccontextmanager
 async def connected(url: str) -> AsyncIterator[Client]:
-    async with aiohttp.ClientSession(timeout=aiohttp.ClientTimeout(total=30)) as http:
+    async with aiohttp.ClientSession(timeout=aiohttp.ClientTimeout(total=60)) as http:
         yield Client(http, url)
 
 

@@ -163,11 +163,16 @@ def redis_url(
 def settings(
     _runner: asyncio.Runner, database_url: str, redis_url: str, tmp_path: Path
 ) -> Settings:
-    """Settings for the real servers, whose tables and queues are empty."""
+    """Settings for the real servers, whose tables and queues are empty.
+
+    A query waits for its turn as long as a slow machine needs; refusals have tests of their own.
+    """
     _runner.run(_empty(database_url))
     with redis.Redis.from_url(redis_url) as queue:
         queue.flushdb()
-    return Settings(database_url=database_url, redis_url=redis_url, data_dir=tmp_path)
+    return Settings(
+        database_url=database_url, redis_url=redis_url, data_dir=tmp_path, query_wait=20
+    )
 
 
 async def _empty(database_url: str) -> None:

@@ -27,7 +27,7 @@ async def script(*words: str) -> AsyncIterator[asyncio.StreamReader]:
     assert process.stdout is not None
     try:
         yield process.stdout
-        async with asyncio.timeout(20):
+        async with asyncio.timeout(60):
             assert await process.wait() == 0
     finally:
         if process.returncode is None:

@@ -27,6 +27,7 @@ def environment(settings: Settings, **more: str) -> dict[str, str]:
         "QUOTES_TICKERS": ",".join(settings.tickers),
         "QUOTES_METRICS_PORT": str(settings.metrics_port or ""),
         "QUOTES_LOG_FORMAT": "json",
+        "QUOTES_QUERY_WAIT": str(settings.query_wait),
         **more,
     }
 
@@ -44,7 +45,7 @@ async def running(
     finally:
         if process.returncode is None:
             process.send_signal(signal.SIGTERM)
-        async with asyncio.timeout(30):
+        async with asyncio.timeout(60):
             status = await process.wait()
     assert status in {0, -signal.SIGKILL}
 

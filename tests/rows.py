@@ -98,7 +98,7 @@ def standing(at: datetime) -> Callable[[], datetime]:
     return lambda: at + timedelta(seconds=2)
 
 
-async def until(condition: Callable[[], bool], *, seconds: float = 20) -> None:
+async def until(condition: Callable[[], bool], *, seconds: float = 60) -> None:
     """Wait until another task or process has made the condition true."""
     async with asyncio.timeout(seconds):
         while not condition():  # noqa: ASYNC110  # there is no event to wait for

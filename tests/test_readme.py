@@ -187,7 +187,7 @@ async def test_the_event_source_logs_quotes_or_the_sentence_and_then_ends(
         await page.evaluate(f"() => {{ {code}; window.events = events; }}")
         await until(lambda: any(each.startswith(words) for each in logged))
         if wrong:
-            async with asyncio.timeout(20):
+            async with asyncio.timeout(60):
                 while await page.evaluate("window.events.readyState") != 2:  # noqa: ASYNC110
                     await asyncio.sleep(0.05)
 

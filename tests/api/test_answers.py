@@ -100,7 +100,7 @@ async def test_what_many_request_at_once_is_read_once_until_the_next_commit(
         await committed(plans, sessions, quote(at=7))
         later = asyncio.create_task(plans.answer(DAY, None, None))
         await asyncio.sleep(0)
-    async with asyncio.timeout(20):
+    async with asyncio.timeout(60):
         answers = await asyncio.gather(first, *others)
 
         assert len({id(answer) for answer in answers}) == 1
@@ -112,7 +112,7 @@ async def test_what_depends_on_the_moment_is_read_by_each_for_itself(plans: Plan
     async with every_connection(plans):
         reading = [asyncio.create_task(plans.answer(query, None, None)) for _ in range(3)]
         await asyncio.sleep(0)
-    async with asyncio.timeout(20):
+    async with asyncio.timeout(60):
         answers = await asyncio.gather(*reading)
 
     assert len({id(answer) for answer in answers}) == 3
@@ -127,7 +127,7 @@ async def test_a_read_that_is_given_up_leaves_the_others_to_read_for_themselves(
         first.cancel()
         others[0].cancel()
         await asyncio.gather(first, return_exceptions=True)
-    async with asyncio.timeout(20):
+    async with asyncio.timeout(60):
         answers = await asyncio.gather(*others[1:])
 
     assert None not in answers

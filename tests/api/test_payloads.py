@@ -112,7 +112,7 @@ async def payloads(streams: Streams, operation: Operation, count: int) -> list[A
     connection = Connection()
     sink = OperationSink(connection, lambda payload, cursor: payload)
     delivering = asyncio.create_task(streams.deliver(operation, sink))
-    async with asyncio.timeout(20):
+    async with asyncio.timeout(60):
         taken = [json.loads(await connection.messages.get()) for _ in range(count)]
     delivering.cancel()
     await asyncio.gather(delivering, return_exceptions=True)

@@ -112,10 +112,10 @@ def result_of(answer: dict[str, Any]) -> Result:
 
 async def by_websocket(socket: ClientWebSocketResponse, body: dict[str, object]) -> Result:
     await socket.send_json({"id": "1", "type": "subscribe", "payload": body})
-    message = await socket.receive_json(timeout=20)
+    message = await socket.receive_json(timeout=60)
     if message["type"] == "error":
         return result_of({"errors": message["payload"]})
-    assert await socket.receive_json(timeout=20) == {"id": "1", "type": "complete"}
+    assert await socket.receive_json(timeout=60) == {"id": "1", "type": "complete"}
     return result_of(message["payload"])
 
 

@@ -187,7 +187,7 @@ async def test_subscribers_are_told_to_come_again_when_the_service_ends(
             await socket.send_json({"id": "1", "type": "subscribe", "payload": payload})
             assert (await socket.receive_json())["type"] == "next"
 
-        async with asyncio.timeout(10):
+        async with asyncio.timeout(60):
             last = await socket.receive()
         assert (last.type, last.data) == (aiohttp.WSMsgType.CLOSE, 1012)
         await socket.close()

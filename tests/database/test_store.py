@@ -85,7 +85,7 @@ async def test_a_batch_with_nothing_new_rings_no_bell(
     await insert(sessions, quote(at=1))
     await insert(sessions, quote(at=2), quote("eth_usd", at=2))
 
-    async with asyncio.timeout(5):
+    async with asyncio.timeout(60):
         assert [await notified.get(), await notified.get()] == ["1", "3"]
     assert notified.empty()
     await connection.close()

@@ -124,7 +124,7 @@ async def turns(count: int = 10) -> None:
 
 async def turns_until(condition: Callable[[], bool]) -> None:
     """Let all others run, and look after each turn."""
-    async with asyncio.timeout(20):
+    async with asyncio.timeout(60):
         while not condition():  # noqa: ASYNC110  # not a moment later than it holds
             await asyncio.sleep(0)
 

@@ -27,7 +27,7 @@ async def running(sessions: Sessions, settings: Settings) -> AsyncIterator[Feed]
 
 async def take(running: Feed, count: int, *, after: int, **which: list[str]) -> list[Quote]:
     taken: list[Quote] = []
-    async with asyncio.timeout(20), aclosing(running.follow(after, **which)) as quotes:
+    async with asyncio.timeout(60), aclosing(running.follow(after, **which)) as quotes:
         async for each in quotes:
             taken.append(each)
             if len(taken) == count:

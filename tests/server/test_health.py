@@ -215,7 +215,7 @@ async def test_health_is_answered_while_the_database_does_not_respond(
     connection = await asyncpg.connect(settings.require_database_url())
     async with serving(settings) as client:
         await wait(lambda: client.report("/readyz"), lambda found: "tickers" in found[1])
-        async with connection.transaction(), asyncio.timeout(5):
+        async with connection.transaction(), asyncio.timeout(9):
             await connection.execute("LOCK quotes, failures, high_water")
 
             assert (await client.report("/healthz"))[0] == 200

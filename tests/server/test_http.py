@@ -34,7 +34,7 @@ async def raw(client: Client, request: str, *, until: bytes | None = None) -> by
     reader, writer = await asyncio.open_connection(parts.hostname, parts.port)
     try:
         writer.write(request.replace("\n", "\r\n").encode())
-        async with asyncio.timeout(20):
+        async with asyncio.timeout(60):
             return await (reader.readuntil(until) if until else reader.read())
     finally:
         writer.close()
@@ -182,4 +182,4 @@ async def test_a_socket_opens_with_a_slash_at_the_address_s_end_too(client: Clie
     async with client.http.ws_connect(f"{client.url}/graphql/", protocols=[PROTOCOL]) as socket:
         await socket.send_json({"type": "connection_init"})
 
-        assert await socket.receive_json(timeout=20) == {"type": "connection_ack"}
+        assert await socket.receive_json(timeout=60) == {"type": "connection_ack"}

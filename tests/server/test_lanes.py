@@ -25,7 +25,7 @@ async def names(settings: Settings) -> list[str]:
 
 async def test_each_lane_has_connections_of_its_own(settings: Settings) -> None:
     small = settings.model_copy(update={"query_connections": 2, "replay_connections": 1})
-    async with open_lanes(small) as lanes, AsyncExitStack() as held, asyncio.timeout(20):
+    async with open_lanes(small) as lanes, AsyncExitStack() as held, asyncio.timeout(60):
         for sessions in (lanes.live, lanes.replays, lanes.sessions):
             session = await held.enter_async_context(sessions())
             assert await store.high_water(session) == 0

@@ -96,7 +96,7 @@ async def test_a_connection_is_closed_where_its_client_says_so(client: Client) -
 async def test_a_client_that_waits_for_100_continue_is_told_to_go_on(client: Client) -> None:
     last = request(LATEST, "Connection: close", "Expect: 100-continue")
     head = last.index(b"{")
-    async with asyncio.timeout(20), opened(client) as (reader, writer):
+    async with asyncio.timeout(60), opened(client) as (reader, writer):
         writer.write(last[:head])
         assert (await reader.readuntil(b"\r\n\r\n")).startswith(b"HTTP/1.1 100 ")
         writer.write(last[head:])
@@ -113,7 +113,7 @@ async def test_a_long_body_in_many_pieces_is_read_to_its_end(client: Client) -> 
 
 async def exchanged(client: Client, *requests: list[bytes]) -> list[bytes]:
     """The answers to requests in packets, of which the last closes the connection."""
-    async with asyncio.timeout(20), opened(client) as (reader, writer):
+    async with asyncio.timeout(60), opened(client) as (reader, writer):
         for packet in chain(*requests):
             writer.write(packet)
             for _ in range(5):  # the server, in the same loop, receives them one by one

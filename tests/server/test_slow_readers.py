@@ -61,7 +61,7 @@ class Readers(threading.Thread):
         """By WebSocket; every fourth by server-sent events."""
         connection = socket.socket()
         connection.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, SMALL)
-        connection.settimeout(30)
+        connection.settimeout(60)
         connection.connect(self.address)
         if number % 4 == 0:
             head = f"GET /graphql?query={quoted(QUERY)} HTTP/1.1\r\nHost: localhost\r\n"

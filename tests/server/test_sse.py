@@ -33,7 +33,7 @@ class Stream:
         """The next event's fields; comments and `retry` are passed over; {} at the end."""
         while True:
             fields: dict[str, str] = {}
-            async with asyncio.timeout(20):
+            async with asyncio.timeout(60):
                 while line := (await self.response.content.readline()).decode():
                     assert not line.endswith("\r\n")
                     if line == "\n":
@@ -185,7 +185,7 @@ async def test_an_idle_stream_is_held_open_by_comments(
 ) -> None:
     monkeypatch.setattr(sse, "HEARTBEAT", 0.01)
     async with opened(client, UPDATES) as stream:
-        async with asyncio.timeout(20):
+        async with asyncio.timeout(60):
             while await stream.response.content.readline() != b":\n":
                 pass
 

@@ -32,14 +32,14 @@ def subscribe(query: str, identity: str = "1", **more: object) -> dict[str, Any]
 
 async def closing(socket: aiohttp.ClientWebSocketResponse) -> tuple[int | None, str]:
     """The code and the reason that the server closes with, whatever it sends before."""
-    async with asyncio.timeout(20):
+    async with asyncio.timeout(60):
         while (message := await socket.receive()).type is not aiohttp.WSMsgType.CLOSE:
             assert message.type is aiohttp.WSMsgType.TEXT, message
     return socket.close_code, message.extra or ""
 
 
 async def received(socket: aiohttp.ClientWebSocketResponse) -> dict[str, Any]:
-    message: dict[str, Any] = await socket.receive_json(timeout=20)
+    message: dict[str, Any] = await socket.receive_json(timeout=60)
     return message
 
 
@@ -309,7 +309,7 @@ async def test_connections_that_have_ended_leave_nothing_behind(
         _, report = await client.report("/readyz")
         return report["connections"], report["subscriptions"]
 
-    async with asyncio.timeout(20):
+    async with asyncio.timeout(60):
         while await counts() != (0, 0):  # nothing notifies of a socket's end
             pass
 

@@ -21,7 +21,7 @@ RUN = 'button[aria-label^="Execute query"]'
 async def run(page: Page, answer: str, complaints: list[str]) -> None:
     """GraphiQL knows a tab's operation only shortly after its editor shows it, and nothing signals
     when: run it until it is answered."""
-    async with asyncio.timeout(30):
+    async with asyncio.timeout(60):
         while True:
             await page.locator(RUN).click()
             with suppress(AssertionError):

@@ -159,7 +159,7 @@ async def test_nothing_is_asked_of_the_exchange_where_nothing_is_missing(
     clock.minute = 10
     exchange.faults["btc_usd"] = Fault.TIMEOUT  # would hang
 
-    async with asyncio.timeout(5):
+    async with asyncio.timeout(9):
         assert await repair(["btc_usd"], source, sessions, now=clock()) == 0
 
 

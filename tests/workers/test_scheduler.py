@@ -67,7 +67,7 @@ async def quotes(word: str, settings: Settings, folder: Path) -> AsyncIterator[O
         yield Output(log)
     finally:
         process.terminate()
-        async with asyncio.timeout(30):
+        async with asyncio.timeout(60):
             assert await process.wait() == 0
 
 
