@@ -1,6 +1,7 @@
 """What a client is told in place of an answer: its faults in its words, ours in a sentence."""
 
-from collections.abc import Iterator
+import re
+from collections.abc import Iterable, Iterator
 from enum import StrEnum
 from typing import Any
 
@@ -44,6 +45,9 @@ _OVER_A_REQUEST = (
     CannotGetOperationTypeError,
     InvalidOperationTypeError,
 )
+_SUGGESTION = re.compile(
+    r" Did you mean .*\?$", re.DOTALL
+)  # at the end, as graphql-core 3.3 has it
 
 
 class Refusal(GraphQLError):  # noqa: N818  # a sentence for the client, no fault of ours
@@ -73,6 +77,15 @@ def client_error(error: GraphQLError) -> GraphQLError:
     return _shown(error, Code.INTERNAL, OUR_FAULT)
 
 
+def request_errors(errors: Iterable[GraphQLError], *, suggest: bool) -> list[GraphQLError]:
+    """As `client_error`; unless `suggest`, without names of the schema that may have been meant.
+
+    Strawberry's own extensions raise errors that have bypassed `Refusals`.
+    """
+    shown = [each if "code" in (each.extensions or {}) else client_error(each) for each in errors]
+    return shown if suggest else [_without_suggestion(each) for each in shown]
+
+
 def refusal_of(error: DatabaseError) -> Refusal:
     """What a client is answered. What is no outage is logged; an outage, by the feed."""
     if isinstance(error, UnavailableError):
@@ -99,6 +112,11 @@ def _is_the_requests(error: GraphQLError) -> bool:
 def _short(message: str) -> str:
     """Without most of a very long value that the message repeats."""
     return message if len(message) <= MAX_MESSAGE else message[:MAX_MESSAGE] + "..."
+
+
+def _without_suggestion(error: GraphQLError) -> GraphQLError:
+    code = Code((error.extensions or {})["code"])
+    return _shown(error, code, _SUGGESTION.sub("", error.message))
 
 
 def _shown(error: GraphQLError, code: Code, message: str, **more: object) -> GraphQLError:

@@ -12,7 +12,7 @@ from graphql import GraphQLError
 from strawberry.http import process_result
 
 from quotes.api.context import Context, require_known
-from quotes.api.errors import Code, Refusal, client_error, refusal_of
+from quotes.api.errors import Code, Refusal, refusal_of, request_errors
 from quotes.api.history.candles import clocks
 from quotes.api.plans import subscriptions
 from quotes.api.plans.documents import subscribes, valid
@@ -219,9 +219,9 @@ class Streams:
         async with aclosing(results):
             async for result in results:
                 if result.data is None and result.errors and result.errors[0].path is None:
-                    raise FailedError(
-                        [{**client_error(error).formatted} for error in result.errors]
-                    )
+                    suggest = self.context.settings.introspection
+                    errors = request_errors(result.errors, suggest=suggest)
+                    raise FailedError([{**error.formatted} for error in errors])
                 yield process_result(result)
 
 

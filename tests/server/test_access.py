@@ -192,6 +192,15 @@ async def test_a_token_is_in_no_log(
     assert TOKEN not in out + err
 
 
+NEARLY_RIGHT = (
+    ("query", "{ latestPrise }"),
+    ("query", '{ latestPrice(ticker: "BTC", maxAg: "1m") { price } }'),
+    ("query ($word: Intervall)", '{ candles(ticker: "BTC", interval: $word) { open } }'),
+    ("query ($word: Fill)", '{ candles(ticker: "BTC", interval: "1d", fill: $word) { open } }'),
+    ("subscription", "{ priceUpdate { price } }"),
+)
+
+
 async def test_introspection_and_the_explorer_can_be_switched_off(
     settings: Settings, sessions: Sessions
 ) -> None:
@@ -200,6 +209,11 @@ async def test_introspection_and_the_explorer_can_be_switched_off(
         for query in ("{ __schema { types { name } } }", '{ a: __type(name: "Quote") { name } }'):
             code, sentence = await client.refusal(query)
             assert (code, "schema" in sentence) == ("BAD_INPUT", True)
+        for kind, query in NEARLY_RIGHT:
+            _, sentence = await client.refusal(f"{kind} {query}", word="ABSENT")
+            async with client.subscription(f"{kind} {query}", word="ABSENT") as operation:
+                answer = await operation.message()
+            assert (answer["type"], "mean" in f"{sentence} {answer}") == ("error", False)
         async with client.http.get(
             f"{client.url}/graphql", headers={"Accept": "text/html"}
         ) as page:

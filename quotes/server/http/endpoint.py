@@ -17,7 +17,7 @@ from strawberry.schema.exceptions import CannotGetOperationTypeError, InvalidOpe
 from strawberry.types.graphql import OperationType
 
 from quotes.api.context import Context
-from quotes.api.errors import Code, Refusal, bad_input, client_error
+from quotes.api.errors import Code, Refusal, bad_input, request_errors
 from quotes.api.plans.documents import subscribes, valid
 from quotes.api.plans.persisted import PersistedQueries
 from quotes.api.schema import schema
@@ -153,16 +153,11 @@ async def execute(operation: Operation, context: Context, *, method: str) -> Out
         if method != "POST":
             raise RequestError(405, NO_MUTATIONS, headers={"Allow": "POST"}) from None
         return not_executed(bad_input(NO_MUTATIONS))
-    errors = [_coded(error) for error in result.errors or ()]
+    errors = request_errors(result.errors or (), suggest=context.settings.introspection)
     if result.data is None and errors and all(error.path is None for error in errors):
         return not_executed(*errors, extensions=result.extensions)
     body = _encoded(result.extensions, errors, data=result.data)
     return Outcome(body, error=code_of([error.formatted for error in errors]))
-
-
-def _coded(error: GraphQLError) -> GraphQLError:
-    """Errors raised by other extensions have bypassed the one that adds the codes."""
-    return error if "code" in (error.extensions or {}) else client_error(error)
 
 
 def _no_operation(name: str | None) -> str:
