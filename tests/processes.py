@@ -92,8 +92,9 @@ def free_port() -> int:
 class Api:
     """One web process, killed and started again."""
 
-    def __init__(self, settings: Settings, port: int) -> None:
-        self._environment = environment(settings, QUOTES_PORT=str(port))
+    def __init__(self, settings: Settings, port: int, **more: str) -> None:
+        self._environment = environment(settings, QUOTES_PORT=str(port), **more)
+        self.port = port
         self.url = f"http://127.0.0.1:{port}/graphql"
         self.process: asyncio.subprocess.Process | None = None
 
