@@ -9,7 +9,7 @@ from quotes.api.plans.documents import core
 from quotes.live.turns import Turns
 from quotes.server.admission import overloaded
 
-SHORT = 512  # characters, which are checked in less than 10 ms; a thread is for the longer ones
+SHORT = 600  # characters, which are checked in less than 10 ms; a thread is for the longer ones
 MAX_WAITING = 64  # documents; at some 50 ms each, what is checked within seconds
 
 
