@@ -50,7 +50,7 @@ TICK = os.sysconf("SC_CLK_TCK")
 TICKERS = [f"t{number}_usd" for number in range(SPREAD)]
 
 # What PostGraphile's subscription listens to; in its favour the whole quote is in it.
-TOLD = """
+NOTIFY = """
     CREATE FUNCTION notify_quote() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN
         PERFORM pg_notify('live:' || NEW.ticker, json_build_object('ticker', NEW.ticker,
             'price', NEW.price::text, 'at', NEW.minute, 'seq', NEW.seq)::text);
@@ -365,7 +365,7 @@ async def database() -> AsyncIterator[tuple[str, Writer]]:
     try:
         await asyncio.to_thread(migrations.migrate, server.url)
         connection = await asyncpg.connect(server.url)
-        await connection.execute(TOLD)
+        await connection.execute(NOTIFY)
         await connection.close()
         async with open_engine(server.url, name="fanout") as engine:
             yield server.url, Writer(Sessions(engine))

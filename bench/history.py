@@ -229,7 +229,7 @@ async def api(url: str) -> AsyncIterator[tuple[int, str]]:
 
 
 async def following(url: str, sessions: Sessions) -> None:
-    """From before a commit until the last follower of a candle has been told of it."""
+    """From before a commit until the last subscriber to a candle has received it."""
     received: asyncio.Queue[object] = asyncio.Queue()
     spent: list[float] = []
     whole: list[float] = []

@@ -112,7 +112,7 @@ async def running(side: Side, url: str, core: int) -> AsyncIterator[Running]:
     async with child(side.command(port, url), env=environment, stdout=quiet, stderr=quiet) as one:
         os.sched_setaffinity(one.pid, {core})
         async with asyncio.timeout(60):
-            while not await listens(port):  # noqa: ASYNC110  # nothing tells of it
+            while not await listens(port):  # noqa: ASYNC110  # there is no event for it
                 await asyncio.sleep(0.1)
         await asyncio.sleep(2)  # what is loaded lazily
         yield Running(side, one.pid, port)

@@ -1,7 +1,7 @@
 """What the processes measure, and the port on which Prometheus reads it; docs/metrics.md has all.
 
 Counters and histograms are defined here, and updated where something happens. What has a state of
-its own is read when Prometheus asks, by the collectors that a process adds.
+its own is read at each scrape, by the collectors that a process adds.
 """
 
 import asyncio

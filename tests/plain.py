@@ -44,15 +44,15 @@ def outermost(quotes: Iterable[Quote]) -> set[tuple[datetime, Decimal]]:
 
 
 def thinned(quotes: Sequence[Quote], most: int) -> list[Quote]:
-    """At most `most` of the quotes, which are in order: of each stretch the outermost."""
+    """At most `most` of the quotes, which are in order: of each bucket the extremes."""
     if len(quotes) <= most:
         return list(quotes)
     begin = quotes[0].minute
     width = (quotes[-1].minute - begin + MINUTE) / (most // 4)
     return [
         each
-        for stretch in range(most // 4)
-        for within in [[each for each in quotes if (each.minute - begin) // width == stretch]]
+        for bucket in range(most // 4)
+        for within in [[each for each in quotes if (each.minute - begin) // width == bucket]]
         for each in within
         if (each.minute, each.price) in outermost(within)
     ]

@@ -30,7 +30,7 @@ def forget() -> None:
 
 
 class QueueCollector(Collector):
-    """Reads the queue when Prometheus asks."""
+    """Reads the queue at each scrape."""
 
     def __init__(self, queue: Queue) -> None:
         self._queue = queue

@@ -1,1 +1,1 @@
-"""The GraphQL schema: what can be asked, how it is checked, and how it is refused."""
+"""The GraphQL schema: what can be queried, how it is checked, and how it is refused."""

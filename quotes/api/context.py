@@ -56,12 +56,12 @@ SomeTickers = Annotated[
 async def known_tickers(context: Context) -> list[str]:
     """Those collected here and those with quotes, in the order of their names."""
     async with context.sessions() as session:
-        kept = await store.tickers(session)
-    return sorted({*context.settings.tickers, *kept})
+        stored = await store.tickers(session)
+    return sorted({*context.settings.tickers, *stored})
 
 
 async def require_known(context: Context, asked: Iterable[str]) -> None:
-    """Raises Refusal where one of the tickers is neither collected nor kept here."""
+    """Raises Refusal where one of the tickers is neither collected nor stored here."""
     if missing := set(asked) - set(context.settings.tickers):
         missing -= set(await known_tickers(context))
     if missing:
@@ -74,7 +74,7 @@ async def require_known(context: Context, asked: Iterable[str]) -> None:
 
 
 async def chosen(context: Context, tickers: list[Ticker] | None) -> list[str]:
-    """The tickers asked for, or all. Raises Refusal for too many and for an unknown one."""
+    """The tickers requested, or all. Raises Refusal for too many and for an unknown one."""
     if tickers is None:
         return await known_tickers(context)
     if len(tickers) > MAX_TICKERS:

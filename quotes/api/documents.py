@@ -1,4 +1,4 @@
-"""Documents, parsed and validated once however often they are sent, and what is asked of them.
+"""Documents, parsed and validated once however often they are sent, and their limits.
 
 What they may cost is in `cost`. A document's place in the cache is shared by plans and the ordinary
 execution.
@@ -24,7 +24,7 @@ from strawberry.extensions import MaxTokensLimiter, SchemaExtension
 from quotes.api.errors import bad_input
 from quotes.api.mergeable_fields import MergeableFields
 
-MAX_DOCUMENTS = 128  # kept; of MAX_TOKENS each, some 50 MB at the worst
+MAX_DOCUMENTS = 128  # cached; of MAX_TOKENS each, some 50 MB at the worst
 MAX_LENGTH = 32 * 1024  # characters
 MAX_TOKENS = 1_000  # the explorer's own introspection takes some 350
 MAX_DIRECTIVES = 50
@@ -47,27 +47,29 @@ class Document(NamedTuple):
         return None if self.errors else self.parsed
 
 
-_kept: OrderedDict[tuple[GraphQLSchema, str], Document] = OrderedDict()  # the last used at the end
+_cached: OrderedDict[tuple[GraphQLSchema, str], Document] = (
+    OrderedDict()
+)  # the last used at the end
 
 
 def document(schema: GraphQLSchema, query: str) -> Document:
     """From the cache, or checked now."""
-    return known(schema, query) or keep(schema, query, check(schema, query))
+    return known(schema, query) or store(schema, query, check(schema, query))
 
 
 def known(schema: GraphQLSchema, query: str) -> Document | None:
     """From the cache."""
-    found = _kept.get((schema, query))
+    found = _cached.get((schema, query))
     if found is not None:
-        _kept.move_to_end((schema, query))
+        _cached.move_to_end((schema, query))
     return found
 
 
-def keep(schema: GraphQLSchema, query: str, checked: Document) -> Document:
+def store(schema: GraphQLSchema, query: str, checked: Document) -> Document:
     """Cache it. Not from another thread."""
-    _kept[schema, query] = checked
-    if len(_kept) > MAX_DOCUMENTS:
-        _kept.popitem(last=False)
+    _cached[schema, query] = checked
+    if len(_cached) > MAX_DOCUMENTS:
+        _cached.popitem(last=False)
     return checked
 
 

@@ -23,9 +23,9 @@ def _describe(enum: type[Enum], *, name: str, description: str, values: dict[str
 _describe(
     Origin,
     name="Origin",
-    description="How a quote came to be kept.",
+    description="How a quote came to be stored.",
     values={
-        "LIVE": "Told by the exchange within the quote's own minute.",
+        "LIVE": "Received from the exchange within the quote's own minute.",
         "REPAIRED": "Filled in soon after, from the exchange's chart: an average, and streamed.",
         "BACKFILLED": "History from the exchange's chart: an average, and never streamed.",
     },
@@ -37,7 +37,7 @@ _describe(
     values={
         "UNREACHABLE": "No connection to the exchange could be made or held.",
         "TIMEOUT": "The exchange did not answer in time.",
-        "RATE_LIMITED": "The exchange says that it is asked too often.",
+        "RATE_LIMITED": "The exchange answers that it receives too many requests.",
         "UNAVAILABLE": "The exchange says that it cannot answer just now.",
         "MAINTENANCE": "The exchange is under maintenance.",
         "REFUSED": "The exchange does not answer us: banned, switched off, or its API changed.",
@@ -47,6 +47,6 @@ _describe(
         "BAD_ANSWER": "The exchange's answer could not be understood.",
         "WRONG_ENVIRONMENT": "A test exchange answered for the real one, or the other way round.",
         "OUTSIDE_MINUTE": "By the exchange's clock the price is not of this minute.",
-        "NOT_ASKED": "Nobody asked the exchange, or nobody could record what it answered.",
+        "NOT_ASKED": "The exchange was not queried, or its answer could not be recorded.",
     },
 )

@@ -1,4 +1,4 @@
-"""What a client is told in place of an answer: its faults in its words, ours in a sentence."""
+"""What a client receives in place of an answer; a fault of ours is one sentence, and logged."""
 
 import re
 from collections.abc import Iterable, Iterator
@@ -23,14 +23,16 @@ RETRY_AFTER = 1  # seconds
 class Code(StrEnum):
     """What `extensions.code` says."""
 
-    BAD_INPUT = "BAD_INPUT"  # mend the request; the message says how
-    UNKNOWN_TICKER = "UNKNOWN_TICKER"  # neither collected nor kept here; see `tickers`
-    STALE_PRICE = "STALE_PRICE"  # older than `maxAge`; the extensions tell the last one and why
+    BAD_INPUT = "BAD_INPUT"  # correct the request; the message says how
+    UNKNOWN_TICKER = "UNKNOWN_TICKER"  # neither collected nor stored here; see `tickers`
+    STALE_PRICE = (
+        "STALE_PRICE"  # older than `maxAge`; the extensions have the last one and the cause
+    )
     UNAUTHENTICATED = (
         "UNAUTHENTICATED"  # an access token is required; the message says how to send it
     )
     TOO_MANY = "TOO_MANY"  # as much as one client may have at once; the message says of what
-    OVERLOADED = "OVERLOADED"  # more is asked than can be answered in time; try again later
+    OVERLOADED = "OVERLOADED"  # more is requested than can be answered in time; try again later
     CURSOR_LOST = "CURSOR_LOST"  # of a log that is no more; begin again without `after`
     UNAVAILABLE = "UNAVAILABLE"  # our database cannot be reached; try again
     PERSISTED_QUERY_NOT_FOUND = "PERSISTED_QUERY_NOT_FOUND"  # send it with its text once more
@@ -51,7 +53,7 @@ _SUGGESTION = re.compile(
 
 
 class Refusal(GraphQLError):  # noqa: N818  # a sentence for the client, no fault of ours
-    """The request cannot be answered as it stands, and the message says what would mend it."""
+    """The request cannot be answered as it stands, and the message says what to change."""
 
     def __init__(self, code: Code, message: str, **more: object) -> None:
         super().__init__(message, extensions={"code": code.value, **more})
@@ -93,7 +95,7 @@ def refusal_of(error: DatabaseError) -> Refusal:
         return Refusal(Code.UNAVAILABLE, message, retryAfter=RETRY_AFTER)
     if isinstance(error, BusyError):
         log.warning("request_overloaded", reason=str(error))
-        message = "The database did not answer in time. Ask for less, or try again later."
+        message = "The database did not answer in time. Request less, or try again later."
         return Refusal(Code.OVERLOADED, message, retryAfter=RETRY_AFTER)
     log.error("request_refused_by_database", reason=str(error))
     return Refusal(Code.INTERNAL, OUR_FAULT)
@@ -131,18 +133,18 @@ def _shown(error: GraphQLError, code: Code, message: str, **more: object) -> Gra
 
 
 class Refusals(SchemaExtension):
-    """Gives every error its code, and keeps our own failures' words to our log."""
+    """Adds the code to every error, and logs our own failures in place of showing them."""
 
     def on_operation(self) -> Iterator[None]:
         yield
-        _tell(self.execution_context.result)
+        _add_codes(self.execution_context.result)
 
     def on_stream_result(self, result: Any) -> Iterator[None]:
-        _tell(result)
+        _add_codes(result)
         yield
 
 
-def _tell(result: Any) -> None:
+def _add_codes(result: Any) -> None:
     errors = getattr(result, "errors", None)
     if errors:
         result.errors = [client_error(error) for error in errors]

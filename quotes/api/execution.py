@@ -1,4 +1,4 @@
-"""graphql-core's executor, which executes nothing that costs too much, and keeps no events."""
+"""graphql-core's executor, which executes nothing that costs too much, and retains no events."""
 
 from typing import Any
 
@@ -34,7 +34,7 @@ class Executor(StrawberryGraphQLCoreExecutionContext):
         )
 
     def build_per_event_executor(self, payload: Any) -> CoreExecutor[Any]:
-        """Without what graphql-core keeps of each event until a subscription ends.
+        """Without what graphql-core retains of each event until a subscription ends.
 
         Its executors of one subscription's events share a dict keyed by the ids of lists that live
         as long as their event, so that it only ever grows (3.3.1 and 3.3.2: 1-13 KB an event).

@@ -65,11 +65,11 @@ def require(
     since = [each for each in failures if quote is None or each.minute > quote.at]
     cause = since[0].cause if since else Cause.NOT_ASKED.value
     age = None if quote is None else quote.age_seconds
-    told = "has no price yet" if age is None else f"was last priced {age:.0f} seconds ago"
+    state = "has no price yet" if age is None else f"was last priced {age:.0f} seconds ago"
     raise Refusal(
         Code.STALE_PRICE,
-        f"{ticker} {told}, which is not within {duration_text(max_age)} ({cause}). "
-        "`extensions` hold the last good price; ask again, or with a longer `maxAge`.",
+        f"{ticker} {state}, which is not within {duration_text(max_age)} ({cause}). "
+        "`extensions` hold the last good price; try again, or with a longer `maxAge`.",
         ticker=ticker,
         lastGood=None if quote is None else _shown(quote),
         ageSeconds=age,

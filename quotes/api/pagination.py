@@ -15,7 +15,7 @@ MINUTE = timedelta(minutes=1)
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Page:
-    """Which quotes are asked for."""
+    """Which quotes are requested."""
 
     range: store.Span  # what `date`, `from` and `to` name
     span: store.Span  # what `after` and `before` leave of it
@@ -68,7 +68,7 @@ def _within(span: store.Span, *, since: datetime | None, until: datetime | None)
 def _size(asked: int | None) -> int:
     size = DEFAULT_SIZE if asked is None else asked
     if not 1 <= size <= LARGEST_SIZE:
-        raise bad_input(f"A page holds 1 to {LARGEST_SIZE:,} quotes; {size:,} were asked for.")
+        raise bad_input(f"A page holds 1 to {LARGEST_SIZE:,} quotes; {size:,} were requested.")
     return size
 
 

@@ -1,4 +1,4 @@
-"""The GraphQL schema: what can be asked. A resolver checks, asks the store, maps the rows."""
+"""The GraphQL schema. A resolver checks its arguments, reads the database and maps the rows."""
 
 from datetime import date, datetime, timedelta
 from functools import partial
@@ -31,7 +31,7 @@ from quotes.api.scalars import SCALARS, Ticker
 from quotes.database import backfills, heartbeats, store
 
 
-@strawberry.type(description='What can be asked. `latestPrice(ticker: "BTC")` is a start.')
+@strawberry.type(description='What can be queried. `latestPrice(ticker: "BTC")` is a start.')
 class Query(CandleQuery, SeriesQuery, GapQuery, MomentQuery):
     @strawberry.field(
         description=(
@@ -96,7 +96,7 @@ class Query(CandleQuery, SeriesQuery, GapQuery, MomentQuery):
     @strawberry.field(
         description=(
             "A ticker's newest quote; null before its first. With `maxAge`, an older or missing "
-            "one is refused as STALE_PRICE; `extensions` then tell the `lastGood` price, its "
+            "one is refused as STALE_PRICE; `extensions` then have the `lastGood` price, its "
             "`ageSeconds` and the `cause`."
         )
     )

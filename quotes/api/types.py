@@ -15,7 +15,7 @@ STALE_AFTER = timedelta(minutes=2)
 MILLISECOND = timedelta(milliseconds=1)
 
 
-@strawberry.type(description="One ticker's price for one minute. Once kept it never changes.")
+@strawberry.type(description="One ticker's price for one minute. Once stored it never changes.")
 class Quote:
     ticker: Ticker = strawberry.field(description="The exchange's index name, lower case.")
     price: str = strawberry.field(
@@ -32,7 +32,7 @@ class Quote:
     source: str = strawberry.field(
         description="Where it came from: `deribit`, or `demo` for prices that are made up."
     )
-    origin: Origin = strawberry.field(description="How it came to be kept.")
+    origin: Origin = strawberry.field(description="How it came to be stored.")
     cursor: str = strawberry.field(
         description="Its place in the stream: `priceUpdates(after:)` goes on from here. Opaque."
     )
@@ -68,7 +68,7 @@ class Quote:
 
 @strawberry.type(description="Why a minute of a ticker could not be collected.")
 class Failure:
-    minute: datetime = strawberry.field(description="The minute that was asked for.")
+    minute: datetime = strawberry.field(description="The minute that was requested.")
     cause: Cause = strawberry.field(description="What kind of failure it was.")
     message: str = strawberry.field(description="One sentence, with the exchange's words if any.")
     at: datetime = strawberry.field(description="When the last attempt failed.")
@@ -147,7 +147,7 @@ class PageInfo:
     end_cursor: str | None = strawberry.field(
         description="The last edge's cursor, for `after`; null on an empty page."
     )
-    # Each side is looked up only if it is asked for.
+    # Each side is looked up only if it is selected.
     earlier: strawberry.Private[Callable[[], Awaitable[bool]]]
     later: strawberry.Private[Callable[[], Awaitable[bool]]]
 

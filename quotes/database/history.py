@@ -35,7 +35,7 @@ async def freeze(session: AsyncSession) -> None:
 class Ohlc:
     """The quotes of one bucket, rolled up."""
 
-    bucket: int  # its place among the starts that were asked for, from 0
+    bucket: int  # its place among the starts that were requested, from 0
     open: Decimal
     high: Decimal
     low: Decimal
@@ -164,7 +164,7 @@ _CAUSES = """
 
 
 async def causes(session: AsyncSession, ticker: str, gaps: Sequence[Gap]) -> dict[int, str]:
-    """By its place, from 0, the cause of most of a gap's failures; none where nobody asked."""
+    """By its place, from 0, the cause of most of a gap's failures; none where there were none."""
     starts, ends = [gap.since for gap in gaps], [gap.until for gap in gaps]
     statement = bound(_CAUSES, ticker=ticker, starts=starts, ends=ends)
     return {place - 1: cause for place, cause in await fetch(session, statement)}

@@ -10,7 +10,7 @@ from quotes.database.errors import translated
 from quotes.database.fingerprints import FINGERPRINT
 from quotes.database.store import Span
 
-MAX_STATEMENTS = 256  # texts kept; one for each set of columns that clients select
+MAX_STATEMENTS = 256  # texts cached; one for each set of columns that clients select
 
 
 @dataclass(frozen=True, slots=True)
@@ -71,7 +71,7 @@ class Wanted:
 
 @dataclass(frozen=True, slots=True)
 class Page:
-    """The quotes of a page, oldest first, once for each way in which they were asked for."""
+    """The quotes of a page, oldest first, once for each way in which they were requested."""
 
     rows: Sequence[str]  # JSON, separated by commas
     first: datetime | None  # the oldest minute; None on an empty page

@@ -105,7 +105,7 @@ _OF_MINUTES = f"""
                    (array_agg(minute ORDER BY price, minute))[1] AS low
             {_MINUTES}
             GROUP BY (extract(epoch FROM minute - :first) * 1000000)::bigint / :width
-        ) AS stretch,
+        ) AS bucket,
         LATERAL (VALUES (first), (high), (low), (last)) AS outermost (minute)
     ) AS chosen
     JOIN quotes USING (minute) WHERE ticker = :ticker
@@ -117,7 +117,7 @@ async def of_minutes(
 ) -> Points:
     """All quotes of [since, until), or if they are more than `most`, the outermost.
 
-    These are the first, highest, lowest and last of each quarter of `most` stretches of equal
+    These are the first, highest, lowest and last of each quarter of `most` buckets of equal
     length; of equal extremes the earlier.
     """
     span = {"ticker": ticker, "since": since, "until": until}

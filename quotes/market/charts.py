@@ -54,7 +54,7 @@ def _leaps(points: Sequence[Point], at: int) -> bool:
     first = max(min(at - NEIGHBOURS // 2, len(points) - 1 - NEIGHBOURS), 0)
     near = points[first : first + NEIGHBOURS + 1]
     around = sorted(point.price for point in near if point is not points[at])
-    if len(around) < 2:  # noqa: PLR2004  # no telling which of them is wrong
+    if len(around) < 2:  # noqa: PLR2004  # either of them may be wrong
         return False
     median = around[len(around) // 2]
     return not median / LEAP <= points[at].price <= median * LEAP

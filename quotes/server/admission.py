@@ -1,6 +1,6 @@
-"""Which queries begin: as many at once as the database is asked by, the others after a short wait.
+"""Which queries begin: as many at once as have a connection, the others after a short wait.
 
-What cannot begin soon is refused at once and truly, so that whoever asked can ask elsewhere or
+What cannot begin soon is refused at once and truly, so that its client can try elsewhere or
 later, and what has begun is answered as fast as ever.
 """
 
@@ -109,6 +109,6 @@ class Admission:
 def overloaded() -> Refusal:
     return Refusal(
         Code.OVERLOADED,
-        "More queries are asked than can be answered in time. Try again in a second.",
+        "More queries are sent than can be answered in time. Try again in a second.",
         retryAfter=RETRY_AFTER,
     )

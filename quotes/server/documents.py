@@ -42,5 +42,5 @@ class Documents:
             found = documents.known(core, query)  # another request may have sent it, too
             if found is None:
                 found = await asyncio.to_thread(documents.check, core, query)
-                documents.keep(core, query, found)
+                documents.store(core, query, found)
             return found

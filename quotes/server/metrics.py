@@ -1,4 +1,4 @@
-"""The state of a web process, read when Prometheus asks, from its thread."""
+"""The state of a web process, read at each scrape, from Prometheus' thread."""
 
 from collections.abc import Iterator, Mapping
 from datetime import UTC, datetime

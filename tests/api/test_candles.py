@@ -28,7 +28,7 @@ CANDLES = """
 """
 
 
-async def test_a_candle_tells_everything_that_is_known_of_it(
+async def test_a_candle_has_everything_that_is_known_of_it(
     client: Client, sessions: Sessions
 ) -> None:
     prices = {0: "100.10", 1: "99.5", 3: "101.25", 4: "100"}
@@ -64,12 +64,12 @@ async def test_what_is_filled_says_so(
 ) -> None:
     await insert(sessions, quote(at=10, price="100"), quote(at=20, price="200"))
 
-    told = await client.data(CANDLES, interval="5m", fill=fill,
+    shown = await client.data(CANDLES, interval="5m", fill=fill,
                              **{"from": "2026-01-31T12:00Z"}, to="2026-01-31T12:30Z")  # fmt: skip
 
-    assert [each["close"] for each in told] == closes
-    assert [each["filled"] for each in told] == [not each["count"] for each in told]
-    assert all(each["open"] == each["high"] == each["low"] == each["close"] for each in told)
+    assert [each["close"] for each in shown] == closes
+    assert [each["filled"] for each in shown] == [not each["count"] for each in shown]
+    assert all(each["open"] == each["high"] == each["low"] == each["close"] for each in shown)
 
 
 async def test_a_candle_filled_first_takes_the_last_price_before_the_range(
@@ -78,9 +78,9 @@ async def test_a_candle_filled_first_takes_the_last_price_before_the_range(
     await insert(sessions, quote(at=-500, price="90"))
 
     range_ = {"from": "2026-01-31T12:00Z", "to": "2026-01-31T13:00Z"}
-    (told,) = await client.data(CANDLES, interval="1h", fill="PREVIOUS", **range_)
+    (shown,) = await client.data(CANDLES, interval="1h", fill="PREVIOUS", **range_)
 
-    assert (told["close"], told["filled"], told["coverage"]) == ("90", True, 0)
+    assert (shown["close"], shown["filled"], shown["coverage"]) == ("90", True, 0)
 
 
 async def test_the_newest_candle_is_under_way_and_none_is_in_the_future(
@@ -89,10 +89,10 @@ async def test_the_newest_candle_is_under_way_and_none_is_in_the_future(
     now = (datetime.now(UTC) - NOON) // MINUTE
     await insert(sessions, quote(at=now - 1_500), quote(at=now))
 
-    told = await client.data(CANDLES, interval="1d", fill="NULL")
+    shown = await client.data(CANDLES, interval="1d", fill="NULL")
 
-    assert len(told) == 500
-    assert [each["complete"] for each in told] == [True] * 499 + [False]
+    assert len(shown) == 500
+    assert [each["complete"] for each in shown] == [True] * 499 + [False]
 
 
 @pytest.mark.parametrize(
@@ -108,7 +108,7 @@ async def test_the_newest_candle_is_under_way_and_none_is_in_the_future(
         ('interval: "1h", from: "2026-01-01T00:00Z", to: "2026-01-01T00:00Z"', "before"),
     ],
 )
-async def test_candles_that_cannot_be_had_are_refused_with_the_way_to_mend_it(
+async def test_candles_that_cannot_be_had_are_refused_with_the_remedy(
     client: Client, arguments: str, words: str
 ) -> None:
     code, sentence = await client.refusal(
@@ -123,9 +123,9 @@ async def test_the_calendar_s_ends_are_answered(client: Client) -> None:
     everything = {"from": "0001-01-01T00:00Z", "to": "9999-12-31T23:59:59Z"}
 
     assert await client.data(CANDLES, interval="1mo", **everything) == []
-    told = await client.data(
+    shown = await client.data(
         'query ($from: DateTime, $to: DateTime) { gaps(ticker: "BTC", from: $from, to: $to) '
         "{ present } }",
         **everything,
     )
-    assert told == {"present": 0}
+    assert shown == {"present": 0}

@@ -1,4 +1,4 @@
-"""What is told in place of an answer: a client's faults to the client, ours to the log."""
+"""What is shown in place of an answer: a client's faults to the client, ours to the log."""
 
 import logging
 from collections.abc import AsyncIterator
@@ -74,12 +74,12 @@ async def client(settings: Settings) -> AsyncIterator[Client]:
         ("{ " + "tickers { name } " * 500 + "}", "BAD_INPUT", "token"),
     ],
 )
-async def test_what_cannot_be_answered_is_refused_with_a_code_and_the_way_to_mend_it(
+async def test_what_cannot_be_answered_is_refused_with_a_code_and_the_remedy(
     client: Client, caplog: pytest.LogCaptureFixture, query: str, code: str, words: str
 ) -> None:
-    told, sentence = await client.refusal(query)
+    shown, sentence = await client.refusal(query)
 
-    assert told == code
+    assert shown == code
     assert words in sentence
     assert [each for each in caplog.records if each.levelno >= logging.WARNING] == []
 
@@ -97,7 +97,7 @@ async def test_what_cannot_be_answered_is_refused_with_a_code_and_the_way_to_men
         ('query ($to: DateTime = "noon") { prices(ticker: "BTC", to: $to) { nodes { at } } }', 24),
     ],
 )
-async def test_a_wrong_value_in_a_document_is_told_with_its_place(
+async def test_a_wrong_value_in_a_document_is_refused_with_its_place(
     client: Client, query: str, column: int
 ) -> None:
     (error,) = (await client.answer(query))["errors"]
@@ -106,16 +106,16 @@ async def test_a_wrong_value_in_a_document_is_told_with_its_place(
     assert error["extensions"] == {"code": "BAD_INPUT"}
 
 
-async def test_a_fault_of_ours_is_told_as_one_and_its_words_are_logged_once(
+async def test_a_fault_of_ours_is_shown_as_one_and_its_words_are_logged_once(
     client: Client, sessions: Sessions, caplog: pytest.LogCaptureFixture
 ) -> None:
     beyond = failure("ETH_WENT_TO_THE_MOON")  # as a later release may have left it
     await record(sessions, beyond)
 
     with structlog.testing.capture_logs() as ours:
-        told = await client.refusal("{ tickers { lastFailure { cause } } }")
+        shown = await client.refusal("{ tickers { lastFailure { cause } } }")
 
-    assert told == ("INTERNAL", "Something went wrong on our side; it has been logged.")
+    assert shown == ("INTERNAL", "Something went wrong on our side; it has been logged.")
     (line,) = [each for each in ours if each["log_level"] == "error"]
     assert (line["event"], line["path"]) == ("request_failed", ["tickers"])
     assert "ETH_WENT_TO_THE_MOON" in str(line["exc_info"])
@@ -130,9 +130,9 @@ async def test_a_failure_before_execution_is_ours_too(
 
     monkeypatch.setattr(cost, "require", require)
     with structlog.testing.capture_logs() as ours:
-        told = await client.refusal("{ tickers { name } }")
+        shown = await client.refusal("{ tickers { name } }")
 
-    assert told == ("INTERNAL", "Something went wrong on our side; it has been logged.")
+    assert shown == ("INTERNAL", "Something went wrong on our side; it has been logged.")
     assert [(line["event"], line["log_level"]) for line in ours] == [("request_failed", "error")]
 
 
@@ -170,7 +170,7 @@ async def test_null_means_the_default_as_a_literal_a_variable_and_a_variable_s_d
         "query ($null: Boolean = true) { __typename @include(if: $null) }",
     ],
 )
-async def test_null_where_a_value_is_needed_is_told_as_the_client_s(
+async def test_null_where_a_value_is_needed_is_the_client_s_error(
     client: Client, query: str
 ) -> None:
     code, sentence = await client.refusal(query, null=None)

@@ -1,4 +1,4 @@
-"""What `gaps` answers, and the holes that it is made of."""
+"""What `gaps` answers, and the gaps themselves."""
 
 from collections.abc import AsyncIterator
 from uuid import uuid4
@@ -24,7 +24,7 @@ async def client(settings: Settings) -> AsyncIterator[Client]:
         yield client
 
 
-async def test_gaps_tell_their_bounds_their_cause_and_whether_they_were_repaired(
+async def test_gaps_have_their_bounds_their_cause_and_whether_they_were_repaired(
     client: Client, sessions: Sessions
 ) -> None:
     failed = ((2, "TIMEOUT"), (3, "TIMEOUT"), (8, "MAINTENANCE"))
@@ -32,14 +32,14 @@ async def test_gaps_tell_their_bounds_their_cause_and_whether_they_were_repaired
     await insert(sessions, *(quote(at=at) for at in (0, 1, 6)))
     await insert(sessions, *(quote(at=at, origin=Origin.REPAIRED) for at in (2, 3)))
 
-    told = await client.data(
+    shown = await client.data(
         """{ gaps(ticker: "BTC", to: "2026-01-31T12:09:00Z") {
                from to expected present missing repaired coverage more
                nodes { from to minutes cause repaired } } }"""
     )
 
-    nodes = told.pop("nodes")
-    assert told == {
+    nodes = shown.pop("nodes")
+    assert shown == {
         "from": "2026-01-31T12:00:00Z",
         "to": "2026-01-31T12:09:00Z",
         "expected": 9,
@@ -59,7 +59,7 @@ async def test_gaps_tell_their_bounds_their_cause_and_whether_they_were_repaired
     ]
 
 
-async def test_gaps_are_told_a_page_at_a_time(client: Client, sessions: Sessions) -> None:
+async def test_gaps_come_a_page_at_a_time(client: Client, sessions: Sessions) -> None:
     await insert(sessions, *(quote(at=at) for at in range(0, 10, 2)))
     ask = """query ($from: DateTime) {
         gaps(ticker: "BTC", from: $from, to: "2026-01-31T12:09:00Z", first: 3) {
@@ -94,7 +94,7 @@ def failure(at: int, cause: str) -> Failure:
 @hypothesis_settings(
     deadline=None, max_examples=60, suppress_health_check=[HealthCheck.function_scoped_fixture]
 )
-async def test_holes_read_from_hours_are_the_minutes_that_are_missing(
+async def test_gaps_read_from_hours_are_the_minutes_that_are_missing(
     sessions: Sessions, present: set[int], since: int, length: int
 ) -> None:
     ticker = f"t{uuid4().hex[:8]}_usd"
@@ -107,4 +107,4 @@ async def test_holes_read_from_hours_are_the_minutes_that_are_missing(
         )
 
     expected = plain.gaps((minute(at) for at in present), begin, end)
-    assert [(hole.since, hole.until) for hole in found] == expected
+    assert [(gap.since, gap.until) for gap in found] == expected

@@ -50,11 +50,11 @@ async def test_the_price_at_a_moment_is_looked_for_where_and_as_far_as_is_said( 
 ) -> None:
     await insert(sessions, quote(at=10), quote(at=20))
 
-    told = await client.data(
+    shown = await client.data(
         PRICE_AT, at=f"2026-01-31T{asked}Z", direction=direction, maxDistance=within
     )
 
-    assert (told and told["at"]) == (found and f"2026-01-31T{found}:00Z")
+    assert (shown and shown["at"]) == (found and f"2026-01-31T{found}:00Z")
 
 
 async def test_the_calendar_s_last_moment_has_a_price_before_it(
@@ -74,12 +74,12 @@ CHANGE = """
 """
 
 
-async def test_a_change_tells_what_it_is_reckoned_from(client: Client, sessions: Sessions) -> None:
+async def test_a_change_has_what_it_is_computed_from(client: Client, sessions: Sessions) -> None:
     await insert(sessions, quote(at=0, price="80000.10"), quote(at=1_440, price="81000.123456789"))
 
-    told = await client.data(CHANGE)
+    shown = await client.data(CHANGE)
 
-    assert told == {
+    assert shown == {
         "window": "1d",
         "absolute": "1000.023456789",
         "percent": "1.2500",
@@ -88,18 +88,18 @@ async def test_a_change_tells_what_it_is_reckoned_from(client: Client, sessions:
     }
 
 
-@pytest.mark.parametrize(("base", "told"), [(-6, True), (-7, False), (0, True), (1, False)])
+@pytest.mark.parametrize(("base", "shown"), [(-6, True), (-7, False), (0, True), (1, False)])
 async def test_a_base_that_is_missing_or_too_old_is_none(
     client: Client,
     sessions: Sessions,
     base: int,
-    told: bool,  # noqa: FBT001
+    shown: bool,  # noqa: FBT001
 ) -> None:
     await insert(sessions, quote(at=base), quote(at=60))
 
     change = await client.data(CHANGE, window="1h")
 
-    assert [change[name] is not None for name in ("base", "absolute", "percent")] == [told] * 3
+    assert [change[name] is not None for name in ("base", "absolute", "percent")] == [shown] * 3
 
 
 async def test_a_fall_is_negative_and_no_quote_is_no_change(
@@ -160,7 +160,7 @@ async def test_a_price_older_than_allowed_is_refused_with_what_there_is_and_why(
     }
 
 
-async def test_a_price_that_is_fresh_enough_is_told(client: Client, sessions: Sessions) -> None:
+async def test_a_price_that_is_fresh_enough_is_answered(client: Client, sessions: Sessions) -> None:
     await insert(sessions, quote(at=(datetime.now(UTC) - NOON) // MINUTE, price="101.5"))
 
     assert await client.data(LATEST, maxAge="10m") == {"price": "101.5"}

@@ -37,7 +37,7 @@ async def test_latest_price_answers_in_any_spelling(client: Client, sessions: Se
         assert latest == {"ticker": "btc_usd", "price": "101848.9", "at": "2026-01-31T12:02:00Z"}
 
 
-async def test_a_quote_tells_everything_that_is_known_of_it(
+async def test_a_quote_has_everything_that_is_known_of_it(
     client: Client, sessions: Sessions
 ) -> None:
     await insert(sessions, quote(at=0, price="81110.428333"))
@@ -60,7 +60,7 @@ async def test_a_quote_tells_everything_that_is_known_of_it(
 
 
 @pytest.mark.parametrize(
-    ("sent", "told"),
+    ("sent", "shown"),
     [
         ("81110.428333", "81110.428333"),
         ("0.0000012345678", "0.0000012345678"),
@@ -70,12 +70,12 @@ async def test_a_quote_tells_everything_that_is_known_of_it(
         ("1e5", "100000"),
     ],
 )
-async def test_a_price_is_told_exactly_and_never_in_scientific_notation(
-    client: Client, sessions: Sessions, sent: str, told: str
+async def test_a_price_is_exact_and_never_in_scientific_notation(
+    client: Client, sessions: Sessions, sent: str, shown: str
 ) -> None:
     await insert(sessions, quote(price=sent))
 
-    assert await client.data('{ latestPrice(ticker: "BTC") { price } }') == {"price": told}
+    assert await client.data('{ latestPrice(ticker: "BTC") { price } }') == {"price": shown}
 
 
 async def test_a_price_is_stale_after_two_minutes(client: Client, sessions: Sessions) -> None:
@@ -101,7 +101,7 @@ async def test_a_price_is_stale_after_two_minutes(client: Client, sessions: Sess
     assert 180 <= eth["ageSeconds"] < 240
 
 
-async def test_latest_prices_are_in_the_order_of_names_and_of_the_asked_only(
+async def test_latest_prices_are_in_the_order_of_names_and_of_the_requested_only(
     client: Client, sessions: Sessions
 ) -> None:
     await insert(sessions, *(quote(name, at=1) for name in ("sol_usd", "btc_usd", "eth_usd")))
@@ -191,7 +191,9 @@ async def test_paging_either_way_loses_and_doubles_nothing_while_rows_arrive(  #
     assert [datetime.fromisoformat(at) for at in seen] == [minute(at) for at in sorted(expected)]
 
 
-async def test_a_page_between_two_others_tells_of_both(client: Client, sessions: Sessions) -> None:
+async def test_a_page_between_two_others_has_a_previous_and_a_next_one(
+    client: Client, sessions: Sessions
+) -> None:
     await insert(sessions, *(quote(at=at) for at in range(6)))
 
     first = (await client.data(PAGE, ticker="btc", first=2))["pageInfo"]
@@ -215,7 +217,7 @@ async def test_the_last_day_of_the_calendar_is_a_day(client: Client) -> None:
     assert page == {"nodes": []}
 
 
-async def test_a_ticker_that_was_removed_can_be_told_from_a_collected_one(
+async def test_a_removed_ticker_is_distinguished_from_a_collected_one(
     settings: Settings, sessions: Sessions
 ) -> None:
     await insert(sessions, quote(), quote("eth_usd"), quote("sol_usd"))
@@ -238,18 +240,18 @@ async def test_a_ticker_that_was_removed_can_be_told_from_a_collected_one(
     assert streamed == {"ticker": "sol_usd", "collected": False}
 
 
-async def test_tickers_tell_what_is_collected_and_why_it_failed(
+async def test_tickers_show_what_is_collected_and_why_it_failed(
     client: Client, sessions: Sessions
 ) -> None:
     await insert(sessions, quote(at=1), quote(at=2), quote("old_usd", at=1))
     await record(sessions, failure("UNKNOWN_INDEX"))
 
-    told = await client.data(
+    shown = await client.data(
         """{ tickers { name source collected first { at } last { at }
              lastFailure { minute cause message at attempts } } }"""
     )
 
-    assert told == [
+    assert shown == [
         {
             "name": "btc_usd",
             "source": "demo",

@@ -52,7 +52,7 @@ def points(quotes: list[Quote]) -> list[tuple[int, str]]:
 @hypothesis_settings(
     deadline=None, max_examples=25, suppress_health_check=[HealthCheck.function_scoped_fixture]
 )
-async def test_of_a_range_with_many_quotes_each_stretch_s_outermost_are_told(
+async def test_of_a_range_with_many_quotes_each_bucket_s_extremes_are_answered(
     client: Client,
     sessions: Sessions,
     prices: dict[int, int],
@@ -65,7 +65,7 @@ async def test_of_a_range_with_many_quotes_each_stretch_s_outermost_are_told(
     )
     since, until = map(minute, bounds)
 
-    told = await client.data(
+    shown = await client.data(
         SERIES, ticker=ticker, most=most, **{"from": since.isoformat()}, to=until.isoformat()
     )
 
@@ -74,22 +74,22 @@ async def test_of_a_range_with_many_quotes_each_stretch_s_outermost_are_told(
         (each for each in within if since <= each.minute < until), key=lambda each: each.minute
     )
     expected = plain.thinned(within, most)
-    assert told["count"] == len(within)
-    assert list(zip(told["times"], told["prices"], strict=True)) == points(expected)
+    assert shown["count"] == len(within)
+    assert list(zip(shown["times"], shown["prices"], strict=True)) == points(expected)
 
 
-async def test_a_short_range_is_told_whole_and_exact(client: Client, sessions: Sessions) -> None:
+async def test_a_short_range_is_complete_and_exact(client: Client, sessions: Sessions) -> None:
     quotes = [quote(at=at, price=f"100.{at}0") for at in range(6)]
     await insert(sessions, *quotes)
 
-    told = await client.data(SERIES, ticker="btc", **{"from": "2026-01-31T12:01:00Z"},
+    shown = await client.data(SERIES, ticker="btc", **{"from": "2026-01-31T12:01:00Z"},
                              to="2026-01-31T12:05:00Z")  # fmt: skip
 
-    assert list(zip(told["times"], told["prices"], strict=True)) == points(quotes[1:5])
-    assert told["count"] == 4
+    assert list(zip(shown["times"], shown["prices"], strict=True)) == points(quotes[1:5])
+    assert shown["count"] == 4
 
 
-async def test_of_a_long_range_each_stretch_s_outermost_quotes_are_told(
+async def test_of_a_long_range_each_bucket_s_extremes_are_answered(
     client: Client, sessions: Sessions
 ) -> None:
     chance = random.Random(7)  # noqa: S311  # no secret
@@ -101,32 +101,32 @@ async def test_of_a_long_range_each_stretch_s_outermost_quotes_are_told(
     for begin, end in ((30, 1_001), (60, 1_020)):
         since, until = minute(begin), minute(days - end)
 
-        told = await client.data(
+        shown = await client.data(
             SERIES, ticker="btc", most=200, **{"from": since.isoformat()}, to=until.isoformat()
         )
 
         within = [each for each in quotes if since <= each.minute < until]
-        hours = -(-(days - end) // 60) - begin // 60  # those touched, in 50 stretches at most
+        hours = -(-(days - end) // 60) - begin // 60  # those touched, in 50 buckets at most
         length, start = timedelta(hours=-(-hours // 50)), minute(begin // 60 * 60)
-        stretches = defaultdict(list)
+        buckets = defaultdict(list)
         for each in within:
-            stretches[(each.minute - start) // length].append(each)
-        expected = set(chain.from_iterable(map(plain.outermost, stretches.values())))
-        assert told["count"] == len(within)
-        assert list(zip(told["times"], told["prices"], strict=True)) == sorted(
+            buckets[(each.minute - start) // length].append(each)
+        expected = set(chain.from_iterable(map(plain.outermost, buckets.values())))
+        assert shown["count"] == len(within)
+        assert list(zip(shown["times"], shown["prices"], strict=True)) == sorted(
             (int(at.timestamp()), format(price, "f")) for at, price in expected
         )
 
 
-async def test_of_a_long_range_with_few_quotes_each_is_told(
+async def test_of_a_long_range_with_few_quotes_each_is_answered(
     client: Client, sessions: Sessions
 ) -> None:
     quotes = [quote(at=at, price=str(at + 1)) for at in (*range(10), *range(0, 40 * 1_440, 777))]
     await insert(sessions, *quotes)
 
-    told = await client.data(SERIES, ticker="btc")
+    shown = await client.data(SERIES, ticker="btc")
 
-    assert set(zip(told["times"], told["prices"], strict=True)) == set(points(quotes))
+    assert set(zip(shown["times"], shown["prices"], strict=True)) == set(points(quotes))
 
 
 @given(batches=st.lists(st.sets(st.integers(0, 60), min_size=1, max_size=8), max_size=6),
@@ -141,18 +141,18 @@ async def test_the_stream_goes_on_after_a_series_without_gap_or_double(
     await insert(sessions, quote(ticker, at=-1))
     for batch in batches[:read_after]:
         await insert(sessions, *(quote(ticker, at) for at in batch))
-    told = await client.data(SERIES, ticker=ticker)
+    shown = await client.data(SERIES, ticker=ticker)
     for batch in batches[read_after:]:
         await insert(sessions, *(quote(ticker, at) for at in batch))
     await insert(sessions, quote(ticker, at=61))
 
     streamed: list[int] = []
-    async with client.subscription(UPDATES, after=told["cursor"], tickers=[ticker]) as updates:
+    async with client.subscription(UPDATES, after=shown["cursor"], tickers=[ticker]) as updates:
         while not streamed or streamed[-1] != int(minute(61).timestamp()):
             streamed.append((await updates.next())["timestamp"])
 
     expected = {-1, 61}.union(*batches)
-    assert sorted(told["times"] + streamed) == [
+    assert sorted(shown["times"] + streamed) == [
         int(minute(at).timestamp()) for at in sorted(expected)
     ]
 
@@ -160,10 +160,10 @@ async def test_the_stream_goes_on_after_a_series_without_gap_or_double(
 async def test_a_ticker_without_quotes_is_an_empty_series_that_can_be_followed(
     client: Client, sessions: Sessions
 ) -> None:
-    told = await client.data(SERIES, ticker="btc")
+    shown = await client.data(SERIES, ticker="btc")
 
-    assert (told["times"], told["prices"], told["count"]) == ([], [], 0)
-    async with client.subscription(UPDATES, after=told["cursor"]) as updates:
+    assert (shown["times"], shown["prices"], shown["count"]) == ([], [], 0)
+    async with client.subscription(UPDATES, after=shown["cursor"]) as updates:
         await insert(sessions, quote(at=1), quote(at=0, origin=Origin.BACKFILLED))
         assert (await updates.next())["timestamp"] == int(minute(1).timestamp())
 

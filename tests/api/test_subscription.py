@@ -174,7 +174,7 @@ async def test_a_foreign_page_may_not_subscribe(client: Client) -> None:
     assert refused.value.status == 403
 
 
-async def test_subscribers_are_told_to_come_again_when_the_service_ends(
+async def test_subscribers_are_closed_with_1012_when_the_service_ends(
     settings: Settings, sessions: Sessions
 ) -> None:
     await insert(sessions, quote(at=1))

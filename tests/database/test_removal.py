@@ -135,7 +135,7 @@ async def test_forget_removes_a_ticker_from_every_table_and_asks_first(
     assert {each.ticker for each in left} == {"eth_usd"}
 
 
-async def test_rebuild_mends_what_was_changed_by_hand(
+async def test_rebuild_corrects_what_was_changed_by_hand(
     settings: Settings, sessions: Sessions
 ) -> None:
     quotes = random_quotes(seed=4)[:1_500]

@@ -28,7 +28,7 @@ async def test_hours_equal_their_minutes_in_whatever_order_these_came(
     assert as_rows(await stored_hours(sessions)) == expected_hours(quotes)
 
 
-async def test_a_quote_that_is_kept_already_changes_no_hour(sessions: Sessions) -> None:
+async def test_a_quote_that_is_stored_already_changes_no_hour(sessions: Sessions) -> None:
     await insert(sessions, quote(at=0, price="100"))
 
     await insert(sessions, quote(at=0, price="200"), quote(at=1, price="150"))

@@ -20,7 +20,7 @@ from quotes.settings import Settings
 pytestmark = on_each_postgres
 
 
-async def test_a_quote_kept_twice_is_one_row_and_keeps_its_first_price(
+async def test_a_quote_stored_twice_is_one_row_with_its_first_price(
     sessions: Sessions,
 ) -> None:
     first = await insert(sessions, quote(price="100"))
@@ -31,7 +31,7 @@ async def test_a_quote_kept_twice_is_one_row_and_keeps_its_first_price(
     assert [each.price for each in await log(sessions)] == [Decimal(100)]
 
 
-async def test_a_batch_that_names_a_minute_twice_keeps_it_once(sessions: Sessions) -> None:
+async def test_a_batch_that_names_a_minute_twice_stores_it_once(sessions: Sessions) -> None:
     stored = await insert(sessions, quote(at=1), quote(at=1), quote(at=2))
 
     assert stored == 2
@@ -39,7 +39,7 @@ async def test_a_batch_that_names_a_minute_twice_keeps_it_once(sessions: Session
 
 
 @pytest.mark.parametrize(("first", "then"), [("demo", "deribit"), ("deribit", "demo")])
-async def test_made_up_and_real_prices_are_never_kept_together(
+async def test_made_up_and_real_prices_are_never_stored_together(
     sessions: Sessions, first: str, then: str
 ) -> None:
     for batch in ([first, then], [then, first]):
@@ -54,7 +54,7 @@ async def test_made_up_and_real_prices_are_never_kept_together(
     assert [(each.seq, each.source) for each in await log(sessions)] == [(1, first), (2, first)]
 
 
-async def test_seq_has_no_hole_where_part_of_a_batch_is_known(sessions: Sessions) -> None:
+async def test_seq_has_no_gap_where_part_of_a_batch_is_known(sessions: Sessions) -> None:
     await insert(sessions, quote(at=1), quote(at=3))
 
     await insert(sessions, quote(at=1), quote(at=2), quote(at=3), quote(at=4))
@@ -74,7 +74,7 @@ async def test_a_transaction_rolled_back_takes_no_number(sessions: Sessions) -> 
     assert [(each.seq, each.minute) for each in await log(sessions)] == [(1, minute(2))]
 
 
-async def test_a_batch_with_nothing_new_rings_no_bell(
+async def test_a_batch_with_nothing_new_sends_no_notification(
     sessions: Sessions, settings: Settings
 ) -> None:
     notified: asyncio.Queue[str] = asyncio.Queue()

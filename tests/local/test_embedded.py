@@ -94,7 +94,7 @@ async def test_a_path_too_long_for_a_socket_gets_a_short_one(folder: Path) -> No
     assert not valkey.sockets.exists()
 
 
-async def test_a_first_start_that_was_interrupted_is_mended(folder: Path) -> None:
+async def test_a_first_start_that_was_interrupted_is_done_again(folder: Path) -> None:
     (folder / "postgres" / "data.new").mkdir(parents=True)
     (folder / "postgres" / "data.new" / "PG_VERSION").write_text("half a database")
     postgres = Postgres(folder / "postgres", options=FAST)
@@ -152,7 +152,7 @@ async def test_a_server_that_does_not_start_shows_the_end_of_its_log(folder: Pat
         await valkey.start()
 
 
-async def test_a_missing_program_is_told_with_the_way_to_get_it(
+async def test_a_missing_program_is_named_with_the_way_to_get_it(
     folder: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(binaries, "valkey", lambda: None)

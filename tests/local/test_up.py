@@ -145,7 +145,7 @@ async def test_the_demo_answers_a_made_up_price_until_ctrl_c_ends_everything_wit
     assert all(word in commands for word in ("quotes api", "workers.worker", "workers.scheduler"))
 
     run.process.send_signal(signal.SIGINT)
-    run.process.send_signal(signal.SIGTERM)  # as where a whole group is told: still the same wish
+    run.process.send_signal(signal.SIGTERM)  # as where a whole group is shown: still the same wish
 
     assert await run.status() == 0
     log = (folder / "data" / "demo" / "postgres" / "log").read_text()
@@ -196,7 +196,7 @@ async def test_ctrl_c_during_the_start_leaves_nothing(up: Start, folder: Path) -
     assert _living(everything) == {}
 
 
-@pytest.mark.skipif(sys.platform != "linux", reason="only Linux tells a child of this death")
+@pytest.mark.skipif(sys.platform != "linux", reason="only Linux signals this death to a child")
 async def test_a_killed_supervisor_takes_everything_with_it_but_the_data(up: Start) -> None:
     run = await up("--demo")
     await run.ready()
@@ -280,7 +280,7 @@ def _can_listen(port: int) -> bool:
     return True
 
 
-async def test_an_exchange_out_of_reach_is_told_and_the_service_goes_on(
+async def test_an_exchange_out_of_reach_is_reported_and_the_service_goes_on(
     up: Start, settings: Settings
 ) -> None:
     run = await up(QUOTES_DERIBIT_URL="http://exchange.invalid/api/v2", **servers(settings))

@@ -53,7 +53,7 @@ def kinds_of_changes() -> list[tuple[ZoneInfo, datetime]]:
             old, new = wall(change - SECOND, zone), wall(change, zone)
             days = [(at.time(), at.weekday(), at.day == 1) for at in (old, new)]
             odd = change.minute or new - old not in {HOUR + SECOND, SECOND - HOUR}
-            # What is usual is told apart less finely.
+            # What is usual is answer apart less finely.
             kind = (*days, new - old) if odd else (old.time(), new - old)
             found.setdefault(kind, (zone, change))
     return list(found.values())

@@ -110,7 +110,7 @@ async def test_who_says_nothing_is_dropped_without_a_word(hasty: Client) -> None
 
 
 @pytest.mark.parametrize("begin", [b"G", HEAD, b"\r\n", HALF], ids=["byte", "line", "end", "body"])
-async def test_who_does_not_end_its_request_is_told_and_dropped(
+async def test_who_does_not_end_its_request_is_refused_and_dropped(
     hasty: Client, begin: bytes
 ) -> None:
     async with connection(hasty.url) as slow:

@@ -93,7 +93,7 @@ async def test_a_connection_is_closed_where_its_client_says_so(client: Client) -
         assert b"connection: close" in answer
 
 
-async def test_a_client_that_waits_for_100_continue_is_told_to_go_on(client: Client) -> None:
+async def test_a_client_that_waits_for_100_continue_receives_it(client: Client) -> None:
     last = request(LATEST, "Connection: close", "Expect: 100-continue")
     head = last.index(b"{")
     async with asyncio.timeout(60), opened(client) as (reader, writer):

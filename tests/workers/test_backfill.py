@@ -69,7 +69,7 @@ async def fetch(
     ]
 
 
-async def test_a_first_start_keeps_each_chart_at_its_own_step_the_finest_first(
+async def test_a_first_start_stores_each_chart_at_its_own_step_the_finest_first(
     source: Deribit, sessions: Sessions
 ) -> None:
     fetched = await fetch(source, sessions)

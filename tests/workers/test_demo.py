@@ -111,7 +111,7 @@ async def test_every_listed_index_has_a_price(http: aiohttp.ClientSession) -> No
         assert price["index_price"] > 0
 
 
-async def test_time_and_status_are_told_as_recorded(http: aiohttp.ClientSession) -> None:
+async def test_time_and_status_are_answered_as_recorded(http: aiohttp.ClientSession) -> None:
     assert await result(http, "get_time") == 1789939041264
     assert await result(http, "status") == {"locked": "false"}
 
@@ -125,7 +125,7 @@ async def test_small_prices_are_written_in_scientific_notation(
     assert "e-" in text.partition('"index_price":')[2].partition(",")[0]
 
 
-async def test_a_pinned_price_is_told_letter_by_letter(
+async def test_a_pinned_price_is_answered_letter_by_letter(
     exchange: Exchange, http: aiohttp.ClientSession
 ) -> None:
     exchange.prices["new_usd"] = "0.0000012345678"
@@ -192,7 +192,7 @@ def test_an_average_is_that_of_the_prices_of_its_step() -> None:
     assert average == round(sum(prices) / 6, 6)
 
 
-def test_a_chart_told_later_says_the_same_of_the_past() -> None:
+def test_a_later_chart_has_the_same_past() -> None:
     then = dict(market.chart("eth_usd", "1m", MOMENT, 1))
     later = dict(market.chart("eth_usd", "1m", MOMENT + timedelta(days=10), 1))
 
@@ -242,7 +242,7 @@ async def test_a_call_held_back_is_answered_when_the_fault_is_lifted(
 
     async with asyncio.timeout(60), asyncio.TaskGroup() as tasks:
         call = tasks.create_task(result(http, "get_index_price", index_name="btc_usd"))
-        while not exchange.price_requests["btc_usd"]:  # noqa: ASYNC110  # a Counter rings no bell
+        while not exchange.price_requests["btc_usd"]:  # noqa: ASYNC110  # a Counter has no event
             await asyncio.sleep(0)
         assert not call.done()
         del exchange.faults["btc_usd"]
@@ -256,7 +256,9 @@ async def test_the_front_page_says_that_prices_are_made_up(http: aiohttp.ClientS
 
 
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
-async def test_the_command_says_where_it_listens_and_ends_when_told(number: signal.Signals) -> None:
+async def test_the_command_prints_where_it_listens_and_ends_on_sigterm(
+    number: signal.Signals,
+) -> None:
     process = await asyncio.create_subprocess_exec(
         sys.executable, "-m", "workers.demo", stderr=asyncio.subprocess.PIPE
     )

@@ -136,7 +136,7 @@ async def test_a_host_that_does_not_exist_is_not_named() -> None:
 
 
 @pytest.mark.parametrize("fault", [Fault.DISCONNECT, Fault.TIMEOUT, Fault.REDIRECT, Fault.HUGE])
-async def test_no_message_tells_the_password_of_the_url(
+async def test_no_message_shows_the_password_of_the_url(
     fault: Fault, exchange: Exchange, url: str
 ) -> None:
     exchange.faults["btc_usd"] = fault
@@ -169,7 +169,7 @@ async def test_what_is_not_http_is_a_bad_answer() -> None:
     assert caught.value.cause is Cause.BAD_ANSWER
 
 
-async def test_loopback_is_never_asked_through_a_proxy(
+async def test_loopback_is_never_queried_through_a_proxy(
     url: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("http_proxy", "http://proxy.invalid:3128")

@@ -79,7 +79,7 @@ def test_a_code_says_more_than_the_status(
     assert (error.cause, error.retry) == (cause, retry)
 
 
-def test_a_refusal_tells_the_exchanges_own_words() -> None:
+def test_a_refusal_has_the_exchange_s_own_words() -> None:
     assert "Invalid params: wrong format: instrument_name" in str(failure(RECORDED_REFUSAL, 400))
 
 
@@ -156,7 +156,7 @@ def test_what_the_api_does_not_promise_is_a_bad_answer(body: bytes) -> None:
         "9" * 41,
     ],
 )
-def test_what_is_no_price_is_never_kept_as_one(price: str) -> None:
+def test_what_is_no_price_is_never_stored_as_one(price: str) -> None:
     error = failure(envelope(price))
 
     assert (error.cause, error.retry) == (Cause.BAD_PRICE, Retry.SOON)
@@ -175,7 +175,7 @@ def test_prices_that_do_not_name_their_environment_are_refused() -> None:
 
 
 @given(micros=st.integers(0, 4_000_000_000_000_000))
-def test_the_exchanges_clock_is_kept_to_the_microsecond(micros: int) -> None:
+def test_the_exchange_s_clock_is_read_to_the_microsecond(micros: int) -> None:
     observed_at = read(envelope(usOut=micros)).observed_at
 
     seconds, rest = divmod(micros, 1_000_000)

@@ -119,7 +119,7 @@ async def test_a_chart_that_is_not_whole_is_fetched_again_later_until_it_is(
     await fill_gaps(["btc_usd"], source, sessions, now=NOW)
     await fill_gaps(["btc_usd"], source, sessions, now=NOW)  # not due yet
 
-    # `all` cannot be told from a shorter life.
+    # `all` cannot be received from a shorter life.
     found = [each for each in await states(sessions) if each.range != Range.ALL]
     assert {each.finished_at for each in found} == {None}
     assert all(reason in (each.reason or "") and each.attempts == 1 for each in found)
@@ -153,7 +153,7 @@ async def test_an_index_that_began_in_the_middle_of_its_chart_is_finished_in_the
     assert await charts.unfinished("btc_usd", sessions) == []
 
 
-async def test_an_unknown_index_is_asked_for_again_after_an_hour_and_once(
+async def test_an_unknown_index_is_requested_again_after_an_hour_and_once(
     source: Charts, sessions: Sessions
 ) -> None:
     source.answer = refuse(Cause.UNKNOWN_INDEX)
@@ -243,10 +243,10 @@ async def test_the_newest_gap_is_repaired_first(
     monkeypatch.setattr(gap_repair, "AT_ONCE", 1)
     async with sessions.begin() as session:
         await backfills.add(session, ["old_usd", "new_usd"], NOON)
-    holes = {"old_usd": -1, "new_usd": 3}
+    missing = {"old_usd": -1, "new_usd": 3}
     await insert(
         sessions,
-        *(quote(ticker, at) for ticker, hole in holes.items() for at in range(-3, 8) if at != hole),
+        *(quote(ticker, at) for ticker, gap in missing.items() for at in range(-3, 8) if at != gap),
     )
 
     await gap_repair.repair(["old_usd", "new_usd"], source, sessions, now=NOW)

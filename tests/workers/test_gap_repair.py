@@ -151,7 +151,7 @@ async def test_minutes_from_before_the_first_start_are_the_backfill_s_to_fill(
     assert [each.minute for each in await log(sessions)] == [minute(5), minute(6)]
 
 
-async def test_nothing_is_asked_of_the_exchange_where_nothing_is_missing(
+async def test_nothing_is_requested_of_the_exchange_where_nothing_is_missing(
     clock: Clock, exchange: Exchange, source: Deribit, sessions: Sessions
 ) -> None:
     await finish(sessions, NOON)

@@ -330,7 +330,7 @@ def test_a_failed_ticker_is_requested_again_later_and_later_within_its_minute() 
     assert 0.75 * 15 < run.ended[0] < 1.25 * 15 + 1
 
 
-def test_a_minute_that_is_over_asks_for_nothing() -> None:
+def test_a_minute_that_is_over_requests_nothing() -> None:
     exchange = Exchange()
 
     async def late() -> Run:

@@ -44,7 +44,7 @@ async def failure(sessions: Sessions, ticker: str) -> Failure:
     return found
 
 
-async def test_what_graphql_tells_of_replayed_minutes_is_the_file_digit_for_digit(
+async def test_what_graphql_answers_of_replayed_minutes_is_the_file_digit_for_digit(
     exchange: Exchange, here: Settings, sessions: Sessions
 ) -> None:
     files = {name: rows(REPLAY / f"{name}.csv") for name in here.tickers}
@@ -126,7 +126,7 @@ def current_minute(exchange: Exchange) -> datetime:
 
 
 @pytest.mark.parametrize("fault", [Fault.RATE_LIMITED, Fault.HTTP_502, Fault.NULL])
-async def test_a_ticker_that_failed_is_asked_again_within_its_minute(
+async def test_a_ticker_that_failed_is_requested_again_within_its_minute(
     here: Settings, exchange: Exchange, sessions: Sessions, fault: Fault
 ) -> None:
     exchange.faults["eth_usd"] = fault

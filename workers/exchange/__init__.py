@@ -1,1 +1,1 @@
-"""The exchange: its client, what its answers mean, its clock, and how fast it may be asked."""
+"""The exchange: its client, what its answers mean, its clock, and how fast it may be queried."""

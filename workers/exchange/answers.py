@@ -115,7 +115,7 @@ def _success(
 
 
 def _parsed(body: bytes) -> dict[str, Any]:
-    """Empty if it is not a JSON object. NaN and infinities are kept, as Decimals."""
+    """Empty if it is not a JSON object. NaN and infinities are read, as Decimals."""
     try:
         answer = json.loads(body.decode(), parse_float=Decimal, parse_constant=Decimal)
     except (ValueError, RecursionError, InvalidOperation):  # huge ints, deep nests, huge exponents

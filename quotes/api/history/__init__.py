@@ -1,1 +1,1 @@
-"""What is asked of the past: candles, gaps, series, and the price at a moment."""
+"""Queries of the past: candles, gaps, series, and the price at a moment."""

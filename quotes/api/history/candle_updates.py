@@ -20,9 +20,9 @@ def shown(candle: candle_log.Candle) -> Candle:
 class CandleSubscription:
     @strawberry.subscription(
         description=(
-            "The candle under way, told anew with each of its quotes. `complete` turns true once "
+            "The candle under way, sent again with each of its quotes. `complete` turns true once "
             f"for each: with the first quote after it, or {GRACE.seconds} seconds after its end. "
-            "What is repaired or backfilled still later is told by `candles`, not here."
+            "What is repaired or backfilled still later is in `candles`, not here."
         )
     )
     async def candle_updates(

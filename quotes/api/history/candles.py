@@ -1,4 +1,4 @@
-"""Candles: what is asked for, how it is read, and what stands where there are no quotes."""
+"""Candles: the range requested, how it is read, and what fills intervals without quotes."""
 
 from collections.abc import Sequence
 from datetime import UTC, datetime, timedelta, tzinfo
@@ -112,13 +112,13 @@ def bounds(
     """
     end = now + timedelta(microseconds=1) if until is None else min(until, now)
     if end <= EPOCH or (since is not None and since >= end):
-        return []  # nor could the calendar's own ends be reckoned with in every zone
+        return []  # and the calendar's own ends are out of range in some zones
     begin = interval.start(end, zone) - (USUAL - 1) * interval.length if since is None else since
     begin = max(begin, EPOCH)
     starts = list(islice(interval.starts(begin, end, zone), MOST + 1))
     if len(starts) > MOST:
         raise bad_input(
-            f"The range holds more than {MOST:,} candles of {interval.name}; ask for a shorter "
+            f"The range holds more than {MOST:,} candles of {interval.name}; request a shorter "
             "range or a longer interval, and go on with the last candle's `closeTime` as `from`."
         )
     return [*starts, interval.after(starts[-1], zone)] if starts else []
@@ -163,7 +163,7 @@ class CandleQuery:
         description=(
             f"A ticker's candles that begin in [from, to), oldest first; at most {MOST:,} at once. "
             "So ranges that touch never share a candle, and `from` may be the last `closeTime`. "
-            "A candle is never cut: the newest tells by `complete` that it is under way."
+            "A candle is never cut: `complete` is false for the newest while it is under way."
         )
     )
     async def candles(  # noqa: PLR0913, PLR0917  # the contract's own arguments

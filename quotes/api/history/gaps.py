@@ -31,13 +31,13 @@ class Gap:
     )
 
     @classmethod
-    def of(cls, hole: coverage.Gap, cause: str | None) -> Self:
+    def of(cls, gap: coverage.Gap, cause: str | None) -> Self:
         return cls(
-            since=hole.since,
-            until=hole.until,
-            minutes=hole.minutes,
+            since=gap.since,
+            until=gap.until,
+            minutes=gap.minutes,
             cause=Cause(cause or Cause.NOT_ASKED),
-            repaired=hole.repaired,
+            repaired=gap.repaired,
         )
 
 
@@ -115,16 +115,16 @@ async def read(session: AsyncSession, span: store.Span, most: int, now: datetime
     found = coverage.gaps(hours, since, until)
     causes = await history.causes(session, span.ticker, found[:most])
     expected = (until - since) // MINUTE
-    missing = sum(hole.minutes for hole in found if not hole.repaired)
+    missing = sum(each.minutes for each in found if not each.repaired)
     return Gaps(
         since=since,
         until=until,
         expected=expected,
         present=expected - missing,
         missing=missing,
-        repaired=sum(hole.minutes for hole in found if hole.repaired),
+        repaired=sum(each.minutes for each in found if each.repaired),
         coverage=(expected - missing) / expected if expected else None,
-        nodes=[Gap.of(hole, causes.get(place)) for place, hole in enumerate(found[:most])],
+        nodes=[Gap.of(each, causes.get(place)) for place, each in enumerate(found[:most])],
         more=len(found) > most,
     )
 

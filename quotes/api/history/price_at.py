@@ -14,7 +14,7 @@ from quotes.database import models, store
 
 DAY = timedelta(days=1)
 MINUTE = timedelta(minutes=1)
-PERCENT = Decimal("0.0001")  # the last digit told
+PERCENT = Decimal("0.0001")  # the last digit shown
 DIGITS = 100  # more than a difference of two prices can have, so that it is exact
 _TICK = timedelta(microseconds=1)
 _LAST = datetime(9999, 1, 1, tzinfo=UTC)  # leaves room to step beyond

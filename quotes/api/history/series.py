@@ -24,8 +24,8 @@ FINE = timedelta(days=14)
 @strawberry.type(
     description=(
         "Prices over time, in columns: the n-th price is that of the n-th time. Each point is a "
-        "quote that was kept, none is made up. Where there are more than `maxPoints`, of each "
-        "stretch of time the first, the highest, the lowest and the last are left, so no extreme "
+        "stored quote, none is made up. Where there are more than `maxPoints`, of each "
+        "bucket of time the first, the highest, the lowest and the last are left, so no extreme "
         "is lost."
     )
 )
@@ -39,8 +39,8 @@ class Series:
     )
     cursor: str = strawberry.field(
         description=(
-            "`priceUpdates(after:)` goes on from here: it tells each quote once that was committed "
-            "after this answer was read, and none that was before. Opaque."
+            "`priceUpdates(after:)` goes on from here: it delivers each quote once that was "
+            "committed after this answer was read, and none that was before. Opaque."
         )
     )
 
@@ -72,7 +72,7 @@ class SeriesQuery:
     ) -> Series:
         max_points = USUAL if max_points is None else max_points
         if not FEWEST <= max_points <= MOST:
-            raise bad_input(f"`maxPoints` is {FEWEST} to {MOST:,}; {max_points:,} were asked for.")
+            raise bad_input(f"`maxPoints` is {FEWEST} to {MOST:,}; {max_points:,} were requested.")
         asked = span(ticker, None, since, until)
         async with info.context.sessions() as session:
             await history.freeze(session)

@@ -56,11 +56,11 @@ class Answers:
         self._feed = feed
         self._room = room
         self.size = 0  # bytes in use
-        self._kept: OrderedDict[Key, tuple[Answer, Place]] = OrderedDict()
+        self._entries: OrderedDict[Key, tuple[Answer, Place]] = OrderedDict()
         self._uses: defaultdict[tuple[str, ...], Uses] = defaultdict(Uses)  # by root fields
 
     def __contains__(self, key: Key) -> bool:
-        return key in self._kept
+        return key in self._entries
 
     def uses_of(self, fields: tuple[str, ...]) -> Uses:
         return self._uses[fields]
@@ -74,7 +74,7 @@ class Answers:
 
     def get(self, key: Key, now: datetime) -> Answer | None:
         """One that is what would be answered now, as far as the feed has come."""
-        found = self._kept.get(key)
+        found = self._entries.get(key)
         if found is None:
             return None
         answer, place = found
@@ -85,18 +85,18 @@ class Answers:
             ):
                 self._drop(key)
                 return None
-            self._kept[key] = (answer, max(place, self._feed.place))
+            self._entries[key] = (answer, max(place, self._feed.place))
         if not answer.holds(now):
             self._drop(key)
             return None
-        self._kept.move_to_end(key)
+        self._entries.move_to_end(key)
         return answer
 
     def put(self, key: Key, answer: Answer, place: Place) -> None:
         """`place` is one that the feed had come to before the answer was read."""
-        if key in self._kept:
+        if key in self._entries:
             self._drop(key)
-        self._kept[key] = (answer, place)
+        self._entries[key] = (answer, place)
         answer.cached = True
         self._grow(_size(key, answer))
 
@@ -110,10 +110,10 @@ class Answers:
     def _grow(self, size: int) -> None:
         self.size += size
         while self.size > self._room:
-            self._drop(next(iter(self._kept)))
+            self._drop(next(iter(self._entries)))
 
     def _drop(self, key: Key) -> None:
-        answer, _ = self._kept.pop(key)
+        answer, _ = self._entries.pop(key)
         answer.cached = False
         self.size -= _size(key, answer)
 

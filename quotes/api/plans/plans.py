@@ -133,7 +133,7 @@ def _planned(
 
 
 def _key(query: str, operation_name: str | None, variables: Variables | None) -> Key | None:
-    """None for variables that no answer is kept for, as a number beyond 64 bits."""
+    """None for variables that no answer is cached for, as a number beyond 64 bits."""
     try:
         return query, operation_name, orjson.dumps(variables, option=orjson.OPT_SORT_KEYS)
     except orjson.JSONEncodeError:

@@ -19,7 +19,7 @@ from quotes.api.plans.shapes import Shape, shape_of
 from quotes.database import models
 from quotes.live.candle_log import CandleEvent
 
-MAX_PAYLOADS = 4_096  # encoded quotes kept for the next subscriber, of all selections together
+MAX_PAYLOADS = 4_096  # encoded quotes cached for the next subscriber, of all selections together
 FRESH = 1.0  # seconds; an older payload would show a wrong ageSeconds
 
 # What a connection writes around a payload, from the payload and its cursor if it has one.

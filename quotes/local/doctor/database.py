@@ -91,7 +91,7 @@ def _part(part: Part, problem: str | None) -> Finding:
 
 
 def _prices(observed_at: datetime | None) -> Finding:
-    remedy = "Mend what else has failed here; then see the worker's log."
+    remedy = "Correct what else has failed here; then see the worker's log."
     if observed_at is None:
         return failed("prices", "No price is stored yet.", remedy)
     text = f"The newest price is of {observed_at:%Y-%m-%d %H:%M:%S}Z"

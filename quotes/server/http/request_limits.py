@@ -2,7 +2,7 @@
 
 It relies on internals of uvicorn (0.54), as `quotes.server.protocol` does.
 
-A client is refused with a status where it can still be told, and else its connection is closed. It
+A client is refused with a status where that can be sent, and else its connection is closed. It
 has `first_byte_timeout` to begin its first request, `header_timeout` for the headers of each, and
 `body_timeout` for a body, plus a second for each `body_rate` bytes of it. Between two requests it
 has `keep_alive`, which is uvicorn's own.

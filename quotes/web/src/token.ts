@@ -1,8 +1,8 @@
-// The access token that a service may require, kept by the browser once it was given.
+// The access token that a service may require, stored by the browser once it was given.
 import { element } from "./element";
 
 const STORED = "token"; // its key in this browser
-let asking = false;
+let shown = false;
 
 /** The header, and the payload of connection_init, of a viewer who has given a token. */
 export function authorization(): Record<string, string> {
@@ -12,8 +12,8 @@ export function authorization(): Record<string, string> {
 
 /** Asks the viewer for a token, once; the page begins again with it. */
 export function askForToken(): void {
-  if (asking) return;
-  asking = true;
+  if (shown) return;
+  shown = true;
   const input = element("input", {
     type: "password",
     name: "token",
