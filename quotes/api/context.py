@@ -7,7 +7,7 @@ from typing import Annotated
 
 import strawberry
 
-from quotes.api.errors import Code, Refusal, bad_input
+from quotes.api.errors import Code, RefusedError, bad_input
 from quotes.api.scalars import Ticker
 from quotes.database import connections, store
 from quotes.database.sessions import Sessions
@@ -61,12 +61,12 @@ async def known_tickers(context: Context) -> list[str]:
 
 
 async def require_known(context: Context, asked: Iterable[str]) -> None:
-    """Raises Refusal where one of the tickers is neither collected nor stored here."""
+    """Raises RefusedError where one of the tickers is neither collected nor stored here."""
     if missing := set(asked) - set(context.settings.tickers):
         missing -= set(await known_tickers(context))
     if missing:
         names = ", ".join(sorted(missing))
-        raise Refusal(
+        raise RefusedError(
             Code.UNKNOWN_TICKER,
             f"Unknown here: {names}. `tickers {{ name }}` lists what there is; "
             "a new ticker is added in QUOTES_TICKERS.",
@@ -74,7 +74,7 @@ async def require_known(context: Context, asked: Iterable[str]) -> None:
 
 
 async def chosen(context: Context, tickers: list[Ticker] | None) -> list[str]:
-    """The tickers requested, or all. Raises Refusal for too many and for an unknown one."""
+    """The tickers requested, or all. Raises RefusedError for too many and for an unknown one."""
     if tickers is None:
         return await known_tickers(context)
     if len(tickers) > MAX_TICKERS:

@@ -16,7 +16,7 @@ from graphql.execution.executor import Executor as CoreExecutor
 
 from quotes.api import pagination
 from quotes.api.context import MAX_TICKERS
-from quotes.api.errors import Code, Refusal
+from quotes.api.errors import Code, RefusedError
 from quotes.api.history import candles, gaps, series
 from quotes.api.selected_values import STATEMENT, VALUE, Counter, Values
 from quotes.market.intervals import EPOCH
@@ -132,7 +132,7 @@ def price(name: str, values: Values, arguments: Arguments, now: datetime) -> flo
 def of(executor: CoreExecutor[Any], root: GraphQLObjectType, fields: Any, now: datetime) -> float:
     """Microseconds that an operation takes whose root fields have been collected.
 
-    Raises Refusal where it selects too many fields.
+    Raises RefusedError where it selects too many fields.
     """
     counter = Counter(executor)
     whole = 0.0
@@ -152,9 +152,9 @@ def of(executor: CoreExecutor[Any], root: GraphQLObjectType, fields: Any, now: d
 
 
 def require(time: float) -> None:
-    """Raises Refusal for an operation that takes longer than any may."""
+    """Raises RefusedError for an operation that takes longer than any may."""
     if (cost := points(time)) > MAX_COST:
-        raise Refusal(
+        raise RefusedError(
             Code.BAD_INPUT,
             f"The operation could cost {cost:,} points, and {MAX_COST:,} are the most. Ask for "
             "less: smaller pages (`first`), shorter ranges, fewer fields, or several requests.",

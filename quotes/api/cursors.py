@@ -36,7 +36,7 @@ def page(minute: datetime) -> str:
 
 
 def place_of(cursor: str) -> Place:
-    """Raises Refusal where `cursor` is not one that `stream` made."""
+    """Raises RefusedError where `cursor` is not one that `stream` made."""
     if cursor == BEGINNING:
         return Place(0, None)
     if (match := _STREAM.fullmatch(cursor)) and 0 < int(match[1]) <= _LARGEST_SEQ:
@@ -45,7 +45,7 @@ def place_of(cursor: str) -> Place:
 
 
 def minute_of(cursor: str) -> datetime:
-    """Raises Refusal where `cursor` is not one that `page` made."""
+    """Raises RefusedError where `cursor` is not one that `page` made."""
     if (match := _PAGE.fullmatch(cursor)) and int(match[1]) <= _LAST_SECOND:
         return datetime.fromtimestamp(int(match[1]), UTC)
     raise _foreign("an edge's `cursor` or pageInfo's `endCursor`/`startCursor`")

@@ -47,12 +47,11 @@ _OVER_A_REQUEST = (
     CannotGetOperationTypeError,
     InvalidOperationTypeError,
 )
-_SUGGESTION = re.compile(
-    r" Did you mean .*\?$", re.DOTALL
-)  # at the end, as graphql-core 3.3 has it
+# At the end of a message, as graphql-core 3.3 has it.
+_SUGGESTION = re.compile(r" Did you mean .*\?$", re.DOTALL)
 
 
-class Refusal(GraphQLError):  # noqa: N818  # a sentence for the client, no fault of ours
+class RefusedError(GraphQLError):
     """The request cannot be answered as it stands, and the message says what to change."""
 
     def __init__(self, code: Code, message: str, **more: object) -> None:
@@ -61,14 +60,14 @@ class Refusal(GraphQLError):  # noqa: N818  # a sentence for the client, no faul
         self.more = more
 
 
-def bad_input(message: str) -> Refusal:
-    return Refusal(Code.BAD_INPUT, message)
+def bad_input(message: str) -> RefusedError:
+    return RefusedError(Code.BAD_INPUT, message)
 
 
 def client_error(error: GraphQLError) -> GraphQLError:
     """The error as a client may see it."""
     cause = error.original_error
-    if isinstance(error, Refusal) or isinstance(cause, Refusal):
+    if isinstance(error, RefusedError) or isinstance(cause, RefusedError):
         return error
     if isinstance(cause, DatabaseError):
         refusal = refusal_of(cause)
@@ -82,23 +81,23 @@ def client_error(error: GraphQLError) -> GraphQLError:
 def request_errors(errors: Iterable[GraphQLError], *, suggest: bool) -> list[GraphQLError]:
     """As `client_error`; unless `suggest`, without names of the schema that may have been meant.
 
-    Strawberry's own extensions raise errors that have bypassed `Refusals`.
+    Strawberry's own extensions raise errors that have bypassed `ErrorCodes`.
     """
     shown = [each if "code" in (each.extensions or {}) else client_error(each) for each in errors]
     return shown if suggest else [_without_suggestion(each) for each in shown]
 
 
-def refusal_of(error: DatabaseError) -> Refusal:
+def refusal_of(error: DatabaseError) -> RefusedError:
     """What a client is answered. What is no outage is logged; an outage, by the feed."""
     if isinstance(error, UnavailableError):
         message = "The database cannot be reached just now. Try again."
-        return Refusal(Code.UNAVAILABLE, message, retryAfter=RETRY_AFTER)
+        return RefusedError(Code.UNAVAILABLE, message, retryAfter=RETRY_AFTER)
     if isinstance(error, BusyError):
         log.warning("request_overloaded", reason=str(error))
         message = "The database did not answer in time. Request less, or try again later."
-        return Refusal(Code.OVERLOADED, message, retryAfter=RETRY_AFTER)
+        return RefusedError(Code.OVERLOADED, message, retryAfter=RETRY_AFTER)
     log.error("request_refused_by_database", reason=str(error))
-    return Refusal(Code.INTERNAL, OUR_FAULT)
+    return RefusedError(Code.INTERNAL, OUR_FAULT)
 
 
 def _is_the_requests(error: GraphQLError) -> bool:
@@ -132,7 +131,7 @@ def _shown(error: GraphQLError, code: Code, message: str, **more: object) -> Gra
     )
 
 
-class Refusals(SchemaExtension):
+class ErrorCodes(SchemaExtension):
     """Adds the code to every error, and logs our own failures in place of showing them."""
 
     def on_operation(self) -> Iterator[None]:

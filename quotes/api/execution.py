@@ -22,7 +22,7 @@ class Executor(StrawberryGraphQLCoreExecutionContext):
         serially: bool,  # noqa: FBT001  # as it is overridden
         new_defer_usages: Any,
     ) -> Any:
-        """Nothing is executed that costs too much, or is switched off. Raises Refusal."""
+        """Nothing is executed that costs too much, or is switched off. Raises RefusedError."""
         now = utc_now()
         if isinstance(self.context_value, Context):
             now = self.context_value.now()

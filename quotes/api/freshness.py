@@ -3,7 +3,7 @@
 from collections.abc import Iterable, Mapping
 from datetime import datetime, timedelta
 
-from quotes.api.errors import Code, Refusal
+from quotes.api.errors import Code, RefusedError
 from quotes.api.scalars import duration_text, utc_text
 from quotes.api.types import STALE_AFTER, Quote
 from quotes.database import models
@@ -59,14 +59,14 @@ def _in_words(age: timedelta) -> str:
 def require(
     ticker: str, quote: Quote | None, failures: Iterable[models.Failure], max_age: timedelta
 ) -> None:
-    """Raises Refusal where there is no quote, or its price is older than `max_age`."""
+    """Raises RefusedError where there is no quote, or its price is older than `max_age`."""
     if quote is not None and quote.age_seconds <= max_age.total_seconds():
         return
     since = [each for each in failures if quote is None or each.minute > quote.at]
     cause = since[0].cause if since else Cause.NOT_ASKED.value
     age = None if quote is None else quote.age_seconds
     state = "has no price yet" if age is None else f"was last priced {age:.0f} seconds ago"
-    raise Refusal(
+    raise RefusedError(
         Code.STALE_PRICE,
         f"{ticker} {state}, which is not within {duration_text(max_age)} ({cause}). "
         "`extensions` hold the last good price; try again, or with a longer `maxAge`.",

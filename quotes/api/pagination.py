@@ -26,7 +26,7 @@ class Page:
 def span(
     ticker: str, day: date | None, since: datetime | None, until: datetime | None
 ) -> store.Span:
-    """Raises Refusal where the arguments contradict one another."""
+    """Raises RefusedError where the arguments contradict one another."""
     if day is not None:
         if since is not None or until is not None:
             raise bad_input("Give either `date`, or `from` and `to`, not both.")
@@ -43,7 +43,7 @@ def span(
 def page(
     span: store.Span, first: int | None, after: str | None, last: int | None, before: str | None
 ) -> Page:
-    """Raises Refusal where the arguments contradict one another or are out of bounds."""
+    """Raises RefusedError where the arguments contradict one another or are out of bounds."""
     if first is not None and last is not None:
         raise bad_input("Give either `first` or `last`, not both.")
     return Page(

@@ -10,7 +10,7 @@ import strawberry
 
 from quotes.api import cursors, types
 from quotes.api.context import Context, Info, SomeTickers, chosen
-from quotes.api.errors import Code, Refusal, bad_input
+from quotes.api.errors import Code, RefusedError, bad_input
 from quotes.api.scalars import Ticker
 from quotes.database.fingerprints import fingerprint
 from quotes.database.models import Quote
@@ -38,7 +38,7 @@ async def start(
     after: str | None = None,
     min_interval: int | None = None,
 ) -> Start:
-    """Raises Refusal for what cannot be followed, and of `DatabaseError`."""
+    """Raises RefusedError for what cannot be followed, and of `DatabaseError`."""
     if min_interval is not None and not 1 <= min_interval <= MAX_INTERVAL:
         raise bad_input(f"`minInterval` is 1 to {MAX_INTERVAL:,} seconds, not {min_interval}.")
     wanted = None if tickers is None else frozenset(await chosen(context, tickers))
@@ -64,8 +64,8 @@ async def _resumed(context: Context, place: cursors.Place) -> int:
     return place.seq
 
 
-def cursor_lost() -> Refusal:
-    return Refusal(
+def cursor_lost() -> RefusedError:
+    return RefusedError(
         Code.CURSOR_LOST,
         "The quote of that cursor is not in this log: the database was restored from an older "
         "copy, or the quote was removed. Subscribe again without `after` to begin with the newest "

@@ -10,7 +10,7 @@ import strawberry
 from graphql import ValueNode, located_error, value_from_ast_untyped
 from strawberry.types.scalar import ScalarDefinition
 
-from quotes.api.errors import Refusal, bad_input
+from quotes.api.errors import RefusedError, bad_input
 from quotes.market import intervals, tickers
 from quotes.market.intervals import Interval
 
@@ -107,7 +107,7 @@ def _written(parse: Callable[[object], Parsed]) -> Callable[..., Parsed]:
     def parse_literal(node: ValueNode, variables: dict[str, Any] | None = None) -> Parsed:
         try:
             return parse(value_from_ast_untyped(node, variables))
-        except Refusal as refusal:
+        except RefusedError as refusal:
             raise located_error(refusal, [node]) from None
 
     return parse_literal

@@ -19,7 +19,7 @@ from quotes.api.context import (
     require_known,
 )
 from quotes.api.documents import Checked, Limits, Named
-from quotes.api.errors import Refusals
+from quotes.api.errors import ErrorCodes
 from quotes.api.execution import Executor
 from quotes.api.history.candle_updates import CandleSubscription
 from quotes.api.history.candles import CandleQuery
@@ -185,7 +185,7 @@ class Schema(strawberry.Schema):
 schema = Schema(
     query=Query,
     subscription=Subscription,
-    extensions=[Limits, Checked, Named, Refusals],
+    extensions=[Limits, Checked, Named, ErrorCodes],
     execution_context_class=Executor,
     config=StrawberryConfig(scalar_map=SCALARS),
 )

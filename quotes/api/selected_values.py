@@ -15,7 +15,7 @@ from graphql import (
 )
 from graphql.execution.executor import Executor as CoreExecutor
 
-from quotes.api.errors import Code, Refusal
+from quotes.api.errors import Code, RefusedError
 
 MAX_FIELDS = 500  # selected ones, once fragments are spread; the explorer's introspection has 250
 NAME = 32  # characters of an alias that count as one value more
@@ -46,11 +46,11 @@ class Counter:
     ) -> Values:
         """Of one field of `parent`; `typical` where that is one of all the schema's types.
 
-        Raises Refusal for too many fields.
+        Raises RefusedError for too many fields.
         """
         self._fields += 1
         if self._fields > MAX_FIELDS:
-            raise Refusal(
+            raise RefusedError(
                 Code.BAD_INPUT,
                 f"The operation selects more than {MAX_FIELDS:,} fields, once its fragments are "
                 "spread. Ask for fewer, or in several requests.",

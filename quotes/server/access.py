@@ -13,7 +13,7 @@ from typing import Any
 import structlog
 from starlette.types import Scope
 
-from quotes.api.errors import RETRY_AFTER, Code, Refusal
+from quotes.api.errors import RETRY_AFTER, Code, RefusedError
 from quotes.database import tokens
 from quotes.database.errors import DatabaseError
 from quotes.database.sessions import Sessions
@@ -65,7 +65,7 @@ class Access:
         return not self.required or HOLDER in scope
 
     def require(self, scope: Scope) -> None:
-        """Raises ForbiddenError unless `admits`, and Refusal as long as no tokens were read."""
+        """Raises ForbiddenError unless `admits`, and RefusedError until tokens were read."""
         if not self.admits(scope):
             self._require_read()
             raise ForbiddenError
@@ -73,7 +73,7 @@ class Access:
     def holder(self, identified: str | None, payload: Mapping[str, Any] | None) -> str | None:
         """Who has opened a socket: as identified by its handshake, or by its connection_init.
 
-        None where no token is required. Raises ForbiddenError, and Refusal while none was read.
+        None where no token is required. Raises ForbiddenError, and RefusedError as `require`.
         """
         if identified is not None or not self.required:
             return identified
@@ -92,7 +92,7 @@ class Access:
     def _require_read(self) -> None:
         if self._names is None:
             message = "The access tokens cannot be read just now. Try again."
-            raise Refusal(Code.UNAVAILABLE, message, retryAfter=RETRY_AFTER)
+            raise RefusedError(Code.UNAVAILABLE, message, retryAfter=RETRY_AFTER)
 
     @contextmanager
     def connected(self, name: str | None, end: End) -> Iterator[None]:

@@ -11,7 +11,7 @@ from contextlib import asynccontextmanager
 from typing import Any
 
 from quotes import metrics
-from quotes.api.errors import RETRY_AFTER, Code, Refusal
+from quotes.api.errors import RETRY_AFTER, Code, RefusedError
 from quotes.live.turns import Turns
 
 STANDING = 20.0  # seconds; a statement is cancelled after half of it
@@ -55,7 +55,7 @@ class Admission:
     async def enter(self) -> None:
         """Let a request begin, be it answered from memory or not, a few in each round of the loop.
 
-        Raises Refusal (OVERLOADED) where that takes too long.
+        Raises RefusedError (OVERLOADED) where that takes too long.
         """
         await self._require(self._entrances)
         asyncio.get_running_loop().call_soon(self._entrances.give)
@@ -69,7 +69,7 @@ class Admission:
 
     @asynccontextmanager
     async def admitted(self) -> AsyncIterator[None]:
-        """A query's place. Raises Refusal (OVERLOADED) where it cannot have one in time."""
+        """A query's place. Raises RefusedError (OVERLOADED) where it cannot have one in time."""
         began = time.monotonic()
         await self._require(self._turns)
         _WAITS.observe(time.monotonic() - began)
@@ -82,7 +82,7 @@ class Admission:
             self._turns.give()
 
     async def _require(self, turns: Turns) -> None:
-        """Take a turn that is given back later. Raises Refusal where none can be had in time."""
+        """Take a turn that is given back later. Raises RefusedError where none is free in time."""
         if not await self._taken(turns):
             self.refused_total += 1
             async with self._refusals.turn():
@@ -106,8 +106,8 @@ class Admission:
         self._moved_at = time.monotonic()
 
 
-def overloaded() -> Refusal:
-    return Refusal(
+def overloaded() -> RefusedError:
+    return RefusedError(
         Code.OVERLOADED,
         "More queries are sent than can be answered in time. Try again in a second.",
         retryAfter=RETRY_AFTER,

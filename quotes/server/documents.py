@@ -22,7 +22,7 @@ class Documents:
     async def check(self, query: str) -> None:
         """Have a document in the cache; whoever uses it finds what is wrong with it there.
 
-        Raises GraphQLError, as a client may see it, for one that cannot be parsed; Refusal
+        Raises GraphQLError, as a client may see it, for one that cannot be parsed; RefusedError
         (OVERLOADED) where too many wait.
         """
         if not query:

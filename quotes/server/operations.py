@@ -12,7 +12,7 @@ from graphql import GraphQLError
 from strawberry.http import process_result
 
 from quotes.api.context import Context, require_known
-from quotes.api.errors import Code, Refusal, refusal_of, request_errors
+from quotes.api.errors import Code, RefusedError, refusal_of, request_errors
 from quotes.api.history.candles import clocks
 from quotes.api.plans import subscriptions
 from quotes.api.plans.documents import subscribes, valid
@@ -185,7 +185,7 @@ class Streams:
             try:
                 async with self.admission.admitted():
                     payloads = await self._answers(operation, query)
-            except Refusal as refusal:
+            except RefusedError as refusal:
                 query.code = refusal.code
                 raise FailedError([{**refusal.formatted}]) from None
         for payload in payloads:
@@ -234,7 +234,7 @@ def _errors_of(shared: Shared) -> Iterator[None]:
     """Turn what goes wrong with a shared subscription into its client's errors."""
     try:
         yield
-    except Refusal as refusal:
+    except RefusedError as refusal:
         raise FailedError([shared.error(refusal)]) from None
     except CursorLostError:
         raise FailedError([shared.error(cursor_lost())]) from None

@@ -14,7 +14,7 @@ import structlog
 from starlette.types import Receive, Scope, Send
 from strawberry.http.websocket_origin import is_same_origin
 
-from quotes.api.errors import Code, Refusal
+from quotes.api.errors import Code, RefusedError
 from quotes.database.errors import UnavailableError
 from quotes.live.subscriber import SinkClosedError
 from quotes.live.turns import client
@@ -177,7 +177,7 @@ class Socket:
             self._holder = self._streams.access.holder(self._holder, payload)
         except ForbiddenError:
             raise ClosingError(FORBIDDEN, "Forbidden") from None
-        except Refusal as refusal:
+        except RefusedError as refusal:
             raise ClosingError(1013, refusal.message) from None
         if self._holder is not None:
             client.set((key_of(self._holder), object()))  # for all of its operations

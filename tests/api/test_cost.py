@@ -7,7 +7,7 @@ import pytest
 from graphql import get_introspection_query
 
 from quotes.api import cost
-from quotes.api.errors import Refusal
+from quotes.api.errors import RefusedError
 from quotes.api.plans import queries
 from quotes.api.schema import schema
 
@@ -16,7 +16,7 @@ QUOTE = "ticker price at timestamp observedAt source origin cursor ageSeconds st
 
 
 def points(query: str, **variables: object) -> int:
-    """By the plan. Raises Refusal."""
+    """By the plan. Raises RefusedError."""
     plan = queries.plan(query, None, variables, NOW)
     assert plan is not None
     return cost.points(plan.time)
@@ -119,7 +119,7 @@ async def test_what_costs_too_much_is_refused_whatever_executes_it(query: str) -
     assert refused is not None
     assert refused["code"] == "BAD_INPUT"
     assert refused["cost"]["requested"] > refused["cost"]["limit"] == cost.MAX_COST
-    with pytest.raises(Refusal, match="are the most"):
+    with pytest.raises(RefusedError, match="are the most"):
         points(query)
 
 

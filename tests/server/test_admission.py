@@ -9,7 +9,7 @@ import pytest
 from client import Client, serving
 from rows import insert, quote
 
-from quotes.api.errors import Code, Refusal
+from quotes.api.errors import Code, RefusedError
 from quotes.database.sessions import Sessions
 from quotes.server import admission
 from quotes.server.admission import Admission
@@ -83,7 +83,7 @@ async def test_a_full_queue_refuses_at_once(monkeypatch: pytest.MonkeyPatch) -> 
         waiting = [asyncio.create_task(_visit(one)) for _ in range(2)]
         await asyncio.sleep(0)
 
-        with pytest.raises(Refusal) as refused:
+        with pytest.raises(RefusedError) as refused:
             await _visit(one)
     assert refused.value.code is Code.OVERLOADED
     await asyncio.gather(*waiting)
@@ -101,7 +101,7 @@ async def test_many_that_are_refused_together_leave_rounds_of_the_event_loop_to_
     now = 0
 
     async def query() -> None:
-        with pytest.raises(Refusal):
+        with pytest.raises(RefusedError):
             await _visit(one)
         refused_in_round[now] += 1
 

@@ -13,7 +13,7 @@ from graphql_over_http import ANSWER, EVENTS, JSON, RESPONSE, TYPENAME, URQL, po
 from node import needs_clients, script
 from rows import insert, quote
 
-from quotes.api.errors import Code, Refusal
+from quotes.api.errors import Code, RefusedError
 from quotes.database.sessions import Sessions
 from quotes.server.http.endpoint import not_executed
 from quotes.server.http.request import Media
@@ -172,7 +172,7 @@ async def test_each_audit_of_graphql_over_http_passes(settings: Settings) -> Non
 @pytest.mark.parametrize("media", [Media.JSON, Media.RESPONSE])
 @pytest.mark.parametrize("code", [Code.UNAVAILABLE, Code.OVERLOADED, Code.TOO_MANY])
 def test_what_could_not_be_served_is_503_with_when_to_retry(code: Code, media: Media) -> None:
-    outcome = not_executed(Refusal(code, "Come again.", retryAfter=1.2))
+    outcome = not_executed(RefusedError(code, "Come again.", retryAfter=1.2))
 
     response = response_of(outcome, media)
 

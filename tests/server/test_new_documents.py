@@ -6,7 +6,7 @@ import pytest
 from graphql import GraphQLError
 
 from quotes.api import documents
-from quotes.api.errors import Code, Refusal
+from quotes.api.errors import Code, RefusedError
 from quotes.api.plans.documents import core
 from quotes.server.documents import MAX_WAITING, SHORT, Documents
 
@@ -42,7 +42,7 @@ async def test_more_new_documents_than_can_be_checked_soon_are_refused() -> None
     ]
     await asyncio.sleep(0)
 
-    with pytest.raises(Refusal) as refused:
+    with pytest.raises(RefusedError) as refused:
         await checks.check(long(1_000))
 
     assert refused.value.code is Code.OVERLOADED

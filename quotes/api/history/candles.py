@@ -108,7 +108,7 @@ def bounds(
 ) -> list[datetime]:
     """Where the candles that begin in [since, until) begin, and where the last ends.
 
-    Empty where there are none; none begins after `now`. Raises Refusal for too many.
+    Empty where there are none; none begins after `now`. Raises RefusedError for too many.
     """
     end = now + timedelta(microseconds=1) if until is None else min(until, now)
     if end <= EPOCH or (since is not None and since >= end):

@@ -97,7 +97,7 @@ class Operation(Generic[Made]):
         return cls(document, operation, make)
 
     def given(self, variables: Variables, now: datetime) -> Given[Made] | None:
-        """None where its variables are refused. Raises Refusal where it costs too much."""
+        """None where its variables are refused. Raises RefusedError where it costs too much."""
         values = get_variable_values(core, self._operation.variable_definitions or (), variables)
         if not isinstance(values, VariableValues):
             return None
@@ -138,7 +138,7 @@ class Operation(Generic[Made]):
         key: str,
         details: Any,
     ) -> Compiled[Made]:
-        """Raises GraphQLError for a wrong literal, and Refusal for too many fields."""
+        """Raises GraphQLError for a wrong literal, and RefusedError for too many fields."""
         node: FieldNode = details[0].node
         name = node.name.value
         price = partial(cost.price, name, counter.values(kind, key, details))

@@ -8,7 +8,7 @@ from collections import OrderedDict
 from hashlib import sha256
 from typing import Any
 
-from quotes.api.errors import Code, Refusal, bad_input
+from quotes.api.errors import Code, RefusedError, bad_input
 
 MAX_LENGTH = 4 << 20  # characters of all documents together
 
@@ -25,7 +25,7 @@ class PersistedQueries:
         return len(self._documents)
 
     def resolved(self, request: Any) -> Any:
-        """A request's JSON with its document in it. Raises Refusal."""
+        """A request's JSON with its document in it. Raises RefusedError."""
         extensions = request.get("extensions") if isinstance(request, dict) else None
         named = extensions.get("persistedQuery") if isinstance(extensions, dict) else None
         if named is None:
@@ -40,7 +40,7 @@ class PersistedQueries:
             return request
         if digest not in self._documents:
             # The words are the protocol's, too: clients look for either.
-            raise Refusal(Code.PERSISTED_QUERY_NOT_FOUND, "PersistedQueryNotFound")
+            raise RefusedError(Code.PERSISTED_QUERY_NOT_FOUND, "PersistedQueryNotFound")
         self._documents.move_to_end(digest)
         return {**request, "query": self._documents[digest]}
 

@@ -25,7 +25,7 @@ class Plan:
 def plan(
     query: str, operation_name: str | None, variables: Variables, now: datetime
 ) -> Plan | None:
-    """None for what is no valid query. Raises Refusal where it costs too much."""
+    """None for what is no valid query. Raises RefusedError where it costs too much."""
     operation = _operation(query, operation_name)
     given = None if operation is None else operation.given(variables, now)
     if given is None:

@@ -64,8 +64,8 @@ class Shared:
 def shared(query: str, operation_name: str | None, variables: Variables | None) -> Shared | None:
     """None where this is anything but a valid subscription that selects plain fields.
 
-    The ordinary execution answers that, be it with data or with what is wrong. Raises Refusal for
-    one that costs too much.
+    The ordinary execution answers that, be it with data or with what is wrong. Raises RefusedError
+    for one that costs too much.
     """
     operation = _operation(query, operation_name)
     given = None if operation is None else operation.given(variables or {}, datetime.now(UTC))

@@ -17,7 +17,7 @@ from strawberry.schema.exceptions import CannotGetOperationTypeError, InvalidOpe
 from strawberry.types.graphql import OperationType
 
 from quotes.api.context import Context
-from quotes.api.errors import Code, Refusal, bad_input, request_errors
+from quotes.api.errors import Code, RefusedError, bad_input, request_errors
 from quotes.api.plans.documents import subscribes, valid
 from quotes.api.plans.persisted import PersistedQueries
 from quotes.api.schema import schema
@@ -47,7 +47,7 @@ async def enter(scope: Scope) -> None:
     streams.access.identify(scope)
     try:
         await streams.admission.enter()
-    except Refusal as refusal:
+    except RefusedError as refusal:
         scope[OVERLOADED] = refusal
 
 
@@ -77,10 +77,10 @@ class Endpoint:
         media = accepted(request)
         try:
             streams.access.require(request.scope)
-            if isinstance(overloaded := request.scope.get(OVERLOADED), Refusal):
+            if isinstance(overloaded := request.scope.get(OVERLOADED), RefusedError):
                 raise overloaded
             operation = await operation_of(request, self._persisted)
-        except Refusal as refusal:
+        except RefusedError as refusal:
             best = next((each for each in media if each is not Media.EVENTS), Media.JSON)
             outcome = not_executed(refusal)
             await response_of(outcome, best)(request.scope, request.receive, send)

@@ -55,7 +55,7 @@ def preferences(accept: str) -> list[Media]:
 async def operation_of(request: Request, persisted: PersistedQueries) -> Operation:
     """From the URL of a GET or HEAD, the JSON body of a POST.
 
-    Raises RequestError, Refusal for a persisted query that cannot be had, and starlette's
+    Raises RequestError, RefusedError for a persisted query that cannot be had, and starlette's
     ClientDisconnect where the client leaves meanwhile.
     """
     try:
