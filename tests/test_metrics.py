@@ -97,6 +97,8 @@ async def test_in_a_demo_with_faults_each_documented_metric_moves(
                 for number in range(100, 140)
             ]
             await asyncio.gather(*days)
+            async with client.http.get(f"{client.url}/graphql?query={'x' * 20_000}") as response:
+                assert response.status == 414
             for _ in range(100):
                 await subscription.next()
             found = await wait(

@@ -10,21 +10,34 @@ from starlette.datastructures import State
 
 from quotes.live.feed import Feed
 from quotes.server.health import Health
+from quotes.server.http.open_connections import OpenConnections
 from quotes.server.operations import Streams
 
 
 class WebCollector(Collector):
-    """`state` is the application's; there is nothing to show before it has started."""
+    """`state` is the application's; there is nothing to show of it before it has started."""
 
-    def __init__(self, state: State) -> None:
+    def __init__(self, state: State, connections: OpenConnections) -> None:
         self._state = state
+        self._connections = connections
 
     def collect(self) -> Iterator[Metric]:
+        yield from _of_connections(self._connections)
         health: Health | None = getattr(self._state, "health", None)
         if health is not None:
             yield from _of_streams(self._state.streams)
             yield from _of_feed(self._state.context.feed)
             yield from _of_health(health)
+
+
+def _of_connections(connections: OpenConnections) -> Iterator[Metric]:
+    yield _gauge("http_connections", "Open connections, other than those.", connections.open)
+    yield _labelled(
+        CounterMetricFamily(
+            "quotes_http_refused", "What was refused at a limit.", labels=["status"]
+        ),
+        {str(status): number for status, number in dict(connections.refused).items()},
+    )
 
 
 def _of_streams(streams: Streams) -> Iterator[Metric]:

@@ -11,7 +11,6 @@ import time
 import structlog
 import uvicorn
 from starlette.applications import Starlette
-from starlette.datastructures import State
 
 from quotes import metrics
 from quotes.server import protocol
@@ -43,10 +42,8 @@ class Server(uvicorn.Server):
         self._app = app
         self._drain = settings.drain
 
-    @property
-    def state(self) -> State:
-        """The application's."""
-        return self._app.state
+    def collector(self) -> WebCollector:
+        return WebCollector(self._app.state, self.server_state.open_connections)
 
     @property
     def exit_status(self) -> int:
@@ -107,7 +104,7 @@ def serve(settings: Settings) -> None:
     collect_garbage_seldom()
     with (
         listen(settings.host, settings.port) as listener,
-        metrics.exposed(settings, metrics.Process.API, WebCollector(running.state)),
+        metrics.exposed(settings, metrics.Process.API, running.collector()),
     ):
         running.run(sockets=[listener])
 

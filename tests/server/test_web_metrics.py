@@ -16,7 +16,6 @@ from quotes import metrics
 from quotes.database.models import Origin
 from quotes.database.sessions import Sessions
 from quotes.metrics import Process
-from quotes.server.metrics import WebCollector
 from quotes.settings import Settings, SettingsError
 
 PRICES = "subscription { priceUpdates { price } }"
@@ -30,7 +29,7 @@ async def client(settings: Settings, sessions: Sessions) -> AsyncIterator[Client
 
 
 def scraped(client: Client) -> Scrape:
-    registry = metrics.registry(Process.API, WebCollector(client.state))
+    registry = metrics.registry(Process.API, client.server.collector())
     return Scrape(generate_latest(registry).decode())
 
 
@@ -133,6 +132,8 @@ async def test_it_is_served_on_the_port_of_the_process_and_on_loopback_alone(
             url = f"http://127.0.0.1:{(own.metrics_port or 0) + 1}/metrics"
             async with http.get(url) as response:
                 text = await response.text()
+            with pytest.raises(aiohttp.ClientConnectorError):  # not on all addresses
+                await http.get(url.replace("127.0.0.1", "127.0.0.2"))
         with (
             pytest.raises(SettingsError, match="QUOTES_METRICS_PORT"),
             metrics.exposed(own, Process.WORKER),
