@@ -4,10 +4,9 @@ import asyncio
 import re
 import shutil
 import subprocess
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import AsyncExitStack, asynccontextmanager
 from datetime import UTC, datetime, timedelta
-from functools import partial
 
 import aiohttp
 import pytest
@@ -21,12 +20,14 @@ from test_docs import in_tables
 from quotes.database import backfills
 from quotes.database.models import Origin
 from quotes.database.sessions import Sessions
+from quotes.local import probe
 from quotes.server.process import listen
 from quotes.settings import Settings, SettingsError
 from workers.demo.exchange import Exchange, Fault, serve
 
 DOCUMENTED = in_tables((ROOT / "docs/metrics.md").read_text(), r"`((?:quotes|process)_\w+)`")
 ALERTS = ROOT / "docs/prometheus/alerts.yml"
+CACHED = '{ latestPrice(ticker: "old_usd") { price } }'
 UPDATES = "subscription ($after: String) { priceUpdates(after: $after) { price } }"
 FLEETING = {"quotes_lane_waiting", "quotes_queries_running"}  # a scrape meets them by chance only
 
@@ -54,13 +55,16 @@ async def demo(settings: Settings) -> AsyncIterator[tuple[Settings, Client]]:
         url = await stack.enter_async_context(serve(exchange))
         own = settings.model_copy(update={"deribit_url": url, "metrics_port": port + 1})
         await stack.enter_async_context(running("quotes", own, "api", **scarce))
+        client = await stack.enter_async_context(connected(f"http://127.0.0.1:{port}"))
+        # Before there is anything to deliver, which it then measures.
+        await wait(lambda: probe.answers("127.0.0.1", port, "/readyz"), bool)
         await stack.enter_async_context(running("workers.worker", own))
         await stack.enter_async_context(running("workers.scheduler", own))
-        yield own, await stack.enter_async_context(connected(f"http://127.0.0.1:{port}"))
+        yield own, client
 
 
 async def scraped(http: aiohttp.ClientSession, first: int) -> Scrape:
-    """All three, once they have started."""
+    """All three, once they have started; nothing before."""
     texts = []
     for port in range(first, first + 3):
         try:
@@ -69,6 +73,14 @@ async def scraped(http: aiohttp.ClientSession, first: int) -> Scrape:
         except aiohttp.ClientError:
             return Scrape()
     return Scrape(*texts)
+
+
+async def moved(look: Callable[[], Awaitable[Scrape]]) -> Scrape:
+    """A scrape in which everything has moved. Raises AssertionError where something does not."""
+    try:
+        return await wait(look, lambda found: has_all_origins(found) and found.still() <= FLEETING)
+    except TimeoutError:
+        raise AssertionError((await look()).still()) from None
 
 
 def has_all_origins(found: Scrape) -> bool:
@@ -83,15 +95,15 @@ async def test_in_a_demo_with_faults_each_documented_metric_moves(
     async with sessions.begin() as session:  # so that minutes are missing
         await backfills.add(session, settings.tickers, now=now - timedelta(minutes=10))
     async with demo(settings) as (own, client):
-        look = partial(scraped, client.http, own.metrics_port or 0)
-        await wait(look, lambda found: found("quotes_ready"))
+
+        async def look() -> Scrape:
+            await client.answer(CACHED)
+            return await scraped(client.http, own.metrics_port or 0)
+
         send_later(own, now)
         send_nonsense(own)
         begin = cursor(1, quote("old_usd"))
         async with client.subscription(UPDATES, after=begin) as subscription:
-            for _ in range(2):
-                await client.data("{ tickers { name } }")
-                await client.data('{ latestPrice(ticker: "old_usd") { price } }')
             days = [
                 client.answer(f'{{ series(ticker: "old_usd", points: {number}) {{ at }} }}')
                 for number in range(100, 140)
@@ -101,9 +113,7 @@ async def test_in_a_demo_with_faults_each_documented_metric_moves(
                 assert response.status == 414
             for _ in range(100):
                 await subscription.next()
-            found = await wait(
-                look, lambda found: not found.still() - FLEETING and has_all_origins(found)
-            )
+            found = await moved(look)
 
     assert found.names == DOCUMENTED
     assert found("quotes_build_info", process="api") == 1
