@@ -22,6 +22,7 @@ from quotes import addresses, env_file, logs
 from quotes.market import tickers
 
 PREFIX = "QUOTES_"
+MAX_COST = 1_000  # points of one operation; docs/cost.md has what they are
 # Not ours to read, and no mistakes either: docker-compose.yml's and the tests'.
 _OTHERS = {f"{PREFIX}PUBLISH", f"{PREFIX}TEST_DATABASE_URL", f"{PREFIX}TEST_REDIS_URL"}
 # The exit statuses of every command and process: something failed, and another attempt may succeed;
@@ -118,6 +119,7 @@ class Settings(BaseSettings):
     max_sockets: int = Field(default=10_000, ge=1)
     max_sockets_per_address: int = Field(default=500, ge=1)
     max_operations: int = Field(default=100, ge=1)
+    points_per_minute: int = Field(default=0, ge=0)  # 0 is no limit
     max_url: int = Field(default=16_384, ge=256)  # bytes, as the others
     max_headers: int = Field(default=16_384, ge=1_024)
     max_header_fields: int = Field(default=100, ge=20)
@@ -168,6 +170,13 @@ class Settings(BaseSettings):
         if not names:
             raise ValueError("must name at least one ticker, as in btc_usd,eth_usd")
         return tuple(dict.fromkeys(tickers.parse(name) for name in names))
+
+    @field_validator("points_per_minute")
+    @classmethod
+    def _is_enough_for_each_operation(cls, points: int) -> int:
+        if 0 < points < MAX_COST:
+            raise ValueError(f"must be at least {MAX_COST:,}, which one operation may cost, or 0")
+        return points
 
     @field_validator("allowed_origins")
     @classmethod

@@ -1,7 +1,7 @@
 """What every resolver may use, and the arguments that many of them take."""
 
-from collections.abc import Callable, Iterable
-from dataclasses import dataclass
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from typing import Annotated
 
@@ -14,6 +14,7 @@ from quotes.database.sessions import Sessions
 from quotes.live.feed import Feed
 from quotes.live.newest import Newest
 from quotes.live.single_flight import SingleFlight
+from quotes.live.thread import Thread
 from quotes.settings import Settings
 
 MAX_TICKERS = 500  # of one list; the exchange publishes fewer than 300
@@ -35,6 +36,7 @@ class Context:
     single_flight: SingleFlight
     newest: Newest
     now: Callable[[], datetime] = utc_now
+    thread: Thread = field(default_factory=Thread)  # for what takes more than a few milliseconds
 
     @property
     def collected(self) -> frozenset[str]:
@@ -77,7 +79,12 @@ async def chosen(context: Context, tickers: list[Ticker] | None) -> list[str]:
     """The tickers requested, or all. Raises RefusedError for too many and for an unknown one."""
     if tickers is None:
         return await known_tickers(context)
-    if len(tickers) > MAX_TICKERS:
-        raise bad_input(f"At most {MAX_TICKERS} tickers at once; {len(tickers)} were given.")
+    require_few(tickers)
     await require_known(context, tickers)
     return list(dict.fromkeys(tickers))
+
+
+def require_few(tickers: Sequence[str]) -> None:
+    """Raises RefusedError for too many."""
+    if len(tickers) > MAX_TICKERS:
+        raise bad_input(f"At most {MAX_TICKERS} tickers at once; {len(tickers)} were given.")

@@ -7,7 +7,7 @@ fields are priced by `price`: by the executor itself, by the plans and before a 
 """
 
 from collections.abc import Callable, Mapping
-from datetime import UTC, datetime, timedelta
+from datetime import datetime, timedelta
 from math import ceil
 from typing import Any, NamedTuple
 
@@ -19,9 +19,10 @@ from quotes.api.context import MAX_TICKERS
 from quotes.api.errors import Code, RefusedError
 from quotes.api.history import candles, gaps, series
 from quotes.api.selected_values import STATEMENT, VALUE, Counter, Values
+from quotes.market.charts import OLDEST
 from quotes.market.intervals import EPOCH
+from quotes.settings import MAX_COST
 
-MAX_COST = 1_000  # points; a largest page with every field is 920
 POINT = 1_000  # microseconds
 
 ROW = 1.0  # one that is read as it is
@@ -32,24 +33,43 @@ MADE = 15.0  # a candle or a gap that is put together here
 HOUR_OF_GAPS = 2.0  # one whose minutes are looked through
 
 MINUTE, HOUR = timedelta(minutes=1), timedelta(hours=1)
-FIRST_PRICE = datetime(2010, 7, 1, tzinfo=UTC)  # when bitcoin was first traded: no index is older
 TICKERS = 300  # where all are meant; the exchange publishes fewer
 
 Arguments = Mapping[str, Any]
 
 
 class Work(NamedTuple):
-    """What a root field takes besides its values."""
+    """What a root field takes besides its values, in microseconds."""
 
     rows: int  # of its answer, at the most
-    time: float  # microseconds
+    once: float
+    each: float = 0.0  # row
+
+
+class Price(NamedTuple):
+    """What a root field takes, in microseconds."""
+
+    rows: int  # of its answer, at the most
+    once: float
+    each: float  # row
+
+    @property
+    def most(self) -> float:
+        return self.of(self.rows)
+
+    def of(self, rows: int) -> float:
+        """With so many rows in its answer."""
+        return self.once + rows * self.each
+
+
+NOTHING = Price(0, 0.0, 0.0)
 
 
 def _prices(arguments: Arguments, now: datetime) -> Work:
     first, last = arguments.get("first"), arguments.get("last")
     asked = last if first is None else first
     rows = pagination.DEFAULT_SIZE if asked is None else _within(asked, pagination.LARGEST_SIZE)
-    return Work(rows, STATEMENT + ROW * rows)
+    return Work(rows, STATEMENT, ROW)
 
 
 def _candles(arguments: Arguments, now: datetime) -> Work:
@@ -59,13 +79,12 @@ def _candles(arguments: Arguments, now: datetime) -> Work:
     since = arguments.get("from")
     rows = candles.USUAL if since is None else ceil((until - max(since, EPOCH)) / length) + 1
     rows = _within(rows, candles.MOST)
-    read = min(rows * length, now - FIRST_PRICE) / (MINUTE if length < HOUR else HOUR)
-    time = STATEMENT + ROLLED * read
+    read = min(rows * length, now - OLDEST) / (MINUTE if length < HOUR else HOUR)
+    once = STATEMENT + ROLLED * read
     if zone is not None:
-        time += rows * (ZONED + (60 * ROLLED if length >= HOUR else 0))  # it may cut hours in two
-    if arguments.get("fill") not in {None, candles.Fill.NONE}:
-        time += rows * MADE
-    return Work(rows, time)
+        once += rows * (ZONED + (60 * ROLLED if length >= HOUR else 0))  # it may cut hours in two
+    filled = arguments.get("fill") not in {None, candles.Fill.NONE}
+    return Work(rows, once, MADE if filled else 0.0)
 
 
 def _series(arguments: Arguments, now: datetime) -> Work:
@@ -79,23 +98,23 @@ def _series(arguments: Arguments, now: datetime) -> Work:
 def _gaps(arguments: Arguments, now: datetime) -> Work:
     first = arguments.get("first")
     rows = _within(gaps.USUAL if first is None else first, gaps.MOST)
-    return Work(rows, 3 * STATEMENT + HOUR_OF_GAPS * (_length(arguments, now) / HOUR) + MADE * rows)
+    return Work(rows, 3 * STATEMENT + HOUR_OF_GAPS * (_length(arguments, now) / HOUR), MADE)
 
 
 def _length(arguments: Arguments, now: datetime) -> timedelta:
     """Of [from, to), as far as there can be quotes."""
-    since = max(arguments.get("from") or FIRST_PRICE, FIRST_PRICE)
+    since = max(arguments.get("from") or OLDEST, OLDEST)
     return max(min(arguments.get("to") or now, now) - since, timedelta())
 
 
 def _of_tickers(arguments: Arguments, now: datetime) -> Work:
     tickers = arguments.get("tickers")
     rows = TICKERS if tickers is None else _within(len(tickers), MAX_TICKERS)
-    return Work(rows, STATEMENT + LOOKUP * rows)
+    return Work(rows, STATEMENT, LOOKUP)
 
 
 def _tickers(arguments: Arguments, now: datetime) -> Work:
-    return Work(TICKERS, 5 * STATEMENT + 5 * LOOKUP * TICKERS)
+    return Work(TICKERS, 6 * STATEMENT, 5 * LOOKUP)
 
 
 def _within(asked: int, most: int) -> int:
@@ -123,10 +142,10 @@ _WORK: Mapping[str, Callable[[Arguments, datetime], Work]] = {
 }
 
 
-def price(name: str, values: Values, arguments: Arguments, now: datetime) -> float:
-    """Microseconds that a root field takes, with its arguments as its resolver gets them."""
-    rows, time = _WORK[name](arguments, now) if name in _WORK else (1, 0.0)
-    return time + VALUE * (values.once + rows * values.each)
+def price(name: str, values: Values, arguments: Arguments, now: datetime) -> Price:
+    """Of a root field, with its arguments as its resolver gets them."""
+    work = _WORK[name](arguments, now) if name in _WORK else Work(1, 0.0)
+    return Price(work.rows, work.once + VALUE * values.once, work.each + VALUE * values.each)
 
 
 def of(executor: CoreExecutor[Any], root: GraphQLObjectType, fields: Any, now: datetime) -> float:
@@ -147,7 +166,7 @@ def of(executor: CoreExecutor[Any], root: GraphQLObjectType, fields: Any, now: d
             arguments = get_argument_values(definition, node, executor.variable_values)
         except GraphQLError:
             continue  # it has no answer but this error
-        whole += price(node.name.value, values, arguments, now)
+        whole += price(node.name.value, values, arguments, now).most
     return whole
 
 

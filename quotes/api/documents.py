@@ -59,16 +59,16 @@ def document(schema: GraphQLSchema, query: str) -> Document:
 
 def known(schema: GraphQLSchema, query: str) -> Document | None:
     """From the cache."""
-    found = _cached.get((schema, query))
+    found = _cached.pop((schema, query), None)
     if found is not None:
-        _cached.move_to_end((schema, query))
+        _cached[schema, query] = found
     return found
 
 
 def store(schema: GraphQLSchema, query: str, checked: Document) -> Document:
-    """Cache it. Not from another thread."""
+    """Cache it."""
     _cached[schema, query] = checked
-    if len(_cached) > MAX_DOCUMENTS:
+    while len(_cached) > MAX_DOCUMENTS:
         _cached.popitem(last=False)
     return checked
 

@@ -32,6 +32,7 @@ class Code(StrEnum):
         "UNAUTHENTICATED"  # an access token is required; the message says how to send it
     )
     TOO_MANY = "TOO_MANY"  # as much as one client may have at once; the message says of what
+    THROTTLED = "THROTTLED"  # the client has spent its budget; try again after `retryAfter`
     OVERLOADED = "OVERLOADED"  # more is requested than can be answered in time; try again later
     CURSOR_LOST = "CURSOR_LOST"  # of a log that is no more; begin again without `after`
     UNAVAILABLE = "UNAVAILABLE"  # our database cannot be reached; try again

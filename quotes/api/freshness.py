@@ -56,11 +56,16 @@ def _in_words(age: timedelta) -> str:
     return f"{hours} hours" if hours < 2 * 24 else f"{hours // 24} days"
 
 
+def is_fresh(quote: Quote | None, max_age: timedelta) -> bool:
+    """Whether there is a quote, and its price is no older than `max_age`."""
+    return quote is not None and quote.age_seconds <= max_age.total_seconds()
+
+
 def require(
     ticker: str, quote: Quote | None, failures: Iterable[models.Failure], max_age: timedelta
 ) -> None:
-    """Raises RefusedError where there is no quote, or its price is older than `max_age`."""
-    if quote is not None and quote.age_seconds <= max_age.total_seconds():
+    """Raises RefusedError unless it `is_fresh`."""
+    if is_fresh(quote, max_age):
         return
     since = [each for each in failures if quote is None or each.minute > quote.at]
     cause = since[0].cause if since else Cause.NOT_ASKED.value

@@ -44,7 +44,11 @@ def require_supported(major: int) -> None:
 
 
 def connector(
-    url: str, *, name: str, statement_timeout: float | None = STATEMENT_TIMEOUT
+    url: str,
+    *,
+    name: str,
+    statement_timeout: float | None = STATEMENT_TIMEOUT,
+    plan_cache_mode: str = "auto",
 ) -> Connect:
     """A function that opens connections, named in pg_stat_activity and with time limits.
 
@@ -69,6 +73,7 @@ def connector(
         "timezone": "UTC",
         # A role's or a database's own default would make writers fail instead of wait.
         "default_transaction_isolation": "read committed",
+        "plan_cache_mode": plan_cache_mode,
         "jit": "off",  # these statements run for milliseconds; compiling them takes longer
     }
 

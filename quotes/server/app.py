@@ -31,8 +31,8 @@ from quotes.live.single_flight import SingleFlight
 from quotes.server import sse
 from quotes.server.access import Access, open_access
 from quotes.server.admission import Admission
+from quotes.server.budgets import Budgets
 from quotes.server.connection_limits import ConnectionLimits
-from quotes.server.documents import Documents
 from quotes.server.health import Health, open_health
 from quotes.server.host_check import HostCheck
 from quotes.server.http import endpoint
@@ -189,7 +189,7 @@ async def open_streams(
             access,
             connection_limits,
             admission,
-            Documents(),
+            Budgets(settings.points_per_minute),
             set(),
         )
 

@@ -4,7 +4,7 @@ from typing import Any
 
 from starlette.types import Message
 
-from quotes.server.operations import MalformedError, json_of
+from quotes.server.graphql_request import MalformedError, json_of
 
 MAX_ID = 256  # characters of an operation's id; clients use a UUID or a number
 

@@ -11,10 +11,12 @@ import structlog
 from graphql import GraphQLError
 from strawberry.http import process_result
 
+from quotes.api import cost
 from quotes.api.context import Context, require_known
 from quotes.api.errors import Code, RefusedError, refusal_of, request_errors
 from quotes.api.history.candles import clocks
 from quotes.api.plans import subscriptions
+from quotes.api.plans.answers import Answer
 from quotes.api.plans.documents import subscribes, valid
 from quotes.api.plans.plans import Plans
 from quotes.api.plans.subscriptions import (
@@ -31,18 +33,16 @@ from quotes.live.candle_log import CandleStreams
 from quotes.live.fan_out import FanOut, Topic
 from quotes.live.feed import CursorLostError
 from quotes.live.subscriber import Batch, Subscriber
+from quotes.server import documents
 from quotes.server.access import Access
 from quotes.server.admission import Admission
+from quotes.server.budgets import Budgets
 from quotes.server.connection_limits import ConnectionLimits
-from quotes.server.documents import Documents
+from quotes.server.graphql_request import Operation
 from quotes.server.operation_sink import OperationSink
 from quotes.server.query_metrics import OK, Query, code_of, measured
 
 log = structlog.get_logger()
-
-
-class MalformedError(Exception):
-    """What was sent is not a GraphQL request; the message gives the reason."""
 
 
 class FailedError(Exception):
@@ -60,45 +60,6 @@ class FailedError(Exception):
 
 
 @dataclass(frozen=True, slots=True)
-class Operation:
-    """One GraphQL request: a document, an operation's name and variables."""
-
-    query: str
-    name: str | None
-    variables: dict[str, Any] | None
-
-    @classmethod
-    def of(cls, request: object) -> "Operation":
-        """From a request's JSON. Raises MalformedError where a part has a wrong type."""
-        if not isinstance(request, dict):
-            raise MalformedError("A request is a JSON object.")
-        query, name, variables = (
-            request.get(key) for key in ("query", "operationName", "variables")
-        )
-        if not isinstance(query, str):
-            raise MalformedError("`query` must be a string.")
-        if not isinstance(name, str | None):
-            raise MalformedError("`operationName` must be a string or null.")
-        if not isinstance(variables, dict | None):
-            raise MalformedError("`variables` must be an object or null.")
-        if not isinstance(request.get("extensions"), dict | None):
-            raise MalformedError("`extensions` must be an object or null.")
-        return cls(query, name or None, variables)  # an empty name is none
-
-
-def json_of(text: str | bytes) -> Any:
-    """Raises MalformedError for what is no JSON, or has numbers that JSON does not."""
-    try:
-        return json.loads(text, parse_constant=_no_number)
-    except (ValueError, RecursionError):
-        raise MalformedError("That is not JSON.") from None
-
-
-def _no_number(name: str) -> float:
-    raise ValueError(name)
-
-
-@dataclass(frozen=True, slots=True)
 class Streams:
     """What every connection that carries operations uses."""
 
@@ -110,7 +71,7 @@ class Streams:
     access: Access
     connection_limits: ConnectionLimits
     admission: Admission
-    documents: Documents
+    budgets: Budgets
     ended_by_shutdown: set[asyncio.Task[None]]  # whose connections would delay a shutdown
 
     async def deliver(
@@ -124,8 +85,10 @@ class Streams:
         connection, so that the client reconnects with its cursor; SinkClosedError.
         """
         try:
-            await self.documents.check(operation.query)
+            await documents.check(self.context.thread, operation.query)
             shared = subscriptions.shared(operation.query, operation.name, operation.variables)
+            if shared is not None:
+                self.budgets.payment().pay(cost.points(shared.price.most))
         except GraphQLError as error:
             raise FailedError([{**error.formatted}]) from None
         if shared is None:
@@ -185,17 +148,26 @@ class Streams:
             try:
                 async with self.admission.admitted():
                     payloads = await self._answers(operation, query)
-            except RefusedError as refusal:
-                query.code = refusal.code
-                raise FailedError([{**refusal.formatted}]) from None
+            except GraphQLError as error:
+                query.code = code_of([error.formatted])
+                raise FailedError([{**error.formatted}]) from None
         for payload in payloads:
             await sink.write(sink.envelope(payload, None))
 
-    async def _answers(self, operation: Operation, query: Query) -> list[bytes]:
-        answer = await self.plans.answer(operation.query, operation.name, operation.variables)
+    async def read(self, operation: Operation) -> Answer | None:
+        """As `Plans.answer`; the task's client pays for it. An answer from the cache is free."""
+        payment = self.budgets.payment()
+        request = operation.query, operation.name, operation.variables
+        answer = await self.plans.answer(*request, payment.pay)
         if answer is not None:
-            query.code = OK
-            return [answer.body]
+            payment.settle(answer.actual)
+        return answer
+
+    async def _answers(self, operation: Operation, query: Query) -> list[bytes]:
+        answer = await self.read(operation)
+        if answer is not None:
+            query.code = answer.error or OK
+            return [answer.with_cost() if operation.shows_cost else answer.body]
         try:
             results = [result async for result in self._results(operation)]
         except FailedError as failed:

@@ -21,13 +21,10 @@ from quotes.live.subscriber import SinkClosedError
 from quotes.server import protocol
 from quotes.server.access import HOLDER, client_of
 from quotes.server.connection_limits import TooManyConnectionsError
+from quotes.server.graphql_request import Operation
 from quotes.server.http.error_response import error_response
 from quotes.server.operation_sink import OperationSink
-from quotes.server.operations import (
-    FailedError,
-    Operation,
-    Streams,
-)
+from quotes.server.operations import FailedError, Streams
 
 log = structlog.get_logger()
 

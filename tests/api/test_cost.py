@@ -10,6 +10,7 @@ from quotes.api import cost
 from quotes.api.errors import RefusedError
 from quotes.api.plans import queries
 from quotes.api.schema import schema
+from quotes.settings import MAX_COST
 
 NOW = datetime(2026, 1, 31, 12, tzinfo=UTC)
 QUOTE = "ticker price at timestamp observedAt source origin cursor ageSeconds stale"
@@ -19,7 +20,7 @@ def points(query: str, **variables: object) -> int:
     """By the plan. Raises RefusedError."""
     plan = queries.plan(query, None, variables, NOW)
     assert plan is not None
-    return cost.points(plan.time)
+    return cost.points(sum(field.price.most for field in plan))
 
 
 async def refusal(query: str, **variables: object) -> dict[str, Any] | None:
@@ -96,8 +97,8 @@ def test_what_is_skipped_costs_nothing() -> None:
 def test_the_largest_page_with_every_field_is_allowed() -> None:
     page = f'{{ prices(ticker: "BTC", first: 10000) {{ edges {{ cursor node {{ {QUOTE} }} }} }} }}'
 
-    assert points(page) <= cost.MAX_COST
-    assert points(get_introspection_query()) <= cost.MAX_COST
+    assert points(page) <= MAX_COST
+    assert points(get_introspection_query()) <= MAX_COST
 
 
 MANY = "a: F b: F c: F d: F e: F f: F g: F h: F i: F j: F"
@@ -118,7 +119,7 @@ async def test_what_costs_too_much_is_refused_whatever_executes_it(query: str) -
 
     assert refused is not None
     assert refused["code"] == "BAD_INPUT"
-    assert refused["cost"]["requested"] > refused["cost"]["limit"] == cost.MAX_COST
+    assert refused["cost"]["requested"] > refused["cost"]["limit"] == MAX_COST
     with pytest.raises(RefusedError, match="are the most"):
         points(query)
 

@@ -24,8 +24,9 @@ from quotes.live.single_flight import SingleFlight
 from quotes.live.snapshots import Snapshot
 from quotes.server.access import Access
 from quotes.server.app import open_streams
+from quotes.server.graphql_request import Operation
 from quotes.server.operation_sink import OperationSink
-from quotes.server.operations import Operation, Streams
+from quotes.server.operations import Streams
 from quotes.settings import Settings
 
 

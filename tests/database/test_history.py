@@ -23,6 +23,7 @@ from quotes.api.history.candles import Fill
 from quotes.database import store
 from quotes.database.models import Origin, Quote
 from quotes.database.sessions import Sessions
+from quotes.live.thread import Thread
 from quotes.market.intervals import INTERVALS
 
 pytestmark = on_each_postgres
@@ -115,8 +116,7 @@ async def read_all(sessions: Sessions, ticker: str, name: str) -> dict[datetime,
     while since < END:
         until = min(since + 4_000 * interval.length, END)
         bounds = candles.bounds(interval, UTC, since, until, NOW)
-        async with sessions() as session:
-            page = await candles.read(session, ticker, bounds, Fill.NONE, NOW)
+        page = await candles.read(sessions, Thread(), ticker, bounds, Fill.NONE, NOW)
         for each in page:
             assert each.open_time not in found
             assert each.close_time == interval.after(each.open_time)
@@ -137,8 +137,8 @@ async def test_a_month_s_candles_and_gaps_equal_those_computed_in_plain_python(
         for name in INTERVALS:
             expected = plain.candles(own, partial(start_of, name))
             assert await read_all(sessions, ticker, name) == expected, (ticker, name)
-        async with sessions() as session:
-            answer = await gaps.read(session, store.Span(ticker, BEGIN, END), 1_000_000, NOW)
+        span = store.Span(ticker, BEGIN, END)
+        answer = await gaps.read(sessions, Thread(), span, 1_000_000, NOW)
         missing = plain.gaps((each.minute for each in own), BEGIN, END)
         assert [(gap.since, gap.until) for gap in answer.nodes if not gap.repaired] == missing
         assert (answer.expected, answer.present) == (MONTH, len(own))
@@ -172,8 +172,7 @@ async def test_candles_of_a_zone_follow_its_clocks_on_the_day_they_change(
     bounds = candles.bounds(
         interval, clocks, middle - timedelta(days=9), middle + timedelta(days=9), NOW
     )
-    async with sessions() as session:
-        answer = await candles.read(session, "btc_usd", bounds, Fill.NONE, NOW)
+    answer = await candles.read(sessions, Thread(), "btc_usd", bounds, Fill.NONE, NOW)
 
     expected = plain.candles(quotes, lambda at: interval.start(at, clocks))
     assert [
@@ -203,13 +202,11 @@ async def test_ranges_that_touch_share_nothing_and_lose_nothing(
         bounds = candles.bounds(INTERVALS[name], UTC, since, until, NOW)
         if not bounds:
             return []
-        async with sessions() as session:
-            return await candles.read(session, ticker, bounds, Fill.NULL, NOW)
+        return await candles.read(sessions, Thread(), ticker, bounds, Fill.NULL, NOW)
 
     async def minutes(since: datetime, until: datetime) -> int:
-        async with sessions() as session:
-            found = await gaps.read(session, store.Span(ticker, since, until), 1_000, NOW)
-        return found.present
+        span = store.Span(ticker, since, until)
+        return (await gaps.read(sessions, Thread(), span, 1_000, NOW)).present
 
     whole = await read(first, last)
     assert await read(first, middle) + await read(middle, last) == whole

@@ -8,7 +8,8 @@ from graphql import GraphQLError
 from quotes.api import documents
 from quotes.api.errors import Code, RefusedError
 from quotes.api.plans.documents import core
-from quotes.server.documents import MAX_WAITING, SHORT, Documents
+from quotes.live.thread import Thread
+from quotes.server.documents import MAX_WAITING, SHORT, check
 
 
 def long(number: int) -> str:
@@ -16,7 +17,7 @@ def long(number: int) -> str:
 
 
 async def test_a_long_new_document_is_checked_beside_the_loop() -> None:
-    checking = asyncio.create_task(Documents().check(long(0)))
+    checking = asyncio.create_task(check(Thread(), long(0)))
     await asyncio.sleep(0)
     assert not checking.done()
 
@@ -28,22 +29,22 @@ async def test_a_long_new_document_is_checked_beside_the_loop() -> None:
 
 
 async def test_a_known_document_is_not_checked_again() -> None:
-    await Documents().check(long(0))
+    await check(Thread(), long(0))
 
-    coroutine = Documents().check(long(0))
+    coroutine = check(Thread(), long(0))
     with pytest.raises(StopIteration):  # it has ended without a wait
         coroutine.send(None)
 
 
 async def test_more_new_documents_than_can_be_checked_soon_are_refused() -> None:
-    checks = Documents()
+    thread = Thread()
     waiting = [
-        asyncio.create_task(checks.check(long(number))) for number in range(1, MAX_WAITING + 2)
+        asyncio.create_task(check(thread, long(number))) for number in range(1, MAX_WAITING + 2)
     ]
     await asyncio.sleep(0)
 
     with pytest.raises(RefusedError) as refused:
-        await checks.check(long(1_000))
+        await check(thread, long(1_000))
 
     assert refused.value.code is Code.OVERLOADED
     for task in waiting:
@@ -54,7 +55,7 @@ async def test_more_new_documents_than_can_be_checked_soon_are_refused() -> None
 @pytest.mark.parametrize("query", ["", "{", "{" + "#" * 40_000])
 async def test_what_cannot_be_parsed_is_refused(query: str) -> None:
     with pytest.raises(GraphQLError) as refused:
-        await Documents().check(query)
+        await check(Thread(), query)
 
     assert refused.value.extensions
     assert refused.value.extensions["code"] == Code.BAD_INPUT

@@ -14,6 +14,7 @@ from quotes.database import backfills, store
 from quotes.database.errors import UnavailableError
 from quotes.database.models import Backfill, Origin
 from quotes.database.sessions import Sessions, open_engine
+from quotes.live.thread import Thread
 from quotes.market.coverage import MINUTE
 from quotes.market.sources import Range
 from quotes.settings import Settings
@@ -71,8 +72,7 @@ async def finish(sessions: Sessions, at: datetime) -> None:
 
 async def read_gaps(sessions: Sessions, since: int, until: int) -> gaps.Gaps:
     span = store.Span("btc_usd", minute(since), minute(until))
-    async with sessions() as session:
-        return await gaps.read(session, span, 1_000, datetime.now(UTC))
+    return await gaps.read(sessions, Thread(), span, 1_000, datetime.now(UTC))
 
 
 @pytest.mark.parametrize("part", ["exchange", "worker or broker", "database"])

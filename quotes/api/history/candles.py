@@ -11,10 +11,12 @@ from zoneinfo import ZoneInfo
 import strawberry
 from sqlmodel.ext.asyncio.session import AsyncSession
 
-from quotes.api.context import Info, TickerArgument, require_known
+from quotes.api.context import Context, Info, TickerArgument, require_known
 from quotes.api.errors import bad_input
 from quotes.api.pagination import span
 from quotes.database import history, store
+from quotes.database.sessions import Sessions
+from quotes.live.thread import Thread
 from quotes.market.intervals import EPOCH, Interval
 
 MOST = 5_000  # candles of one answer
@@ -124,18 +126,48 @@ def bounds(
     return [*starts, interval.after(starts[-1], zone)] if starts else []
 
 
-async def read(
-    session: AsyncSession, ticker: str, bounds: Sequence[datetime], fill: Fill, now: datetime
+async def bounds_of(
+    context: Context,
+    interval: Interval,
+    zone: tzinfo,
+    asked: store.Span,
+    now: datetime,
+) -> list[datetime]:
+    """As `bounds`, in a thread for a zone's clocks, which are slow to look at."""
+    if zone is UTC:
+        return bounds(interval, zone, asked.since, asked.until, now)
+    return await context.thread.run(bounds, interval, zone, asked.since, asked.until, now)
+
+
+async def read(  # noqa: PLR0913, PLR0917  # what it reads with, and what
+    sessions: Sessions,
+    thread: Thread,
+    ticker: str,
+    bounds: Sequence[datetime],
+    fill: Fill,
+    now: datetime,
 ) -> list[Candle]:
     """The candles between each bound and the next."""
-    rolled = await history.candles(session, ticker, bounds[:-1], bounds[-1])
+    last = None
+    async with sessions() as session:
+        rolled = await history.candles(session, ticker, bounds[:-1], bounds[-1])
+        if fill is Fill.PREVIOUS:
+            last = await _price_before(session, ticker, bounds[0])
+    return await thread.run(_candles, rolled, bounds, fill, last, now)
+
+
+def _candles(
+    rolled: Sequence[history.Ohlc],
+    bounds: Sequence[datetime],
+    fill: Fill,
+    last: Decimal | None,
+    now: datetime,
+) -> list[Candle]:
+    """`last` is the price before the first candle."""
     if fill is Fill.NONE:
         return [
             Candle.of(each, bounds[each.bucket], bounds[each.bucket + 1], now) for each in rolled
         ]
-    last = None
-    if fill is Fill.PREVIOUS:
-        last = await _price_before(session, ticker, bounds[0])
     found, candles = {each.bucket: each for each in rolled}, []
     for bucket, (start, end) in enumerate(pairwise(bounds)):
         if each := found.get(bucket):
@@ -192,11 +224,11 @@ class CandleQuery:
     ) -> list[Candle]:
         now = info.context.now()
         asked = span(ticker, None, since, until)
-        limits = bounds(interval, clocks(time_zone), asked.since, asked.until, now)
+        limits = await bounds_of(info.context, interval, clocks(time_zone), asked, now)
         candles: list[Candle] = []
         if limits:
-            async with info.context.sessions() as session:
-                candles = await read(session, ticker, limits, fill or Fill.NONE, now)
+            sessions, thread = info.context.sessions, info.context.thread
+            candles = await read(sessions, thread, ticker, limits, fill or Fill.NONE, now)
         if not any(candle.count for candle in candles):
             await require_known(info.context, [ticker])
         return candles

@@ -1,16 +1,18 @@
 """How complete a ticker's minutes are, and where and why they are not."""
 
+from collections.abc import Sequence
 from datetime import datetime
 from typing import Annotated, Self
 
 import strawberry
-from sqlmodel.ext.asyncio.session import AsyncSession
 
 from quotes.api.context import Info, TickerArgument, require_known
 from quotes.api.enums import Cause
 from quotes.api.errors import bad_input
 from quotes.api.pagination import span
 from quotes.database import history, store
+from quotes.database.sessions import Sessions
+from quotes.live.thread import Thread
 from quotes.market import coverage
 from quotes.market.coverage import MINUTE
 
@@ -95,38 +97,50 @@ class GapQuery:
         if not 1 <= first <= MOST:
             raise bad_input(f"`first` is 1 to {MOST:,} gaps; {first:,} were asked for.")
         asked = span(ticker, None, since, until)
-        async with info.context.sessions() as session:
-            found = await read(session, asked, first, info.context.now())
+        sessions, thread = info.context.sessions, info.context.thread
+        found = await read(sessions, thread, asked, first, info.context.now())
         if not found.present:
             await require_known(info.context, [ticker])
         return found
 
 
-async def read(session: AsyncSession, span: store.Span, most: int, now: datetime) -> Gaps:
+async def read(
+    sessions: Sessions, thread: Thread, span: store.Span, most: int, now: datetime
+) -> Gaps:
     """The gaps among the minutes that begin in the span and are over by `now`."""
     over = _floor(now)
     until = over if span.until is None else min(_ceiling(min(span.until, now)), over)
     since = span.since
-    if since is None:
-        oldest = await store.oldest(session, [span.ticker])
-        since = oldest[0].minute if oldest else until
-    since = min(_ceiling(min(since, now)), until)
-    hours = await history.incomplete_hours(session, span.ticker, since, until)
-    found = coverage.gaps(hours, since, until)
-    causes = await history.causes(session, span.ticker, found[:most])
+    async with sessions() as session:
+        if since is None:
+            oldest = await store.oldest(session, [span.ticker])
+            since = oldest[0].minute if oldest else until
+        since = min(_ceiling(min(since, now)), until)
+        hours = await history.incomplete_hours(session, span.ticker, since, until)
+    found, missing, repaired = await thread.run(_found, hours, since, until)
+    async with sessions() as session:
+        causes = await history.causes(session, span.ticker, found[:most])
     expected = (until - since) // MINUTE
-    missing = sum(each.minutes for each in found if not each.repaired)
     return Gaps(
         since=since,
         until=until,
         expected=expected,
         present=expected - missing,
         missing=missing,
-        repaired=sum(each.minutes for each in found if each.repaired),
+        repaired=repaired,
         coverage=(expected - missing) / expected if expected else None,
         nodes=[Gap.of(each, causes.get(place)) for place, each in enumerate(found[:most])],
         more=len(found) > most,
     )
+
+
+def _found(
+    hours: Sequence[coverage.HourCoverage], since: datetime, until: datetime
+) -> tuple[list[coverage.Gap], int, int]:
+    """The gaps, and how many minutes are missing and repaired."""
+    found = coverage.gaps(hours, since, until)
+    missing = sum(hole.minutes for hole in found if not hole.repaired)
+    return found, missing, sum(hole.minutes for hole in found if hole.repaired)
 
 
 def _floor(moment: datetime) -> datetime:

@@ -10,6 +10,7 @@ from sys import getsizeof
 from quotes.api.plans.scope import Scope
 from quotes.live.feed import Feed
 from quotes.live.tail import Place
+from quotes.settings import MAX_COST
 
 Key = tuple[str, str | None, bytes]  # the document, its operation's name, the variables
 
@@ -30,6 +31,9 @@ class Answer:
     body: bytes
     scopes: tuple[Scope, ...]
     uses: Uses = field(default_factory=Uses)
+    requested: int = 0  # points that it could have cost
+    actual: int = 0  # points that it did cost
+    error: str | None = None  # the code of its first error
     coded: dict[str, bytes] = field(default_factory=dict)  # the body, by content coding
     cached: bool = False
 
@@ -37,6 +41,11 @@ class Answer:
     def etag(self) -> str:
         """A weak one, since it is the same in each content coding."""
         return f'W/"{blake2b(self.body, digest_size=12).hexdigest()}"'
+
+    def with_cost(self) -> bytes:
+        """The body, with what the operation costs in its extensions."""
+        shown = b'"requested":%d,"actual":%d,"limit":%d' % (self.requested, self.actual, MAX_COST)
+        return self.body[:-1] + b',"extensions":{"cost":{%b}}}' % shown
 
     def holds(self, now: datetime) -> bool:
         return all(scope.expires is None or now < scope.expires for scope in self.scopes)

@@ -25,6 +25,7 @@ from graphql.execution.collect_fields import collect_fields
 from graphql.execution.values import VariableValues, get_variable_values
 
 from quotes.api import cost
+from quotes.api.cost import Price
 from quotes.api.execution import Executor
 from quotes.api.plans.documents import core, valid
 from quotes.api.plans.selection import NotPlainError, Selection, selection
@@ -43,7 +44,7 @@ class Root:
 
     key: str  # its alias, or its name
     name: str
-    node: FieldNode
+    nodes: tuple[FieldNode, ...]
     field: GraphQLField | None  # None for one of the introspection's own
     selection: Selection | None
 
@@ -58,15 +59,16 @@ class Compiled(Generic[Made]):
     root: Root
     made: Made | None  # None where it needs the ordinary execution
     arguments: Callable[[VariableValues], Arguments]
-    price: Callable[[Arguments, datetime], float]  # microseconds
+    price: Callable[[Arguments, datetime], Price]
 
 
 @dataclass(frozen=True, slots=True)
-class Given(Generic[Made]):
-    """An operation with one request's variables."""
+class Field(Generic[Made]):
+    """A root field with one request's arguments; an error where they are wrong."""
 
-    fields: Sequence[tuple[Compiled[Made], Arguments]]
-    time: float  # that it takes at the most, in microseconds
+    compiled: Compiled[Made]
+    arguments: Arguments | GraphQLError
+    price: Price
 
 
 class Operation(Generic[Made]):
@@ -96,7 +98,7 @@ class Operation(Generic[Made]):
             return None
         return cls(document, operation, make)
 
-    def given(self, variables: Variables, now: datetime) -> Given[Made] | None:
+    def fields(self, variables: Variables, now: datetime) -> Sequence[Field[Made]] | None:
         """None where its variables are refused. Raises RefusedError where it costs too much."""
         values = get_variable_values(core, self._operation.variable_definitions or (), variables)
         if not isinstance(values, VariableValues):
@@ -107,13 +109,9 @@ class Operation(Generic[Made]):
             compiled = self._compiled(variables)
             if len(self._variants) < MAX_VARIANTS:
                 self._variants[variant] = compiled
-        try:
-            fields = [(each, each.arguments(values)) for each in compiled]
-        except GraphQLError:  # one field's fault, which the ordinary execution shows
-            return None
-        time = sum(each.price(arguments, now) for each, arguments in fields)
-        cost.require(time)
-        return Given(fields, time)
+        fields = [_field(each, values, now) for each in compiled]
+        cost.require(sum(each.price.most for each in fields))
+        return fields
 
     def _compiled(self, variables: Variables) -> tuple[Compiled[Made], ...]:
         executor = Executor.build(
@@ -139,17 +137,25 @@ class Operation(Generic[Made]):
         details: Any,
     ) -> Compiled[Made]:
         """Raises GraphQLError for a wrong literal, and RefusedError for too many fields."""
-        node: FieldNode = details[0].node
-        name = node.name.value
+        nodes = tuple(each.node for each in details)
+        name = nodes[0].name.value
         price = partial(cost.price, name, counter.values(kind, key, details))
         field = kind.fields.get(name)
         try:
             selected = None if field is None else selection(executor, field.type, details)
-            root = Root(key, name, node, field, selected)
+            root = Root(key, name, nodes, field, selected)
             made = self._make(root)
         except NotPlainError:
-            root, made = Root(key, name, node, field, None), None
-        return Compiled(root, made, _arguments(field, node), price)
+            root, made = Root(key, name, nodes, field, None), None
+        return Compiled(root, made, _arguments(field, nodes[0]), price)
+
+
+def _field(compiled: Compiled[Made], values: VariableValues, now: datetime) -> Field[Made]:
+    try:
+        arguments = compiled.arguments(values)
+    except GraphQLError as error:
+        return Field(compiled, error, cost.NOTHING)
+    return Field(compiled, arguments, compiled.price(arguments, now))
 
 
 def _arguments(

@@ -1,36 +1,35 @@
 """Answers queries by their plans, and leaves to the ordinary execution what has none."""
 
 import asyncio
-from contextlib import suppress
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from datetime import datetime
+from functools import partial
 
 import orjson
 import structlog
-from graphql import GraphQLError
 
+from quotes.api import cost
 from quotes.api.context import Context
-from quotes.api.plans import queries
-from quotes.api.plans.answers import Answer, Answers, Key, Uses
+from quotes.api.errors import RefusedError
+from quotes.api.plans import queries, results
+from quotes.api.plans.answers import Answer, Answers, Key
 from quotes.api.plans.operation import Variables
-from quotes.api.plans.queries import Plan, Steps
+from quotes.api.plans.queries import Plan
 from quotes.api.plans.root_fields import root_fields
-from quotes.api.plans.selection import NotPlainError
-from quotes.database.errors import DatabaseError
+from quotes.api.plans.scope import FOREVER
+from quotes.api.schema import schema
 from quotes.live.newest import BOUND
 from quotes.live.tail import Place
 
 log = structlog.get_logger()
 
 Reading = asyncio.Future[Answer | None]
+Pay = Callable[[int], None]  # is given an operation's points before it is executed
 
-# What a step raises where the ordinary execution is to answer, or to say what is wrong.
-UNANSWERED: tuple[type[Exception], ...] = (
-    GraphQLError,
-    NotPlainError,
-    DatabaseError,
-    TimeoutError,
-)
+
+def free(points: int) -> None:
+    """Nobody pays."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,15 +42,19 @@ class Plans:
     reads: dict[Key, tuple[Place, Reading]] = field(default_factory=dict)
 
     async def answer(
-        self, query: str, operation_name: str | None, variables: Variables | None
+        self,
+        query: str,
+        operation_name: str | None,
+        variables: Variables | None,
+        pay: Pay = free,
     ) -> Answer | None:
-        """The whole response to a query that succeeds.
+        """The whole response to a valid query, be it with data or with its fields' errors.
 
-        None for everything else, be it wrong, refused, or of a kind that has no plan: the ordinary
-        execution answers that, with the errors where there are any.
+        None for everything else: the ordinary execution answers that, which executes none of it.
+        Raises RefusedError for what costs too much, and what `pay` raises.
         """
         request = query, operation_name, variables
-        return await self.cached(*request) or await self._read(*request)
+        return await self.cached(*request) or await self._read(*request, pay)
 
     def known(
         self, query: str, operation_name: str | None, variables: Variables | None
@@ -83,23 +86,30 @@ class Plans:
         return answer if answer is not None and answer.holds(now) else None
 
     async def _read(
-        self, query: str, operation_name: str | None, variables: Variables | None
+        self, query: str, operation_name: str | None, variables: Variables | None, pay: Pay
     ) -> Answer | None:
         """From the database and from memory."""
         place, now = self.context.feed.place, self.context.now()
         plan = _planned(query, operation_name, variables, now)
-        if plan is None or plan.steps is None:
+        if plan is None:
             return None
+        of_the_schema = queries.of_the_schema(plan)
+        requested = cost.points(sum(each.price.most for each in plan))
+        pay(requested)
+        if of_the_schema:
+            read = self._of_the_schema(query, operation_name, variables, requested)
+        else:
+            read = results.result(plan, self.context, now)
         key = _key(query, operation_name, variables)
-        uses = self.answers.uses_of(root_fields(query, operation_name))
         if key is None:
-            return await self._executed(plan.steps, now, uses)
+            return await read
         reading: Reading = asyncio.get_running_loop().create_future()
         self.reads[key] = place, reading
         answer = None
         try:
-            answer = await self._executed(plan.steps, now, uses)
+            answer = await read
             if answer is not None and answer.holds(now):
+                answer.uses = self.answers.uses_of(root_fields(query, operation_name))
                 self.answers.put(key, answer, place)
         finally:
             if self.reads.get(key) == (place, reading):
@@ -107,29 +117,29 @@ class Plans:
             reading.set_result(answer)
         return answer
 
-    async def _executed(self, steps: Steps, now: datetime, uses: Uses) -> Answer | None:
-        parts: list[bytes] = []
-        scopes = []
-        try:
-            for key, step, arguments in steps:  # in turn: it holds one connection at a time
-                text, scope = await step(self.context, arguments, now)
-                parts.append(b'"%b":%b' % (key.encode(), text))
-                scopes.append(scope)
-        except UNANSWERED:
+    async def _of_the_schema(
+        self, query: str, operation_name: str | None, variables: Variables | None, points: int
+    ) -> Answer | None:
+        """By the ordinary execution, in a thread; None where it has errors."""
+        execute = partial(schema.execute_sync, operation_name=operation_name)
+        result = await self.context.thread.run(execute, query, variables, self.context)
+        if result.errors:
             return None
-        except Exception:
-            log.exception("plan_failed")
-            return None
-        body = b'{"data":{%b}}' % b",".join(parts)
-        return Answer(body, tuple(scopes), uses)
+        body = orjson.dumps({"data": result.data})
+        return Answer(body, (FOREVER,), requested=points, actual=points)
 
 
 def _planned(
     query: str, operation_name: str | None, variables: Variables | None, now: datetime
 ) -> Plan | None:
-    with suppress(Exception):  # whatever it is, the ordinary execution meets it, too
+    """None for what the ordinary execution refuses, too. Raises RefusedError."""
+    try:
         return queries.plan(query, operation_name, variables or {}, now)
-    return None
+    except RefusedError:
+        raise
+    except Exception:
+        log.exception("plan_failed")
+        return None
 
 
 def _key(query: str, operation_name: str | None, variables: Variables | None) -> Key | None:

@@ -1,25 +1,17 @@
 """What each valid query is compiled into: for each root field a step that reads it."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 from datetime import datetime
 from functools import lru_cache
 
 from graphql import OperationType
 
 from quotes.api.documents import MAX_DOCUMENTS
-from quotes.api.plans.operation import Arguments, Operation, Variables
+from quotes.api.errors import bad_input
+from quotes.api.plans.operation import Field, Operation, Variables
 from quotes.api.plans.steps import Step, step_of
 
-Steps = Sequence[tuple[str, Step, Arguments]]  # with the field's name in the answer
-
-
-@dataclass(frozen=True, slots=True)
-class Plan:
-    """A query with one request's variables: its steps with their arguments, and its cost."""
-
-    steps: Steps | None  # None where it needs the ordinary execution
-    time: float  # that it takes at the most, in microseconds
+Plan = Sequence[Field[Step]]
 
 
 def plan(
@@ -27,15 +19,19 @@ def plan(
 ) -> Plan | None:
     """None for what is no valid query. Raises RefusedError where it costs too much."""
     operation = _operation(query, operation_name)
-    given = None if operation is None else operation.given(variables, now)
-    if given is None:
-        return None
-    steps = [
-        (field.root.key, field.made, arguments)
-        for field, arguments in given.fields
-        if field.made is not None
-    ]
-    return Plan(steps if len(steps) == len(given.fields) else None, given.time)
+    return None if operation is None else operation.fields(variables, now)
+
+
+def of_the_schema(plan: Plan) -> bool:
+    """Whether it queries the schema itself. Raises RefusedError for one that queries more."""
+    names = [each.compiled.root.name for each in plan if each.compiled.made is None]
+    if names and len(names) + _type_names(plan) < len(plan):
+        raise bad_input(f"Query `{names[0]}` in a request of its own, without quotes.")
+    return bool(names)
+
+
+def _type_names(plan: Plan) -> int:
+    return sum(each.compiled.root.name == "__typename" for each in plan)
 
 
 @lru_cache(MAX_DOCUMENTS)

@@ -3,22 +3,35 @@
 from collections.abc import Awaitable, Callable, Mapping
 from datetime import datetime
 from types import SimpleNamespace
+from typing import NamedTuple
 
 import orjson
 
 from quotes.api import freshness, pagination, types
-from quotes.api.context import MAX_TICKERS, Context, known_tickers
+from quotes.api.context import Context, known_tickers, require_few, require_known
 from quotes.api.history import candles
+from quotes.api.history.gaps import Gaps
+from quotes.api.history.series import Series
 from quotes.api.plans import rows
 from quotes.api.plans.operation import Arguments, Root
 from quotes.api.plans.scope import FOREVER, ONCE, SCOPES, Scope
 from quotes.api.plans.selection import NotPlainError
 from quotes.api.plans.shapes import Shape, shape_of
 from quotes.api.schema import schema
-from quotes.database import history, json_pages, latest
+from quotes.database import history, json_pages, latest, store
 from quotes.database.models import Quote
 
-Read = tuple[bytes, Scope]  # a field's JSON
+FEW = 500  # rows whose JSON is written in the event loop: a few milliseconds
+
+
+class Read(NamedTuple):
+    """What was read for a field."""
+
+    text: bytes  # JSON
+    scope: Scope
+    rows: int = 1
+
+
 Step = Callable[[Context, Arguments, datetime], Awaitable[Read]]
 
 
@@ -30,7 +43,7 @@ def step_of(root: Root) -> Step:
 
 def _typename(root: Root) -> Step:
     async def read(context: Context, arguments: Arguments, now: datetime) -> Read:
-        return b'"Query"', FOREVER
+        return Read(b'"Query"', FOREVER)
 
     return read
 
@@ -45,8 +58,20 @@ def _dumped(shape: Shape, value: object) -> bytes:
     return orjson.dumps(shape(value))
 
 
+def _rows(value: object) -> int:
+    """Of a resolver's result."""
+    match value:
+        case list():
+            return len(value)
+        case Gaps():
+            return len(value.nodes)
+        case Series():
+            return len(value.times)
+    return 1
+
+
 def _resolver(root: Root) -> Step:
-    """By the field's own resolver, whose result is written without a look at each of its fields."""
+    """By the field's own resolver, whose result is written without graphql-core."""
     shape = _shape(root)
     assert root.field is not None
     definition = root.field.extensions["strawberry-definition"]
@@ -60,11 +85,13 @@ def _resolver(root: Root) -> Step:
     async def read(context: Context, arguments: Arguments, now: datetime) -> Read:
         info = SimpleNamespace(context=context)
         values = {names[name]: value for name, value in arguments.items()}
-        try:
-            value = await resolver(None, info, **values)
-        except Exception as error:
-            raise NotPlainError from error  # whatever it is, the ordinary execution meets it, too
-        return _dumped(shape, value), scope_of(arguments, now)
+        value = await resolver(None, info, **values)
+        rows = _rows(value)
+        if rows > FEW:
+            text = await context.thread.run(_dumped, shape, value)
+        else:
+            text = _dumped(shape, value)
+        return Read(text, scope_of(arguments, now), rows)
 
     return read
 
@@ -81,10 +108,12 @@ def _latest_price(root: Root) -> Step:
         ticker, max_age = arguments["ticker"], arguments.get("maxAge")
         newest = await _newest(context, [ticker])
         quote = types.Quote.of(newest[ticker], now, context.collected) if ticker in newest else None
-        if max_age is not None:
-            freshness.require(ticker, quote, (), max_age)
+        if max_age is not None and not freshness.is_fresh(quote, max_age):
+            async with context.sessions() as session:
+                failures = await store.last_failures(session, [ticker])
+            freshness.require(ticker, quote, failures, max_age)
         scope = Scope(frozenset([ticker])) if lasting and max_age is None else ONCE
-        return _dumped(shape, quote), scope
+        return Read(_dumped(shape, quote), scope)
 
     return read
 
@@ -100,7 +129,7 @@ def _latest_prices(root: Root) -> Step:
         scope = Scope(None if tickers is None else frozenset(tickers)) if lasting else ONCE
         collected = context.collected
         shown = [types.Quote.of(newest[name], now, collected) for name in names]
-        return _dumped(shape, shown), scope
+        return Read(_dumped(shape, shown), scope, len(shown))
 
     return read
 
@@ -108,17 +137,14 @@ def _latest_prices(root: Root) -> Step:
 async def _newest(context: Context, tickers: list[str] | None) -> Mapping[str, Quote]:
     """Of these tickers, or of all; from memory or, where that is not current, from the database.
 
-    Raises NotPlainError where a ticker is to be refused.
+    Raises RefusedError where there are too many, or one is unknown.
     """
+    require_few(tickers or ())
     newest = await context.newest.quotes()
-    if len(tickers or ()) > MAX_TICKERS:
-        raise NotPlainError
     if newest is None:
         names = await known_tickers(context) if tickers is None else tickers
         newest = await latest.newest(context.queries, names)
-    known = context.settings.tickers
-    if not all(ticker in newest or ticker in known for ticker in tickers or ()):
-        raise NotPlainError
+    await require_known(context, [each for each in tickers or () if each not in newest])
     return newest
 
 
@@ -141,7 +167,7 @@ def _prices(root: Root) -> Step:
             f"{rows.json_name(key)}:{await part(context, page, found)}" for key, part in parts
         ]
         scope = Scope(frozenset([ticker]), range_.since, range_.until) if lasting else ONCE
-        return f"{{{','.join(written)}}}".encode(), scope
+        return Read(f"{{{','.join(written)}}}".encode(), scope, found.count)
 
     return read
 
@@ -155,16 +181,16 @@ def _candles(root: Root) -> Step:
     async def read(context: Context, arguments: Arguments, now: datetime) -> Read:
         if arguments.get("fill") not in {None, candles.Fill.NONE}:
             return await filled(context, arguments, now)
-        ticker, text = arguments["ticker"], ""
+        ticker, text, count = arguments["ticker"], "", 0
         asked = pagination.span(ticker, None, arguments.get("from"), arguments.get("to"))
         zone = candles.clocks(arguments.get("timeZone"))
-        bounds = candles.bounds(arguments["interval"], zone, asked.since, asked.until, now)
+        bounds = await candles.bounds_of(context, arguments["interval"], zone, asked, now)
         if bounds:
             async with context.sessions() as session:
-                text = await history.candles_json(session, ticker, bounds, row, now)
-        if not text:
+                text, count = await history.candles_json(session, ticker, bounds, row, now)
+        if not count:
             await _newest(context, [ticker])
-        return f"[{text}]".encode(), SCOPES["candles"](arguments, now)
+        return Read(f"[{text}]".encode(), SCOPES["candles"](arguments, now), count)
 
     return read
 

@@ -11,6 +11,7 @@ from typing import Any
 from graphql import FieldNode, GraphQLError, OperationType, located_error
 
 from quotes.api import cursors, types
+from quotes.api.cost import Price
 from quotes.api.documents import MAX_DOCUMENTS
 from quotes.api.history import candle_updates
 from quotes.api.plans.operation import Arguments, Operation, Root, Variables
@@ -52,13 +53,14 @@ class Shared:
     """One operation's subscription, whose payloads are shared with others."""
 
     shown: Shown
-    node: FieldNode
+    nodes: tuple[FieldNode, ...]
     field: str
     arguments: Arguments
+    price: Price
 
     def error(self, error: GraphQLError) -> dict[str, Any]:
         """The error as a client reads it, with its place in the document."""
-        return dict(located_error(error, [self.node], [self.shown.key]).formatted)
+        return dict(located_error(error, list(self.nodes), [self.shown.key]).formatted)
 
 
 def shared(query: str, operation_name: str | None, variables: Variables | None) -> Shared | None:
@@ -68,14 +70,14 @@ def shared(query: str, operation_name: str | None, variables: Variables | None) 
     for one that costs too much.
     """
     operation = _operation(query, operation_name)
-    given = None if operation is None else operation.given(variables or {}, datetime.now(UTC))
-    if given is None or len(given.fields) != 1:  # the only one may be skipped by a directive
+    fields = None if operation is None else operation.fields(variables or {}, datetime.now(UTC))
+    if not fields:  # the only one may be skipped by a directive
         return None
-    ((compiled, arguments),) = given.fields
-    root = compiled.root
-    if compiled.made is None:
+    (field,) = fields
+    root, shown = field.compiled.root, field.compiled.made
+    if shown is None or isinstance(field.arguments, GraphQLError):
         return None
-    return Shared(compiled.made, root.node, root.name, arguments)
+    return Shared(shown, root.nodes, root.name, field.arguments, field.price)
 
 
 @lru_cache(MAX_DOCUMENTS)

@@ -18,18 +18,20 @@ from strawberry.types.graphql import OperationType
 
 from quotes.api.context import Context
 from quotes.api.errors import Code, RefusedError, bad_input, request_errors
+from quotes.api.plans.answers import Answer
 from quotes.api.plans.documents import subscribes, valid
 from quotes.api.plans.persisted import PersistedQueries
 from quotes.api.schema import schema
 from quotes.live.turns import client
-from quotes.server import sse
+from quotes.server import documents, sse
 from quotes.server.access import client_of
+from quotes.server.graphql_request import Operation
 from quotes.server.http import codings
 from quotes.server.http.error_response import RequestError
 from quotes.server.http.request import ALLOW, METHODS, Media, accepted, operation_of
 from quotes.server.http.response import Outcome, compress, response_of, validate
-from quotes.server.operations import Operation, Streams
-from quotes.server.query_metrics import code_of, measured
+from quotes.server.operations import Streams
+from quotes.server.query_metrics import OK, code_of, measured
 
 PATHS = frozenset({"/graphql", "/graphql/"})
 OVERLOADED = "quotes.overloaded"  # in a request's scope: why it is not to be executed
@@ -106,7 +108,7 @@ async def _outcome(operation: Operation, streams: Streams, *, method: str) -> Ou
     answer = await streams.plans.cached(*request)
     if answer is not None:
         answer.uses.count += 1
-        return Outcome(answer.body, answer=answer)
+        return _shown(answer, operation)
     with measured(operation.query, operation.name) as query:
         outcome = await _answered(operation, streams, method=method)
         query.code = outcome.error
@@ -114,21 +116,27 @@ async def _outcome(operation: Operation, streams: Streams, *, method: str) -> Ou
 
 
 async def _answered(operation: Operation, streams: Streams, *, method: str) -> Outcome:
-    request = operation.query, operation.name, operation.variables
     try:
-        await streams.documents.check(operation.query)
+        await documents.check(streams.context.thread, operation.query)
         async with streams.admission.admitted():
-            answer = await streams.plans.answer(*request)
+            answer = await streams.read(operation)
             if answer is None:
                 return await execute(operation, streams.context, method=method)
     except GraphQLError as error:
         return not_executed(error)
-    return Outcome(answer.body, answer=answer)
+    return _shown(answer, operation)
+
+
+def _shown(answer: Answer, operation: Operation) -> Outcome:
+    error = answer.error or OK
+    if operation.shows_cost:
+        return Outcome(answer.with_cost(), error=error)
+    return Outcome(answer.body, answer=answer, error=error)
 
 
 async def _subscribes(operation: Operation, streams: Streams) -> bool:
     try:
-        await streams.documents.check(operation.query)
+        await documents.check(streams.context.thread, operation.query)
     except GraphQLError:  # which is answered in due course
         return False
     document = valid(operation.query)

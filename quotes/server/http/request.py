@@ -6,9 +6,9 @@ from typing import Any
 from starlette.requests import Request
 
 from quotes.api.plans.persisted import PersistedQueries
+from quotes.server.graphql_request import MalformedError, Operation, json_of
 from quotes.server.http.error_response import RequestError
 from quotes.server.http.qualities import qualities
-from quotes.server.operations import MalformedError, Operation, json_of
 
 METHODS = ("GET", "HEAD", "OPTIONS", "POST")
 ALLOW = {"Allow": ", ".join(METHODS)}

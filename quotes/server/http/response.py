@@ -27,7 +27,13 @@ class Outcome:
 
 
 # With plain JSON too, so that proxies and load balancers see it.
-_STATUS = {Code.UNAVAILABLE: 503, Code.OVERLOADED: 503, Code.TOO_MANY: 503, Code.INTERNAL: 500}
+_STATUS = {
+    Code.INTERNAL: 500,
+    Code.OVERLOADED: 503,
+    Code.THROTTLED: 429,
+    Code.TOO_MANY: 503,
+    Code.UNAVAILABLE: 503,
+}
 
 
 def headers_of(media: Media) -> dict[str, str]:

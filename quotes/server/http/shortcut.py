@@ -12,11 +12,12 @@ from starlette.datastructures import State
 from starlette.types import Scope
 
 from quotes.api.plans.answers import Answer
+from quotes.server.graphql_request import MalformedError, Operation
 from quotes.server.http import codings
 from quotes.server.http.codings import Coding
 from quotes.server.http.request import Media, preferences
 from quotes.server.http.response import headers_of
-from quotes.server.operations import MalformedError, Operation, Streams
+from quotes.server.operations import Streams
 
 PATH = "/graphql"
 _JSON = {b"application/json", b"application/json; charset=utf-8", b"application/json;charset=utf-8"}
@@ -59,6 +60,8 @@ def _known(streams: Streams, body: bytes) -> Answer | None:
     try:
         operation = Operation.of(orjson.loads(body))
     except (ValueError, MalformedError):
+        return None
+    if operation.shows_cost:
         return None
     answer = streams.plans.known(operation.query, operation.name, operation.variables)
     return answer if answer is not None and streams.admission.enter_now() else None
