@@ -10,7 +10,7 @@ from decimal import Decimal
 import structlog
 from aiohttp import hdrs, web
 
-from workers.demo import market
+from workers.demo import market, names
 from workers.demo.faults import (
     ERRORS,
     PRICES,
@@ -18,6 +18,7 @@ from workers.demo.faults import (
     UNKNOWN_INDEX,
     Fault,
     Reply,
+    bad_param,
     compact,
     error_reply,
     result,
@@ -73,8 +74,8 @@ class Exchange:
         self._methods: dict[str, Callable[[Mapping[str, str]], Reply]] = {
             "get_index_price": self._index_price,
             "get_index_chart_data": self._chart,
-            "get_index_price_names": _names,
-            "get_supported_index_names": _supported_names,
+            "get_index_price_names": names.every,
+            "get_supported_index_names": names.supported,
             "get_time": lambda _: result(str(_micros(self.clock()) // 1_000)),
             "status": lambda _: result('{"locked":"false"}'),  # a string, as recorded
             "test": lambda _: result('{"version":"1.2.26"}'),
@@ -147,7 +148,7 @@ class Exchange:
         if index not in market.INDEXES:
             return UNKNOWN_INDEX
         if name not in market.CHARTS:
-            return _bad_param("range")
+            return bad_param("range")
         points = market.chart(index, name, self.clock(), self.seed)
         return result("[" + ",".join(f"[{ms},{_number(price)}]" for ms, price in points) + "]")
 
@@ -185,29 +186,6 @@ async def serve(exchange: Exchange, port: int = 0, *, host: str = LOOPBACK) -> A
         yield f"http://{host}:{runner.addresses[0][1]}/api/v2"
     finally:
         await runner.cleanup()
-
-
-def _names(query: Mapping[str, str]) -> Reply:
-    extended = query.get("extended", "false")
-    if extended not in {"true", "false"}:
-        return _bad_param("extended")
-    if extended == "false":
-        return result(compact(market.INDEXES))
-    flags = {"future_combo_creation_enabled": False, "option_combo_creation_enabled": False}
-    return result(compact([{"name": name, **flags} for name in market.INDEXES]))
-
-
-def _supported_names(query: Mapping[str, str]) -> Reply:
-    """Like the real one a different set: few dollar indexes, and no fixings."""
-    derivative = ["btc_usd", "eth_usd"]
-    spot = [name for name in market.INDEXES if "-" not in name and not name.endswith("_usd")]
-    kinds = {"all": [*spot, *derivative], "spot": spot, "derivative": derivative}
-    kind = query.get("type", "all")
-    return result(compact(kinds[kind])) if kind in kinds else _bad_param("type")
-
-
-def _bad_param(name: str) -> Reply:
-    return error_reply(-32602, "Invalid params", reason="wrong format", param=name)
 
 
 def _number(price: Decimal) -> str:

@@ -47,6 +47,11 @@ def error_reply(code: int, message: str, **data: str) -> Reply:
 # The real error for an unknown index is not documented; only the code is certain.
 UNKNOWN_INDEX = error_reply(-32602, "Invalid params", reason="invalid index", param="index_name")
 
+
+def bad_param(name: str) -> Reply:
+    return error_reply(-32602, "Invalid params", reason="wrong format", param=name)
+
+
 ERRORS: dict[Fault, Reply] = {
     Fault.UNKNOWN_INDEX: UNKNOWN_INDEX,
     Fault.RATE_LIMITED: error_reply(10028, "too_many_requests"),
