@@ -151,7 +151,7 @@ class Poller:
             priority = Priority.PROBE
         try:
             tick = await self._source.tick(
-                ticker, priority=priority, within=max(0.0, self._left(minute))
+                ticker, minute.begin, priority=priority, within=max(0.0, self._left(minute))
             )
         except SourceError as error:
             health.record(error.cause)

@@ -14,6 +14,7 @@ from quotes.settings import Settings, SettingsError
 from workers.collecting import Collector
 from workers.exchange.deribit import Deribit, open_http
 from workers.exchange.pacing import Pace
+from workers.exchange.streamed import open_streamed
 from workers.heartbeat import beating
 
 
@@ -58,13 +59,13 @@ class Process(Middleware):
 
     @asynccontextmanager
     async def _lifespan(self) -> AsyncIterator[None]:
-        url = self.settings.require_database_url()
+        url, exchange = self.settings.require_database_url(), self.settings.deribit_url
         async with (
             open_engine(url, name="worker") as engine,
-            open_http(self.settings.deribit_url) as http,
+            open_http(exchange) as http,
+            open_streamed(http, exchange, Deribit(http, exchange, Pace())) as self.source,
         ):
             self.sessions = Sessions(engine)
-            self.source = Deribit(http, self.settings.deribit_url, Pace())
             self.collector = Collector(self.source, self.sessions)
             async with beating(self.sessions), metrics.measured_loop():
                 yield

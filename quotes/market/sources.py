@@ -74,6 +74,8 @@ class Cause(StrEnum):
     BAD_ANSWER = "BAD_ANSWER"
     WRONG_ENVIRONMENT = "WRONG_ENVIRONMENT"
     OUTSIDE_MINUTE = "OUTSIDE_MINUTE"
+    FROZEN = "FROZEN"  # the exchange answers, but its price's own time does not move
+    LOCKED = "LOCKED"  # the exchange says so of the index
     NOT_ASKED = "NOT_ASKED"  # also of gaps for which nothing is recorded
 
 
@@ -119,9 +121,18 @@ class Source(Protocol):
         ...
 
     async def tick(
-        self, ticker: str, *, priority: Priority = Priority.LIVE, within: float = inf
+        self,
+        ticker: str,
+        minute: datetime,
+        /,
+        *,
+        priority: Priority = Priority.LIVE,
+        within: float = inf,
     ) -> Tick:
-        """The current price, within `within` seconds. Raises SourceError if there is none.
+        """The first price of the minute that begins at `minute`, as far as the source knows it.
+
+        Else the current one, which may be of another minute; its time shows that. Within `within`
+        seconds. Raises SourceError if there is none.
 
         Requests queue by priority. The cause is NOT_ASKED if the request could not be sent in time,
         TIMEOUT if the answer was late.

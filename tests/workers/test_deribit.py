@@ -11,7 +11,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from quotes.market.sources import Cause, Retry, Source, SourceError, Tick, name_of
+from quotes.market.sources import Cause, Retry, SourceError, Tick, name_of
 from workers.demo.exchange import Exchange, Fault, serve
 from workers.exchange import deribit
 from workers.exchange.deribit import Deribit, open_http
@@ -39,7 +39,7 @@ async def source(url: str) -> AsyncIterator[Deribit]:
 
 
 async def test_a_tick_has_the_digits_and_the_clock_of_the_exchange(
-    exchange: Exchange, source: Source
+    exchange: Exchange, source: Deribit
 ) -> None:
     exchange.prices["btc_usd"] = "80814.47"
     exchange.clock = lambda: MOMENT
@@ -68,7 +68,7 @@ async def test_a_tick_has_the_digits_and_the_clock_of_the_exchange(
     ],
 )
 async def test_each_fault_of_the_exchange_has_a_named_cause(
-    fault: Fault, cause: Cause, retry: Retry, exchange: Exchange, source: Source
+    fault: Fault, cause: Cause, retry: Retry, exchange: Exchange, source: Deribit
 ) -> None:
     exchange.faults["btc_usd"] = fault
 
@@ -85,21 +85,21 @@ async def test_each_fault_of_the_exchange_has_a_named_cause(
     [(Fault.INT, Decimal(101848)), (Fault.SCIENTIFIC, Decimal("0.00016433"))],
 )
 async def test_each_way_to_write_a_number_is_read(
-    fault: Fault, price: Decimal, exchange: Exchange, source: Source
+    fault: Fault, price: Decimal, exchange: Exchange, source: Deribit
 ) -> None:
     exchange.faults["btc_usd"] = fault
 
     assert (await source.tick("btc_usd")).price == price
 
 
-async def test_a_slow_answer_is_an_answer(exchange: Exchange, source: Source) -> None:
+async def test_a_slow_answer_is_an_answer(exchange: Exchange, source: Deribit) -> None:
     exchange.faults["btc_usd"] = Fault.SLOW
 
     assert (await source.tick("btc_usd")).price > 0
 
 
 async def test_tickers_that_hang_leave_a_turn_to_the_others(
-    exchange: Exchange, source: Source
+    exchange: Exchange, source: Deribit
 ) -> None:
     hanging = [f"{name}_usd" for name in ("btc", "sol", "xrp", "ada", "bnb", "ltc", "trx")]
     exchange.faults.update(dict.fromkeys(hanging, Fault.TIMEOUT))
@@ -237,7 +237,7 @@ numbers = st.builds(
     max_examples=60, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture]
 )
 @given(text=numbers)
-async def test_no_digit_is_lost_on_the_wire(text: str, exchange: Exchange, source: Source) -> None:
+async def test_no_digit_is_lost_on_the_wire(text: str, exchange: Exchange, source: Deribit) -> None:
     exchange.prices["btc_usd"] = text
 
     assert str((await source.tick("btc_usd")).price) == str(Decimal(text))

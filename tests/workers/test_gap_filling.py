@@ -53,7 +53,13 @@ class Charts:
         self.pause = 0.0
 
     async def tick(
-        self, ticker: str, *, priority: Priority = Priority.LIVE, within: float = inf
+        self,
+        ticker: str,
+        minute: datetime,
+        /,
+        *,
+        priority: Priority = Priority.LIVE,
+        within: float = inf,
     ) -> Tick:
         raise NotImplementedError
 

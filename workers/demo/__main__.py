@@ -17,7 +17,7 @@ async def _run(host: str, port: int, seed: int) -> None:
     stop = asyncio.Event()
     for number in (signal.SIGTERM, signal.SIGINT):
         asyncio.get_running_loop().add_signal_handler(number, stop.set)
-    async with serve(Exchange(seed=seed), port, host=host) as url:
+    async with serve(Exchange(seed=seed, sockets=True), port, host=host) as url:
         log.info("demo.listening", url=url, prices="made up")
         await stop.wait()
 

@@ -4,8 +4,7 @@ import asyncio
 from collections import Counter
 from collections.abc import AsyncIterator, Callable, Mapping
 from contextlib import asynccontextmanager
-from datetime import UTC, datetime, timedelta
-from decimal import Decimal
+from datetime import UTC, datetime
 
 import structlog
 from aiohttp import hdrs, web
@@ -23,10 +22,12 @@ from workers.demo.faults import (
     error_reply,
     result,
 )
+from workers.demo.socket import STATE, Sockets
 
 __all__ = ["Exchange", "Fault", "serve"]
 
 LOOPBACK = "127.0.0.1"
+PRICES_CHANNEL = "deribit_price_index"
 ROOT = "A stand-in for the exchange, for trials and tests: every price here is made up.\n"
 HEADERS = {  # as in a recorded answer
     "Access-Control-Allow-Headers": (
@@ -54,7 +55,8 @@ class Exchange:
 
     A price is pinned by its JSON text, known index or not, and leaves the charts alone; `charts`
     pins an index's charts, of every range, likewise.
-    `price_requests` counts the requests for a price. Another `clock` replays any moment.
+    `price_requests` counts the requests for a price over HTTP. Another `clock` replays any moment.
+    With `sockets` it has a WebSocket, whose channels each send a message `every` so many seconds.
     """
 
     def __init__(
@@ -63,6 +65,8 @@ class Exchange:
         seed: int = 1,
         clock: Callable[[], datetime] = _now,
         slow_seconds: float = 3.0,
+        sockets: bool = False,
+        every: float = 1.0,
     ) -> None:
         self.seed = seed
         self.clock = clock
@@ -71,13 +75,16 @@ class Exchange:
         self.charts: dict[str, str] = {}
         self.faults: dict[str, Fault] = {}
         self.price_requests: Counter[str] = Counter()
+        self.every = every
+        self.sockets = Sockets(self, allowed=sockets)
+        self._frozen: dict[str, datetime] = {}  # since when each price stays what it is
         self._methods: dict[str, Callable[[Mapping[str, str]], Reply]] = {
             "get_index_price": self._index_price,
             "get_index_chart_data": self._chart,
             "get_index_price_names": names.every,
             "get_supported_index_names": names.supported,
-            "get_time": lambda _: result(str(_micros(self.clock()) // 1_000)),
-            "status": lambda _: result('{"locked":"false"}'),  # a string, as recorded
+            "get_time": lambda _: result(str(market.micros(self.clock()) // 1_000)),
+            "status": lambda _: result(self._status()),
             "test": lambda _: result('{"version":"1.2.26"}'),
         }
 
@@ -88,6 +95,7 @@ class Exchange:
             [
                 web.get("/", _root),
                 web.get("/api/v2/public/{method}", self._answer),
+                web.get("/ws/api/v2", self.sockets.handle),
                 web.get("/faults", self._list_faults),
                 web.put("/faults/{index_name}", self._set_fault),
                 web.delete("/faults/{index_name}", self._lift_fault),
@@ -114,31 +122,78 @@ class Exchange:
             await asyncio.sleep(POLL_SECONDS)
 
     def _reply(self, request: web.Request, fault: Fault | None) -> web.Response:
-        us_in = _micros(self.clock())
+        us_in = self._micros()
         if fault in ERRORS:
             status, member = ERRORS[fault]
-        elif method := self._methods.get(request.match_info["method"]):
-            status, member = method(request.query)
         else:
-            status, member = error_reply(-32601, "Method not found")
-        us_out = _micros(self.clock())
-        text = (
-            f'{{"jsonrpc":"2.0",{member},"usIn":{us_in},"usOut":{us_out},'
-            f'"usDiff":{us_out - us_in},"testnet":{compact(fault is Fault.WRONG_TESTNET)}}}'
-        )
+            status, member = self.reply(request.match_info["method"], request.query)
+        text = self._envelope(member, us_in, testnet=fault is Fault.WRONG_TESTNET)
         return web.Response(status=status, text=text, content_type="application/json")
+
+    def reply(self, method: str, params: Mapping[str, str]) -> Reply:
+        known = self._methods.get(method)
+        return known(params) if known else error_reply(-32601, "Method not found")
+
+    def envelope(self, member: str, number: object = None) -> str:
+        return self._envelope(f'"id":{compact(number)},{member}', self._micros(), testnet=False)
+
+    def _envelope(self, member: str, us_in: int, *, testnet: bool) -> str:
+        us_out = self._micros()
+        return (
+            f'{{"jsonrpc":"2.0",{member},"usIn":{us_in},"usOut":{us_out},'
+            f'"usDiff":{us_out - us_in},"testnet":{compact(testnet)}}}'
+        )
+
+    def _micros(self) -> int:
+        return market.micros(self.clock())
+
+    def accepts(self, channel: str) -> bool:
+        kind, _, index = channel.partition(".")
+        if kind != PRICES_CHANNEL:
+            return channel == STATE
+        known = index in market.INDEXES or index in self.prices
+        return known and self.faults.get(index) not in (Fault.UNLISTED, Fault.UNKNOWN_INDEX)
+
+    def data(self, channel: str) -> str | None:
+        kind, _, index = channel.partition(".")
+        if kind != PRICES_CHANNEL or self.faults.get(index) is Fault.SILENT:
+            return None
+        milliseconds = market.micros(self._moment(index)) // 1_000
+        return (
+            f'{{"timestamp":{milliseconds},"price":{self._price_text(index)},'
+            f'"index_name":{compact(index)}}}'
+        )
+
+    def locked(self) -> set[str]:
+        return {index for index, fault in self.faults.items() if fault is Fault.LOCKED}
+
+    def _status(self) -> str:
+        """`locked` is a string, as recorded."""
+        if not (locked := self.locked()):
+            return '{"locked":"false"}'
+        return f'{{"locked":"partial","locked_indices":{compact(sorted(locked))}}}'
+
+    def _moment(self, index: str) -> datetime:
+        """Of the index's price: now, or when it froze."""
+        if self.faults.get(index) is Fault.FROZEN:
+            return self._frozen.setdefault(index, self.clock())
+        self._frozen.pop(index, None)
+        return self.clock()
+
+    def _price_text(self, index: str) -> str:
+        """Raises KeyError for an index that is not here."""
+        fault = self.faults.get(index)
+        if fault in PRICES:
+            return PRICES[fault]
+        if index in self.prices:
+            return self.prices[index]
+        return market.text(market.price(index, self._moment(index), self.seed))
 
     def _index_price(self, query: Mapping[str, str]) -> Reply:
         index = query.get("index_name", "")
-        fault = self.faults.get(index)
-        if fault in PRICES:
-            text = PRICES[fault]
-        elif index in self.prices:
-            text = self.prices[index]
-        elif index in market.INDEXES:
-            text = _number(market.price(index, self.clock(), self.seed))
-        else:
+        if index not in market.INDEXES and index not in self.prices:
             return UNKNOWN_INDEX
+        text = self._price_text(index)
         return result(f'{{"index_price":{text},"estimated_delivery_price":{text}}}')
 
     def _chart(self, query: Mapping[str, str]) -> Reply:
@@ -150,7 +205,7 @@ class Exchange:
         if name not in market.CHARTS:
             return bad_param("range")
         points = market.chart(index, name, self.clock(), self.seed)
-        return result("[" + ",".join(f"[{ms},{_number(price)}]" for ms, price in points) + "]")
+        return result("[" + ",".join(f"[{ms},{market.text(price)}]" for ms, price in points) + "]")
 
     async def _list_faults(self, request: web.Request) -> web.Response:
         return web.json_response(self.faults)
@@ -186,16 +241,6 @@ async def serve(exchange: Exchange, port: int = 0, *, host: str = LOOPBACK) -> A
         yield f"http://{host}:{runner.addresses[0][1]}/api/v2"
     finally:
         await runner.cleanup()
-
-
-def _number(price: Decimal) -> str:
-    """As the exchange writes it: no trailing zeros, and small ones like 1.6433e-4."""
-    plain = price.normalize()
-    return f"{plain:e}" if plain.adjusted() < -3 else f"{plain:f}"  # noqa: PLR2004  # -4 is seen
-
-
-def _micros(when: datetime) -> int:
-    return (when - datetime(1970, 1, 1, tzinfo=UTC)) // timedelta(microseconds=1)
 
 
 async def _root(request: web.Request) -> web.Response:

@@ -29,6 +29,10 @@ class Fault(StrEnum):
     NAN = "NAN"
     INT = "INT"
     SCIENTIFIC = "SCIENTIFIC"
+    LOCKED = "LOCKED"  # as platform_state and public/status tell
+    FROZEN = "FROZEN"  # the price, and its own time, stay what they are
+    SILENT = "SILENT"  # no messages over the WebSocket
+    UNLISTED = "UNLISTED"  # not accepted where the WebSocket is subscribed to it
 
 
 def result(text: str) -> Reply:

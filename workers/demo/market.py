@@ -77,13 +77,13 @@ CHARTS = {
 
 def price(index: str, when: datetime, seed: int) -> Decimal:
     """With as many decimals as the index has; KeyError for a currency that is not made up here."""
-    return _price_at(index, seed, _micros(when))
+    return _price_at(index, seed, micros(when))
 
 
 def chart(index: str, name: str, now: datetime, seed: int) -> Iterator[tuple[int, Decimal]]:
     """Milliseconds and the average of the step that ends then, oldest first, up to now."""
     span, step = (length // _MICROSECOND for length in CHARTS[name])
-    end = _micros(now) // step * step
+    end = micros(now) // step * step
     price_at = partial(_price_at, index, seed)
     places = decimals(index) + 4  # the real averages show four more than their prices
     for at in range(end - span + step, end + step, step):
@@ -97,6 +97,12 @@ def decimals(index: str) -> int:
     base, quote = _pair(index)
     level = CURRENCIES[base].usd / CURRENCIES[quote].usd
     return max(2, 5 - math.floor(math.log10(level)))
+
+
+def text(price: Decimal) -> str:
+    """As the exchange writes it: no trailing zeros, and small ones like 1.6433e-4."""
+    plain = price.normalize()
+    return f"{plain:e}" if plain.adjusted() < -3 else f"{plain:f}"  # noqa: PLR2004  # -4 is seen
 
 
 def _price_at(index: str, seed: int, micros: int) -> Decimal:
@@ -133,5 +139,5 @@ def _pair(index: str) -> tuple[str, str]:
     return base, quote
 
 
-def _micros(when: datetime) -> int:
+def micros(when: datetime) -> int:
     return (when - _EPOCH) // _MICROSECOND

@@ -57,7 +57,12 @@ def read_tick(ticker: str, status: int, body: bytes, *, testnet: bool) -> Tick:
     result = answer["result"]
     if not isinstance(result, dict) or "index_price" not in result:
         raise _bad_answer(ticker, "has no index price")
-    return Tick(ticker, _price(ticker, result["index_price"]), _observed_at(ticker, answer))
+    return Tick(ticker, price_of(ticker, result["index_price"]), _observed_at(ticker, answer))
+
+
+def read_status(status: int, body: bytes, *, testnet: bool) -> object:
+    """The result of `public/status`. Raises SourceError for any other bytes."""
+    return _success("status", status, body, testnet=testnet)["result"]
 
 
 def read_chart(ticker: str, status: int, body: bytes, *, testnet: bool) -> Chart:
@@ -98,7 +103,7 @@ def _point(item: object) -> Point | str:
 def _success(
     ticker: str, status: int, body: bytes, *, testnet: bool, max_bytes: int = MAX_BODY
 ) -> dict[str, Any]:
-    answer = _parsed(body)
+    answer = parsed(body)
     error, result = answer.get("error"), answer.get("result")
     # Only an answer without a result may leave the flag out.
     if answer.get("testnet", testnet if result is None else None) is not testnet:
@@ -114,16 +119,17 @@ def _success(
     return answer
 
 
-def _parsed(body: bytes) -> dict[str, Any]:
+def parsed(body: str | bytes) -> dict[str, Any]:
     """Empty if it is not a JSON object. NaN and infinities are read, as Decimals."""
     try:
-        answer = json.loads(body.decode(), parse_float=Decimal, parse_constant=Decimal)
+        text = body if isinstance(body, str) else body.decode()
+        answer = json.loads(text, parse_float=Decimal, parse_constant=Decimal)
     except (ValueError, RecursionError, InvalidOperation):  # huge ints, deep nests, huge exponents
         return {}
     return answer if isinstance(answer, dict) else {}
 
 
-def _price(ticker: str, value: object) -> Decimal:
+def price_of(ticker: str, value: object) -> Decimal:
     if value is None:
         raise SourceError(Cause.NO_PRICE, f"{ticker}: the exchange has no price for it just now.")
     price = Decimal(value) if type(value) is int else value  # a bool is not a number here

@@ -25,7 +25,8 @@ from quotes.market.sources import (
     is_loopback,
     name_of,
 )
-from workers.exchange.answers import MAX_BODY, MAX_CHART, read_chart, read_tick
+from workers.exchange.answers import MAX_BODY, MAX_CHART, read_chart, read_status, read_tick
+from workers.exchange.locks import Locked
 from workers.exchange.pacing import CONNECTIONS, MAX_TIMEOUT, Pace
 
 # Requests have been seen to hang for ever; several timeouts fit into a minute. No request waits for
@@ -48,7 +49,10 @@ def open_http(
     An egress proxy named in the environment is used, except where `base_url` is on loopback.
     """
     return aiohttp.ClientSession(
-        connector=aiohttp.TCPConnector(limit=CONNECTIONS, keepalive_timeout=KEEP_ALIVE_SECONDS),
+        connector=aiohttp.TCPConnector(
+            limit=CONNECTIONS + 1,  # the WebSocket
+            keepalive_timeout=KEEP_ALIVE_SECONDS,
+        ),
         timeout=timeout,
         headers={"User-Agent": f"quotes/{version('quotes')}", "Accept": "application/json"},
         cookie_jar=aiohttp.DummyCookieJar(),
@@ -82,7 +86,13 @@ class Deribit:
         return self._name
 
     async def tick(
-        self, ticker: str, *, priority: Priority = Priority.LIVE, within: float = inf
+        self,
+        ticker: str,
+        _minute: datetime | None = None,  # an answer is of the moment it is given
+        /,
+        *,
+        priority: Priority = Priority.LIVE,
+        within: float = inf,
     ) -> Tick:
         async with _counted("price"), self._turn(ticker, priority, within):
             sent_at = self._now()
@@ -90,6 +100,12 @@ class Deribit:
             between = sent_at + (self._now() - sent_at) / 2
             tick = read_tick(ticker, status, body, testnet=self._testnet)
             return replace(tick, clock_ahead=tick.observed_at - between)
+
+    async def locked(self) -> Locked:
+        """Which indexes are locked. Raises SourceError if that cannot be known."""
+        async with self._turn("status", Priority.LIVE, inf):
+            status, body = await self._request("status", MAX_BODY)
+            return Locked.of(read_status(status, body, testnet=self._testnet))
 
     async def index_chart(
         self, ticker: str, span: Range, *, priority: Priority = Priority.BACKFILL

@@ -1,0 +1,220 @@
+"""The connection to Deribit's WebSocket, over which an index's prices come with their own times."""
+
+import asyncio
+import json
+import random
+from collections import defaultdict
+from collections.abc import Callable, Sequence
+from contextlib import suppress
+from datetime import datetime, timedelta
+from itertools import count
+
+import aiohttp
+import structlog
+
+from quotes.market.sources import Tick
+from workers.conditions import Condition
+from workers.exchange import messages
+from workers.exchange.locks import Locked
+from workers.exchange.messages import PRICE, STATE, IndexPrice, Lock, Message, Reply
+from workers.exchange.prices import Prices
+
+log = structlog.get_logger(__name__)
+
+HEARTBEAT = 30  # seconds; the exchange allows 10 at least
+TIMEOUT = 10.0  # seconds to connect, or to send
+CLOSE_TIMEOUT = 1.0  # seconds
+SILENCE = 15.0  # seconds without a message, of which each channel sends one a second
+IDLE_SILENCE = 2.5 * HEARTBEAT  # seconds, where no channel is open
+FIRST_DELAY, LONGEST_DELAY = 1.0, 60.0  # seconds before connecting again, doubling
+# A subscription costs the exchange more than a request: 3.3 a second, of frames up to 32 kB.
+CHANNELS_AT_ONCE = 300
+PAUSE = 0.35  # seconds between two subscriptions
+# A channel without messages for so many seconds is subscribed to again, and so is, after a longer
+# while, one that was not accepted.
+CHANNEL_SILENCE, REFUSED_PAUSE = 30.0, 300.0
+CHECK = 5.0  # seconds between two looks for such channels
+FUTURE = timedelta(seconds=5)  # a price's own time is no further ahead of the exchange's clock
+
+
+class LostError(Exception):
+    """The connection is of no use any more. The message says why."""
+
+
+class Socket:
+    """One connection, opened again whenever it is lost."""
+
+    def __init__(
+        self, http: aiohttp.ClientSession, url: str, *, testnet: bool, now: Callable[[], datetime]
+    ) -> None:
+        self._http = http
+        self._url = url
+        self._testnet = testnet
+        self._now = now
+        self._lost = Condition(log, "exchange_socket_lost", now=_time)
+        self._prices: defaultdict[str, Prices] = defaultdict(Prices)  # of all that are wanted
+        self._wanted = asyncio.Event()
+        self._reset()
+
+    def _reset(self) -> None:
+        """Forget what holds for one connection only."""
+        self.locked: Locked | None = None  # None where it is not known
+        # How far the exchange's clock was ahead of this host's, in the last reply.
+        self.ahead: timedelta | None = None
+        self._numbers = count(1)
+        self._sent: dict[int, tuple[datetime, str, Sequence[str]]] = {}  # without a reply so far
+        self._subscribed_at: dict[str, float] = {}  # by the loop's clock
+        self._accepted: set[str] = set()
+        for prices in self._prices.values():
+            prices.wake()
+
+    def follow(self, ticker: str) -> Prices:
+        """The ticker's prices, from soon after the first call on."""
+        if ticker not in self._prices:
+            self._wanted.set()
+        return self._prices[ticker]
+
+    def carries(self, ticker: str) -> bool:
+        """Whether the ticker's channel is open."""
+        return ticker in self._accepted
+
+    async def run(self) -> None:
+        """Hold the connection; ends only by cancellation."""
+        delay = FIRST_DELAY
+        while True:
+            try:
+                await self._connect()
+            except* (aiohttp.ClientError, OSError, LostError) as lost:
+                error = lost.exceptions[0]
+                reason = str(error) or type(error).__name__
+                self._lost.persists(reason=reason, prices_by="HTTP")
+            delay = FIRST_DELAY if self._accepted else min(LONGEST_DELAY, 2 * delay)
+            self._reset()
+            await asyncio.sleep(delay * random.uniform(0.75, 1.25))  # noqa: S311  # no secret
+
+    async def _connect(self) -> None:
+        async with asyncio.timeout(TIMEOUT):
+            socket = await self._http.ws_connect(
+                self._url,
+                max_msg_size=messages.MAX_MESSAGE,
+                timeout=aiohttp.ClientWSTimeout(ws_close=CLOSE_TIMEOUT),
+            )
+        async with socket, asyncio.TaskGroup() as tasks:  # the first that fails ends the other
+            tasks.create_task(self._subscribe(socket), name="exchange-socket-subscribe")
+            tasks.create_task(self._receive(socket), name="exchange-socket-receive")
+
+    async def _subscribe(self, socket: aiohttp.ClientWebSocketResponse) -> None:
+        """Request what is wanted and not subscribed to, now and whenever that changes."""
+        await self._request(socket, "set_heartbeat", interval=HEARTBEAT)
+        await self._request(socket, "subscribe", channels=[STATE])
+        await self._request(socket, "status")
+        while True:
+            self._wanted.clear()
+            due = [ticker for ticker in self._prices if self._is_due(ticker)]
+            for at in range(0, len(due), CHANNELS_AT_ONCE):
+                await self._subscribe_to(socket, due[at : at + CHANNELS_AT_ONCE])
+                await asyncio.sleep(PAUSE)
+            with suppress(TimeoutError):
+                async with asyncio.timeout(CHECK):
+                    await self._wanted.wait()
+
+    async def _subscribe_to(
+        self, socket: aiohttp.ClientWebSocketResponse, tickers: Sequence[str]
+    ) -> None:
+        channels = [PRICE + ticker for ticker in tickers]
+        if silent := [channel for channel in channels if self.carries(channel[len(PRICE) :])]:
+            log.warning("exchange_channels_silent", channels=silent)
+            await self._request(socket, "unsubscribe", channels=silent)
+        self._subscribed_at |= dict.fromkeys(tickers, _time())
+        await self._request(socket, "subscribe", tickers, channels=channels)
+
+    def _is_due(self, ticker: str) -> bool:
+        """Whether to subscribe to it: for the first time, or again."""
+        at = self._subscribed_at.get(ticker)
+        if at is None:
+            return True
+        if not self.carries(ticker):
+            return _time() - at > REFUSED_PAUSE
+        return _time() - max(at, self._prices[ticker].heard_at) > CHANNEL_SILENCE
+
+    async def _request(
+        self,
+        socket: aiohttp.ClientWebSocketResponse,
+        method: str,
+        tickers: Sequence[str] = (),
+        **params: object,
+    ) -> None:
+        number = next(self._numbers)
+        self._sent[number] = self._now(), method, tickers
+        request = {"id": number, "method": f"public/{method}", "params": params}
+        async with asyncio.timeout(TIMEOUT):
+            await socket.send_str(json.dumps({"jsonrpc": "2.0", **request}))
+
+    async def _receive(self, socket: aiohttp.ClientWebSocketResponse) -> None:
+        while True:
+            seconds = SILENCE if self._accepted else IDLE_SILENCE
+            try:
+                async with asyncio.timeout(seconds):
+                    message = await socket.receive()
+            except TimeoutError:
+                raise LostError(f"it was silent for {seconds:.0f} seconds") from None
+            if message.type is not aiohttp.WSMsgType.TEXT:
+                raise LostError(f"it was closed ({message.type.name}, {message.data})")
+            if (read := messages.read(message.data)) is not None:
+                await self._handle(socket, read)
+
+    async def _handle(self, socket: aiohttp.ClientWebSocketResponse, message: Message) -> None:
+        match message:
+            case IndexPrice():
+                self._price(message)
+            case Lock():
+                known = self.locked or Locked()
+                self.locked = known.changed(message.ticker, locked=message.locked)
+            case Reply():
+                self._reply(message)
+            case messages.TestRequest():
+                await self._request(socket, "test")
+
+    def _price(self, message: IndexPrice) -> None:
+        """Keep it. One of no possible price or time only counts as a sign of life."""
+        if message.ticker not in self._accepted:
+            return
+        prices = self._prices[message.ticker]
+        prices.heard_at = _time()
+        if message.price is None or message.observed_at is None or self.ahead is None:
+            return
+        if message.observed_at <= self.exchange_now() + FUTURE:
+            prices.add(
+                Tick(message.ticker, message.price, message.observed_at, clock_ahead=self.ahead),
+                _time(),
+            )
+
+    def exchange_now(self) -> datetime:
+        """The exchange's clock, as far as it is known."""
+        return self._now() + (self.ahead or timedelta())
+
+    def _reply(self, reply: Reply) -> None:
+        sent_at, method, tickers = self._sent.pop(reply.number, (None, "", ()))
+        if reply.testnet is not None and reply.testnet is not self._testnet:
+            raise LostError("it is of another environment, check QUOTES_DERIBIT_URL")
+        if reply.code is not None:
+            raise LostError(f"it answers public/{method} with the error {reply.code}")
+        if sent_at is not None and reply.sent_at is not None:
+            self.ahead = reply.sent_at - (sent_at + (self._now() - sent_at) / 2)
+        if method == "status":
+            self.locked = Locked.of(reply.result)
+        elif tickers:
+            self._subscribed(tickers, reply.result)
+
+    def _subscribed(self, tickers: Sequence[str], result: object) -> None:
+        channels = set(map(str, result)) if isinstance(result, list) else set()
+        accepted = {ticker for ticker in tickers if PRICE + ticker in channels}
+        self._accepted |= accepted
+        if refused := sorted(set(tickers) - accepted):
+            log.warning("exchange_channels_refused", tickers=refused, prices_by="HTTP")
+        if accepted:
+            self._lost.ended()
+
+
+def _time() -> float:
+    return asyncio.get_running_loop().time()
