@@ -47,6 +47,8 @@ _describe(
         "BAD_ANSWER": "The exchange's answer could not be understood.",
         "WRONG_ENVIRONMENT": "A test exchange answered for the real one, or the other way round.",
         "OUTSIDE_MINUTE": "By the exchange's clock the price is not of this minute.",
+        "FROZEN": "The exchange has made no new price in this minute.",
+        "LOCKED": "The exchange has locked the index.",
         "NOT_ASKED": "The exchange was not queried, or its answer could not be recorded.",
     },
 )

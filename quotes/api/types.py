@@ -27,7 +27,10 @@ class Quote:
     at: datetime = strawberry.field(description="The minute that the quote is for.")
     timestamp: Timestamp = strawberry.field(description="`at` in UNIX seconds.")
     observed_at: datetime = strawberry.field(
-        description="When the exchange gave this price, by the exchange's own clock."
+        description=(
+            "When the exchange made this price, by its own clock; when it answered, where the "
+            "price came by HTTP, because the exchange's WebSocket did not bring it in time."
+        )
     )
     source: str = strawberry.field(
         description="Where it came from: `deribit`, or `demo` for prices that are made up."

@@ -16,6 +16,8 @@ const REASONS: Record<Cause, string> = {
   BAD_ANSWER: "the exchange's answer could not be understood",
   WRONG_ENVIRONMENT: "a test exchange answered for the real one, or the other way round",
   OUTSIDE_MINUTE: "the exchange's price was of another minute, by its clock",
+  FROZEN: "the exchange made no new price",
+  LOCKED: "the exchange had locked this price",
   NOT_ASKED: "it was not collected",
 };
 
