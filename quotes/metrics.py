@@ -70,6 +70,7 @@ COLLECTION = _histogram("collection_seconds", "To collect all tickers of a minut
 FAILURES = _counter("failures", "Tickers without a quote for a minute.", "cause")
 STORED = _counter("stored", "New quotes.", "origin")
 EXCHANGE_REQUESTS = _counter("exchange_requests", "Requests.", "kind", "outcome")
+STREAMED_PRICES = _counter("exchange_streamed_prices", "Prices that the WebSocket brought.")
 EXCHANGE_ANSWERS = _histogram("exchange_answer_seconds", "To an answer of the exchange.", _SHORT)
 CLOCK_AHEAD = _gauge("exchange_clock_ahead_seconds", "The exchange's clock less this host's.")
 
@@ -97,6 +98,7 @@ _OF_PROCESS: dict[Process, tuple[Collector, ...]] = {
         FAILURES,
         STORED,
         EXCHANGE_REQUESTS,
+        STREAMED_PRICES,
         EXCHANGE_ANSWERS,
         CLOCK_AHEAD,
     ),

@@ -107,7 +107,7 @@ async def until(condition: Callable[[], bool], *, seconds: float = 60) -> None:
 
 async def wait(look: Callable[[], Awaitable[Found]], done: Callable[[Found], object]) -> Found:
     """Poll until another process has made the result `done`, and return it."""
-    async with asyncio.timeout(60):
+    async with asyncio.timeout(120):
         while not done(found := await look()):  # noqa: ASYNC110  # there is no event to wait for
             await asyncio.sleep(0.05)
     return found

@@ -46,14 +46,17 @@ def free_ports() -> int:
 
 @asynccontextmanager
 async def demo(settings: Settings) -> AsyncIterator[tuple[Settings, Client]]:
-    """All processes, on an exchange that does not know one of the tickers."""
-    exchange = Exchange(clock=lambda: datetime.now(UTC) + timedelta(seconds=0.5))
-    exchange.faults["eth_usd"] = Fault.UNKNOWN_INDEX
+    """All processes, on an exchange that does not know one of the tickers, and streams another."""
+    exchange = Exchange(clock=lambda: datetime.now(UTC) + timedelta(seconds=0.5), sockets=True)
+    exchange.faults |= {"eth_usd": Fault.UNKNOWN_INDEX, "sol_usd": Fault.UNLISTED}
     port = free_ports()
     scarce = {"QUOTES_QUERY_CONNECTIONS": "2", "QUOTES_QUERY_WAIT": "0", "QUOTES_PORT": str(port)}
     async with AsyncExitStack() as stack:
         url = await stack.enter_async_context(serve(exchange))
-        own = settings.model_copy(update={"deribit_url": url, "metrics_port": port + 1})
+        tickers = ("btc_usd", "eth_usd", "sol_usd")
+        own = settings.model_copy(
+            update={"deribit_url": url, "metrics_port": port + 1, "tickers": tickers}
+        )
         await stack.enter_async_context(running("quotes", own, "api", **scarce))
         client = await stack.enter_async_context(connected(f"http://127.0.0.1:{port}"))
         # Before there is anything to deliver, which it then measures.
@@ -111,7 +114,7 @@ async def test_in_a_demo_with_faults_each_documented_metric_moves(
             await asyncio.gather(*days)
             async with client.http.get(f"{client.url}/graphql?query={'x' * 20_000}") as response:
                 assert response.status == 414
-            for _ in range(100):
+            for _ in range(99):
                 await subscription.next()
             found = await moved(look)
 

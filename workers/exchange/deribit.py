@@ -103,7 +103,7 @@ class Deribit:
 
     async def locked(self) -> Locked:
         """Which indexes are locked. Raises SourceError if that cannot be known."""
-        async with self._turn("status", Priority.LIVE, inf):
+        async with _counted("status"), self._turn("status", Priority.LIVE, inf):
             status, body = await self._request("status", MAX_BODY)
             return Locked.of(read_status(status, body, testnet=self._testnet))
 

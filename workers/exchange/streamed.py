@@ -10,6 +10,7 @@ from urllib.parse import urlsplit
 import aiohttp
 import structlog
 
+from quotes import metrics
 from quotes.market.sources import (
     TESTNET_HOST,
     Cause,
@@ -62,6 +63,7 @@ class StreamedDeribit:
             message = f"{ticker}: the exchange has locked this index."
             raise SourceError(Cause.LOCKED, message, retry=Retry.SLOWLY)
         if (tick := await self._streamed(ticker, minute, min(WAIT, within))) is not None:
+            metrics.STREAMED_PRICES.inc()
             return tick
         within = max(0.0, until - _time())
         tick = await self._requests.tick(ticker, priority=priority, within=within)
