@@ -49,6 +49,16 @@ Info = strawberry.Info[Context, None]
 TickerArgument = Annotated[
     Ticker, strawberry.argument(description="As `btc_usd`, `BTC_USD` or just `BTC`.")
 ]
+SinceFirst = Annotated[
+    datetime | None,
+    strawberry.argument(
+        name="from", description="The first minute; the ticker's first quote if left out."
+    ),
+]
+UntilNow = Annotated[
+    datetime | None,
+    strawberry.argument(name="to", description="Excluded; now if left out or later."),
+]
 SomeTickers = Annotated[
     list[Ticker] | None,
     strawberry.argument(description=f"Only these, at most {MAX_TICKERS}; all if left out."),

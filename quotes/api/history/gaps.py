@@ -6,7 +6,7 @@ from typing import Annotated, Self
 
 import strawberry
 
-from quotes.api.context import Info, TickerArgument, require_known
+from quotes.api.context import Info, SinceFirst, TickerArgument, UntilNow, require_known
 from quotes.api.enums import Cause
 from quotes.api.errors import bad_input
 from quotes.api.pagination import span
@@ -75,27 +75,19 @@ class GapQuery:
             "from `from` or else the ticker's first quote, to `to` or else the last whole minute."
         )
     )
-    async def gaps(  # the contract's own arguments
+    async def gaps(
         self,
         info: Info,
         ticker: TickerArgument,
-        since: Annotated[
-            datetime | None,
-            strawberry.argument(
-                name="from", description="The first minute; the ticker's first quote if left out."
-            ),
-        ] = None,
-        until: Annotated[
-            datetime | None,
-            strawberry.argument(name="to", description="Excluded; now if left out or later."),
-        ] = None,
+        since: SinceFirst = None,
+        until: UntilNow = None,
         first: Annotated[
             int | None, strawberry.argument(description=f"At most so many gaps, 1 to {MOST:,}.")
         ] = USUAL,
     ) -> Gaps:
         first = USUAL if first is None else first
         if not 1 <= first <= MOST:
-            raise bad_input(f"`first` is 1 to {MOST:,} gaps; {first:,} were asked for.")
+            raise bad_input(f"`first` is 1 to {MOST:,} gaps; {first:,} were requested.")
         asked = span(ticker, None, since, until)
         sessions, thread = info.context.sessions, info.context.thread
         found = await read(sessions, thread, asked, first, info.context.now())

@@ -1,6 +1,6 @@
 """A ticker's prices as columns for a chart, thinned out without losing an extreme."""
 
-from datetime import datetime, timedelta
+from datetime import timedelta
 from math import ceil
 from typing import Annotated
 
@@ -8,7 +8,7 @@ import strawberry
 from sqlmodel.ext.asyncio.session import AsyncSession
 
 from quotes.api import cursors
-from quotes.api.context import Info, TickerArgument, require_known
+from quotes.api.context import Info, SinceFirst, TickerArgument, UntilNow, require_known
 from quotes.api.errors import bad_input
 from quotes.api.pagination import span
 from quotes.api.scalars import Timestamp
@@ -52,20 +52,12 @@ class SeriesQuery:
             "A ticker's prices over [from, to) for a chart: as columns, thinned out to `maxPoints`."
         )
     )
-    async def series(  # the contract's own arguments
+    async def series(
         self,
         info: Info,
         ticker: TickerArgument,
-        since: Annotated[
-            datetime | None,
-            strawberry.argument(
-                name="from", description="The first minute; the ticker's first quote if left out."
-            ),
-        ] = None,
-        until: Annotated[
-            datetime | None,
-            strawberry.argument(name="to", description="Excluded; without an end if left out."),
-        ] = None,
+        since: SinceFirst = None,
+        until: UntilNow = None,
         max_points: Annotated[
             int | None, strawberry.argument(description=f"At most so many, {FEWEST} to {MOST:,}.")
         ] = USUAL,
