@@ -7,8 +7,9 @@ from alembic import context
 from sqlalchemy import Connection, text
 from sqlmodel import SQLModel
 
-from quotes.database import connections, migrations, models
+from quotes.database import connections, models
 from quotes.database.errors import BusyError
+from quotes.database.maintenance import migrations
 from quotes.database.sessions import open_engine
 from quotes.settings import Settings
 

@@ -31,7 +31,7 @@ from quotes.api.errors import RefusedError
 from quotes.api.plans import queries
 from quotes.api.plans.answers import Answers
 from quotes.api.plans.plans import Plans
-from quotes.database import migrations
+from quotes.database.maintenance import migrations
 from quotes.live.feed import open_feed
 from quotes.live.newest import Newest
 from quotes.live.single_flight import SingleFlight

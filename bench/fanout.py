@@ -36,7 +36,8 @@ from typing import Any
 import asyncpg
 
 from quotes.api import cursors
-from quotes.database import migrations, store, stream
+from quotes.database import store, stream
+from quotes.database.maintenance import migrations
 from quotes.database.models import Origin, Quote
 from quotes.database.sessions import Sessions, open_engine
 from quotes.local.embedded import Postgres

@@ -11,7 +11,7 @@ from pathlib import Path
 import asyncpg
 from workloads import DAY, DAYS, TICKERS, TODAY, Writer
 
-from quotes.database import migrations
+from quotes.database.maintenance import migrations
 from quotes.database.sessions import Sessions, open_engine
 from quotes.local.embedded import Postgres
 

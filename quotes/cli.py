@@ -111,15 +111,16 @@ def migrate(
     wait: Wait = 60,
 ) -> None:
     """Bring the database's tables to this release's schema. Needs QUOTES_DATABASE_URL."""
-    from quotes.database import revisions
+    from quotes.database.maintenance import revisions
 
     choices = ["base", *revisions.known(), "head"]
     if revision not in choices:
         raise typer.BadParameter(f"{revision} is none of {', '.join(choices)}.")
     url = start.settings("migrate", database=True).require_database_url()
     start.wait_for_database(url, wait)
-    from quotes.database import connections, migrations
+    from quotes.database import connections
     from quotes.database.errors import DatabaseError
+    from quotes.database.maintenance import migrations
     from quotes.settings import FAILED
 
     try:

@@ -18,7 +18,7 @@ from browser import browser  # noqa: F401  # a fixture
 from collected import market  # noqa: F401  # a fixture
 from versions import OldestPostgres, require_oldest_postgres
 
-from quotes.database import migrations
+from quotes.database.maintenance import migrations
 from quotes.database.sessions import Sessions, open_engine
 from quotes.local.embedded import Postgres, Valkey
 from quotes.settings import PREFIX, Settings

@@ -16,8 +16,9 @@ from processes import Api, free_port, send, worker
 from redis import RedisError
 from rows import insert, log, minute, quote, seq_of, standing, wait
 
-from quotes.database import migrations, store
+from quotes.database import store
 from quotes.database.errors import DatabaseError
+from quotes.database.maintenance import migrations
 from quotes.database.sessions import Sessions, open_engine
 from quotes.local.embedded import Postgres, Valkey
 from quotes.settings import Settings

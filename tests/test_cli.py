@@ -10,7 +10,7 @@ from urllib.parse import unquote, urlsplit
 
 import pytest
 
-from quotes.database import revisions
+from quotes.database.maintenance import revisions
 from quotes.settings import Settings
 
 

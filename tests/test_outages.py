@@ -13,8 +13,9 @@ import structlog
 from client import connected
 from rows import until, wait
 
-from quotes.database import connections, migrations, outages
+from quotes.database import connections, outages
 from quotes.database.errors import UnavailableError
+from quotes.database.maintenance import migrations
 from quotes.database.sessions import Sessions, open_engine
 from quotes.live import feed
 from quotes.live.fan_out import open_fan_out

@@ -14,7 +14,7 @@ from processes import running, send, worker
 from rows import NOON, insert, log, logged, minute, names, quote, seq_of, standing, until, wait
 
 from quotes import queue
-from quotes.database import migrations
+from quotes.database.maintenance import migrations
 from quotes.database.sessions import Sessions, open_engine
 from quotes.local.embedded import Postgres, Valkey
 from quotes.local.server import Server

@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 from paths import ROOT
 
-from quotes.database import revisions
+from quotes.database.maintenance import revisions
 
 PARTS = ("pyproject.toml", "README.md", "hatch_build.py", "quotes", "workers", "alembic")
 
@@ -96,7 +96,7 @@ def test_an_installed_wheel_migrates_a_database(
 def test_an_installed_wheel_knows_the_same_revisions_and_schema(
     installed: Path, tmp_path: Path
 ) -> None:
-    program = "from quotes.database import revisions; print(*revisions.known())"
+    program = "from quotes.database.maintenance import revisions; print(*revisions.known())"
 
     assert run(installed, "-c", program, cwd=tmp_path).stdout.split() == revisions.known()
     assert quotes(installed, "schema", cwd=tmp_path).stdout == (ROOT / "schema.graphql").read_text()

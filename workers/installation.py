@@ -9,7 +9,7 @@ from prometheus_client.metrics_core import Metric
 from prometheus_client.registry import Collector
 
 from quotes import metrics
-from quotes.database.totals import Totals
+from quotes.database.maintenance.totals import Totals
 from quotes.queue import Queue
 
 STATES = ("waiting", "running", "delayed", "dead")

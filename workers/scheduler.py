@@ -19,8 +19,9 @@ from redis.asyncio import Redis
 from redis.exceptions import RedisError
 
 from quotes import logs, metrics, queue
-from quotes.database import connections, heartbeats, totals
+from quotes.database import connections, heartbeats
 from quotes.database.errors import DatabaseError, UnavailableError, translated
+from quotes.database.maintenance import totals
 from quotes.database.models import Part
 from quotes.database.outages import Outage
 from quotes.settings import REFUSED, Settings, SettingsError

@@ -9,7 +9,8 @@ from collections.abc import Awaitable, Callable
 from typing import Any
 
 from quotes import addresses
-from quotes.database import connections, revisions
+from quotes.database import connections
+from quotes.database.maintenance import revisions
 from quotes.local.preflight import PreflightError
 from quotes.market.sources import MixedError, require_one_kind
 from quotes.settings import SettingsError

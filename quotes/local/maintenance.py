@@ -10,8 +10,8 @@ from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
 from rich.prompt import Confirm
 
-from quotes.database import removal
 from quotes.database.errors import DatabaseError
+from quotes.database.maintenance import removal
 from quotes.database.sessions import Sessions, open_engine
 from quotes.market import tickers as names
 

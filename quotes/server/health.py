@@ -14,8 +14,9 @@ from typing import Any
 from sqlalchemy.ext.asyncio import AsyncEngine
 
 from quotes.api import freshness
-from quotes.database import heartbeats, migrations, models, revisions, store
+from quotes.database import heartbeats, models, store
 from quotes.database.errors import DatabaseError, UnavailableError, translated
+from quotes.database.maintenance import migrations, revisions
 from quotes.database.sessions import Sessions
 from quotes.server.operations import Streams
 from quotes.settings import Settings

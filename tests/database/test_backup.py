@@ -8,7 +8,7 @@ import asyncpg
 from paths import snippets
 from rows import insert, quote
 
-from quotes.database import migrations
+from quotes.database.maintenance import migrations
 from quotes.database.sessions import Sessions, open_engine
 from quotes.local import binaries
 from quotes.settings import Settings

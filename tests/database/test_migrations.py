@@ -8,8 +8,9 @@ from sqlalchemy import Connection
 from sqlmodel import SQLModel
 from versions import on_each_postgres
 
-from quotes.database import connections, migrations, models, revisions
+from quotes.database import connections, models
 from quotes.database.errors import BusyError
+from quotes.database.maintenance import migrations, revisions
 from quotes.database.sessions import open_engine
 
 pytestmark = on_each_postgres

@@ -14,7 +14,8 @@ from rows import NOON, insert, minute, quote, wait
 from sqlmodel import col, select, update
 from versions import on_each_postgres
 
-from quotes.database import backfills, minutes, removal
+from quotes.database import backfills, minutes
+from quotes.database.maintenance import removal
 from quotes.database.models import Failure, Hour, Quote
 from quotes.database.sessions import Sessions
 from quotes.settings import Settings

@@ -10,7 +10,8 @@ from rollups import as_rows, expected_hours, random_quotes, stored_hours
 from rows import insert, minute, quote
 from versions import on_each_postgres
 
-from quotes.database import migrations, store
+from quotes.database import store
+from quotes.database.maintenance import migrations
 from quotes.database.models import Hour, Quote
 from quotes.database.sessions import Sessions, open_engine
 

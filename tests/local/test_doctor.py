@@ -13,7 +13,8 @@ from processes import environment
 from rows import insert, minute, quote
 from test_cli import quotes
 
-from quotes.database import connections, heartbeats, revisions
+from quotes.database import connections, heartbeats
+from quotes.database.maintenance import revisions
 from quotes.database.models import Part
 from quotes.database.sessions import Sessions
 from quotes.local.doctor import database, exchange, machine, run

@@ -7,8 +7,9 @@ from sqlalchemy.ext.asyncio import AsyncEngine
 from quotes import addresses
 from quotes.api.freshness import part_problem
 from quotes.api.types import STALE_AFTER
-from quotes.database import connections, diagnosis, heartbeats, migrations, revisions, store
+from quotes.database import connections, heartbeats, store
 from quotes.database.errors import DatabaseError, translated
+from quotes.database.maintenance import diagnosis, migrations, revisions
 from quotes.database.models import Part
 from quotes.database.sessions import Sessions, open_engine
 from quotes.local.doctor.findings import Finding, failed, ok

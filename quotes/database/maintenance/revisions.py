@@ -2,8 +2,8 @@
 
 from pathlib import Path
 
-_HERE = Path(__file__).resolve().parent
-_IN_A_WHEEL, _IN_A_CHECKOUT = _HERE / "alembic", _HERE.parents[1] / "alembic"
+_DATABASE = Path(__file__).resolve().parents[1]
+_IN_A_WHEEL, _IN_A_CHECKOUT = _DATABASE / "alembic", _DATABASE.parents[1] / "alembic"
 
 FOLDER = _IN_A_WHEEL if _IN_A_WHEEL.exists() else _IN_A_CHECKOUT
 

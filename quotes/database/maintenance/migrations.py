@@ -5,8 +5,9 @@ import asyncio
 from sqlalchemy import text
 from sqlalchemy.ext.asyncio import AsyncEngine
 
-from quotes.database import connections, revisions
+from quotes.database import connections
 from quotes.database.errors import translated
+from quotes.database.maintenance import revisions
 from quotes.database.sessions import open_engine
 
 NOTHING = "base"  # Alembic's name for a database before the first revision

@@ -1,0 +1,1 @@
+"""What operators and commands do to a database: migrate it, remove quotes, look at its state."""
