@@ -12,7 +12,7 @@ from rows import until
 from quotes.server.connection_limits import network_of
 from quotes.settings import Settings
 
-SLOW = {"first_byte_timeout": 0.2, "header_timeout": 0.2, "body_timeout": 0.2, "keep_alive": 1}
+SLOW = {"first_byte_timeout": 0.5, "header_timeout": 0.5, "body_timeout": 0.5, "keep_alive": 1}
 HALF = HEAD + b"Content-Length: 400\r\n\r\n" + b"{"
 UPDATES = "subscription { priceUpdates { cursor } }"
 
@@ -166,6 +166,14 @@ async def busy(stack: AsyncExitStack, client: Client, source: str = "127.0.0.1")
     await opened.send(HALF)
     await until(lambda: under_way() == before + 1)
     return opened
+
+
+async def test_a_request_has_no_task_until_all_of_its_body_has_arrived(client: Client) -> None:
+    async with AsyncExitStack() as stack:
+        slow = await busy(stack, client)
+
+        assert client.server.server_state.tasks == set()
+        assert (await slow.ask(QUERY[1:].ljust(399))).status == 200
 
 
 async def test_beyond_an_address_s_limit_a_connection_is_refused_and_others_are_served(

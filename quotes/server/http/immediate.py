@@ -1,7 +1,10 @@
 """Requests that are answered from memory, in the round of the event loop in which they arrive.
 
 A task for each request, and the messages between uvicorn and the application, take longer than
-finding a cached answer. It relies on internals of uvicorn (0.54), as `quotes.server.protocol` does.
+finding a cached answer. A request that has not arrived as a whole has no task either: whoever sends
+its body slowly takes no turn from others, and little memory.
+
+It relies on internals of uvicorn (0.54), as `quotes.server.protocol` does.
 """
 
 from collections.abc import Sequence
@@ -36,7 +39,10 @@ class ImmediateAnswers(HttpToolsProtocol):
         self._receiving = True
         super().data_received(data)
         self._receiving = False
-        if self._pending is None or _body_follows(self._pending[0]):
+        if self._pending is None:
+            return
+        if _body_follows(self._pending[0]):
+            self.flow.resume_reading()  # which uvicorn pauses until a task has read what is there
             return
         (cycle, app), self._pending = self._pending, None
         if not self._answered(cycle):
@@ -63,5 +69,4 @@ class ImmediateAnswers(HttpToolsProtocol):
 
 
 def _body_follows(cycle: RequestResponseCycle) -> bool:
-    """Whether it may follow at once, as from clients that send it in a packet of its own."""
-    return cycle.more_body and not cycle.body and not cycle.waiting_for_100_continue
+    return cycle.more_body and not cycle.waiting_for_100_continue
