@@ -50,8 +50,8 @@ FILL = """
 
 
 @asynccontextmanager
-async def api(quotes: int) -> AsyncIterator[tuple[str, str]]:
-    """The URLs of a database with so many quotes, and of an API that serves them."""
+async def api(quotes: int) -> AsyncIterator[tuple[str, str, int]]:
+    """The URLs of a database with so many quotes, and of an API that serves them; its pid."""
     async with AsyncExitStack() as stack:
         folder = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="quotes-bench-")))
         folder.chmod(0o755)  # noqa: ASYNC240  # nothing else runs yet
@@ -78,7 +78,7 @@ async def api(quotes: int) -> AsyncIterator[tuple[str, str]]:
             },
         )
         stack.push_async_callback(ended, process)
-        yield postgres.url, f"http://127.0.0.1:{port}"
+        yield postgres.url, f"http://127.0.0.1:{port}", process.pid
 
 
 async def ended(process: asyncio.subprocess.Process) -> None:
@@ -218,11 +218,12 @@ async def replay(url: str, replays: int) -> None:
 
 
 @asynccontextmanager
-async def beside(load: str, number: int, url: str) -> AsyncIterator[dict[str, Any]]:
+async def beside(*command: str) -> AsyncIterator[dict[str, Any]]:
     """Runs the load in a process of its own; what it saw is there when the block has ended."""
     seen: dict[str, Any] = {}
-    command = (sys.executable, __file__, "--load", load, "--number", str(number), "--url", url)
-    process = await asyncio.create_subprocess_exec(*command, stdout=asyncio.subprocess.PIPE)
+    process = await asyncio.create_subprocess_exec(
+        sys.executable, *command, stdout=asyncio.subprocess.PIPE
+    )
     await asyncio.sleep(2)  # imports, connections
     try:
         yield seen
@@ -256,8 +257,8 @@ def report(title: str, probe: Probe, load: dict[str, Any]) -> None:
 
 
 async def main(options: argparse.Namespace) -> None:
-    async with api(options.quotes) as (database, url), AsyncExitStack() as stack:
-        await _until_ready(url)
+    async with api(options.quotes) as (database, url, _), AsyncExitStack() as stack:
+        await until_ready(url)
         engine = await stack.enter_async_context(open_engine(database, name="bench"))
         sessions, seconds = Sessions(engine), options.seconds
         report("quiet", await probe(url, sessions, 0, seconds), {})
@@ -268,12 +269,13 @@ async def main(options: argparse.Namespace) -> None:
             ),
             start=1,
         ):
-            async with beside(load, number, url) as seen:
+            command = ("--load", load, "--number", str(number), "--url", url)
+            async with beside(__file__, *command) as seen:
                 found = await probe(url, sessions, 100_000 * at, seconds)
             report(f"beside {number} {title}", found, seen)
 
 
-async def _until_ready(url: str) -> None:
+async def until_ready(url: str) -> None:
     async with aiohttp.ClientSession() as http, asyncio.timeout(60):
         while True:
             try:
