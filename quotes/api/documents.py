@@ -19,6 +19,7 @@ from graphql import (
     specified_rules,
     validate,
 )
+from strawberry import Schema
 from strawberry.extensions import MaxTokensLimiter, SchemaExtension
 
 from quotes.api.errors import bad_input
@@ -50,6 +51,11 @@ class Document(NamedTuple):
 _cached: OrderedDict[tuple[GraphQLSchema, str], Document] = (
     OrderedDict()
 )  # the last used at the end
+
+
+def core_of(schema: Schema) -> GraphQLSchema:
+    """graphql-core's own schema, which has no public name in Strawberry 0.341."""
+    return schema._schema  # noqa: SLF001
 
 
 def document(schema: GraphQLSchema, query: str) -> Document:
@@ -109,14 +115,14 @@ class Checked(SchemaExtension):
     def on_parse(self) -> Iterator[None]:
         context = self.execution_context
         if context.query:
-            found = document(context.schema._schema, context.query)  # noqa: SLF001  # it has no public name
+            found = document(core_of(context.schema), context.query)
             context.graphql_document = found.parsed
         yield
 
     def on_validate(self) -> Iterator[None]:
         context = self.execution_context
         if context.query and not context.pre_execution_errors:
-            found = document(context.schema._schema, context.query)  # noqa: SLF001
+            found = document(core_of(context.schema), context.query)
             context.pre_execution_errors = list(found.errors)
         yield
 

@@ -2,10 +2,10 @@
 
 from graphql import DocumentNode, OperationType, get_operation_ast
 
-from quotes.api.documents import document
+from quotes.api.documents import core_of, document
 from quotes.api.schema import schema
 
-core = schema._schema  # noqa: SLF001  # graphql-core's own schema has no public name
+core = core_of(schema)
 
 
 def valid(query: str) -> DocumentNode | None:
