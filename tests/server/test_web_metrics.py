@@ -54,7 +54,7 @@ async def test_queries_are_counted_by_root_field_and_code(client: Client) -> Non
     assert moved("query_seconds_count", field="latestPrice", code="OK") == 1
     assert moved("query_seconds_count", field="latestPrice", code="UNKNOWN_TICKER") == 1
     assert moved("query_seconds_count", field="tickers", code="OK") == 2
-    assert moved("query_seconds_count", field="gaps") == 1
+    assert moved("query_seconds_count", field="gaps", code="UNKNOWN_TICKER") == 1
     assert moved("query_seconds_count", field="invalid", code="BAD_INPUT") == 1
     assert moved("query_seconds_count", field="introspection", code="OK") == 1
     assert moved("query_seconds_count") == 7
@@ -143,3 +143,21 @@ async def test_it_is_served_on_the_port_of_the_process_and_on_loopback_alone(
     assert 'quotes_build_info{process="worker",version=' in text
     assert Settings().metrics_port is None
     assert Settings().metrics_host == "127.0.0.1"
+
+
+async def test_whoever_connects_and_sends_nothing_keeps_nobody_out(
+    settings: Settings, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(metrics._Request, "timeout", 0.1)
+    port = free_port()
+    own = settings.model_copy(update={"metrics_port": port})
+    with metrics.exposed(own, Process.API):
+        _, silent = await asyncio.open_connection("127.0.0.1", port)
+        async with (
+            asyncio.timeout(20),
+            aiohttp.ClientSession() as http,
+            http.get(f"http://127.0.0.1:{port}/metrics") as response,
+        ):
+            assert response.status == 200
+        silent.close()
+        await silent.wait_closed()
