@@ -204,16 +204,10 @@ def doctor() -> None:
     the names that browsers may use and the page. Status 1 where a check failed. Without
     QUOTES_DATABASE_URL it looks at the `up` that runs on this machine.
     """
-    import asyncio
-
-    loaded = start.settings("doctor")
-    embedded = loaded.database_url is None
-    if embedded or loaded.redis_url is None:
-        start.join(loaded)
-    loaded = start.load(database=True, redis=True)
+    settings = start.servers_here("doctor")
     from quotes.local.doctor import run
 
-    raise typer.Exit(run.report(asyncio.run(run.examine(loaded, embedded=embedded))))
+    raise typer.Exit(run.run(settings))
 
 
 token = typer.Typer(

@@ -63,6 +63,15 @@ def queue_here() -> "Settings":
     return loaded
 
 
+def servers_here(process: str) -> "Settings":
+    """Settings with a database and a queue: those named, else those of the `up` that runs here."""
+    loaded = settings(process)
+    if loaded.database_url is None or loaded.redis_url is None:
+        join(loaded)
+        loaded = load(database=True, redis=True)
+    return loaded
+
+
 def join(loaded: "Settings") -> None:
     """Go on with the embedded servers of the `up` that runs here, if there is one."""
     from quotes.local import running

@@ -38,8 +38,8 @@ def queue(settings: Settings) -> Finding:
 
 
 def disk(settings: Settings) -> Finding:
-    """Of the embedded servers. That of another server cannot be seen from here."""
-    folder = next(each for each in (settings.data_dir, *settings.data_dir.parents) if each.exists())
+    """Of embedded servers, where there are any. That of other servers cannot be seen from here."""
+    folder = settings.data_dir
     free = shutil.disk_usage(folder).free
     text = f"{free / 1e9:,.1f} GB are free in {folder}."
     if free < LEAST_FREE:

@@ -1,5 +1,7 @@
 """The command `quotes doctor`."""
 
+import asyncio
+
 from quotes.local.doctor import database, exchange, machine
 from quotes.local.doctor.findings import Finding, State
 from quotes.server.pages import Site
@@ -8,20 +10,21 @@ from quotes.settings import FAILED, Settings
 _WIDTHS = (8, 11)  # of the columns of states and checks
 
 
-async def examine(settings: Settings, *, embedded: bool) -> list[Finding]:
-    """What all checks find. `embedded`: the database is the one of `up`."""
+async def examine(settings: Settings) -> list[Finding]:
+    """What all checks find."""
     return [
         *await database.examine(settings),
         machine.queue(settings),
         *await exchange.examine(settings),
-        *([machine.disk(settings)] if embedded else []),
+        *([machine.disk(settings)] if settings.data_dir.exists() else []),
         machine.names(settings),
         machine.page(Site()),
     ]
 
 
-def report(findings: list[Finding]) -> int:
-    """Print them; the exit status."""
+def run(settings: Settings) -> int:
+    """Print what all checks find; the exit status."""
+    findings = asyncio.run(examine(settings))
     states, checks = _WIDTHS
     for each in findings:
         print(f"{each.state:<{states}} {each.check:<{checks}} {each.text}")
