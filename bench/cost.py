@@ -73,7 +73,7 @@ WAYS = {
     ),
     "series of 14 days": f"series({X}, {since(timedelta(days=14))}) {{ times prices }}",
     "series, all points": (
-        f"series({X}, maxPoints: 10000, {since(timedelta(days=14))}) {{ times prices }}"
+        f"series({X}, maxPoints: 10000, {since(timedelta(days=13))}) {{ times prices }}"
     ),
     "series of all": f"series({X}, maxPoints: 10000) {{ times prices }}",
     "gaps of all": f"gaps({X}) {{ missing }}",
@@ -97,7 +97,7 @@ def dearest(way: str) -> tuple[str, int, int]:
             break
         if plan is None:  # more tokens than a document may have
             break
-        best = query, number, cost.points(sum(each.price.most for each in plan))
+        best = query, number, cost.most([each.price for each in plan])
     return best
 
 
@@ -220,7 +220,7 @@ ACTIVE = (
 def alone(way: str) -> int:
     plan = queries.plan(f"{{ {way} }}", None, {}, NOW)
     assert plan is not None
-    return cost.points(sum(each.price.most for each in plan))
+    return cost.most([each.price for each in plan])
 
 
 async def main(url: str | None, runs: int) -> None:

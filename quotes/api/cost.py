@@ -1,12 +1,12 @@
 """What an operation may cost: computed from the values it is executed with, before it is executed.
 
-A cost is an upper bound of the time that the answer takes, of the event loop and of a database
-connection, in microseconds here and in points of a millisecond for clients. The weights are
-estimates, meant to be too high rather than too low. Whatever way an operation is executed, its root
-fields are priced by `price`: by the executor itself, by the plans and before a subscription begins.
+A cost is an upper bound of the CPU time that the answer takes of this process and of the database:
+in microseconds here, and in points of a millisecond for clients. The weights are what
+`bench/cost.py` measures, rounded up. Whatever way an operation is executed, its root fields are
+priced by `price`: by the executor itself, by the plans and before a subscription begins.
 """
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from datetime import datetime, timedelta
 from math import ceil
 from typing import Any, NamedTuple
@@ -16,21 +16,27 @@ from graphql.execution.executor import Executor as CoreExecutor
 
 from quotes.api import pagination
 from quotes.api.context import MAX_TICKERS
-from quotes.api.errors import Code, RefusedError
+from quotes.api.errors import Code, RefusedError, bad_input
 from quotes.api.history import candles, gaps, series
 from quotes.api.selected_values import STATEMENT, VALUE, Counter, Values
 from quotes.market.charts import OLDEST
 from quotes.market.intervals import EPOCH
 from quotes.settings import MAX_COST
 
+MAX_VALUES = 150_000  # of an answer, which bounds its length; a largest page has 140,000
 POINT = 1_000  # microseconds
 
-ROW = 1.0  # one that is read as it is
-ROLLED = 1.0  # one that is rolled up with others
+# Microseconds:
+SHAPED = 5.0  # a value that is written here, of an object
+RESOLVED = 2_000.0  # a statement by SQLAlchemy
+ROW = 0.5  # one that is read as it is
+ROLLED = 1.7  # one that is rolled up with others
+THINNED_HOUR, THINNED_MINUTE = 3.5, 4.0  # of a series
 LOOKUP = 20.0  # of one ticker's newest or oldest row, among others
 ZONED = 20.0  # the bound of a candle by a zone's clocks
-MADE = 15.0  # a candle or a gap that is put together here
-HOUR_OF_GAPS = 2.0  # one whose minutes are looked through
+FILLED = 10.0  # a candle that is put together here
+COUNTED_HOUR = 1.0  # one whose minutes are counted
+LISTED_HOUR = 18.0  # one whose minutes are looked through
 
 MINUTE, HOUR = timedelta(minutes=1), timedelta(hours=1)
 TICKERS = 300  # where all are meant; the exchange publishes fewer
@@ -39,19 +45,21 @@ Arguments = Mapping[str, Any]
 
 
 class Work(NamedTuple):
-    """What a root field takes besides its values, in microseconds."""
-
-    rows: int  # of its answer, at the most
-    once: float
-    each: float = 0.0  # row
-
-
-class Price(NamedTuple):
     """What a root field takes, in microseconds."""
 
     rows: int  # of its answer, at the most
     once: float
+    each: float = 0.0  # row, besides its values
+    value: float = SHAPED
+
+
+class Price(NamedTuple):
+    """What a root field takes, in microseconds, and how much it shows."""
+
+    rows: int  # of its answer, at the most
+    once: float
     each: float  # row
+    values: float = 0.0  # at the most
 
     @property
     def most(self) -> float:
@@ -69,7 +77,7 @@ def _prices(arguments: Arguments, now: datetime) -> Work:
     first, last = arguments.get("first"), arguments.get("last")
     asked = last if first is None else first
     rows = pagination.DEFAULT_SIZE if asked is None else _within(asked, pagination.LARGEST_SIZE)
-    return Work(rows, STATEMENT, ROW)
+    return Work(rows, STATEMENT, ROW, VALUE)
 
 
 def _candles(arguments: Arguments, now: datetime) -> Work:
@@ -80,25 +88,29 @@ def _candles(arguments: Arguments, now: datetime) -> Work:
     rows = candles.USUAL if since is None else ceil((until - max(since, EPOCH)) / length) + 1
     rows = _within(rows, candles.MOST)
     read = min(rows * length, now - OLDEST) / (MINUTE if length < HOUR else HOUR)
-    once = STATEMENT + ROLLED * read
+    once = RESOLVED + ROLLED * read
     if zone is not None:
         once += rows * (ZONED + (60 * ROLLED if length >= HOUR else 0))  # it may cut hours in two
-    filled = arguments.get("fill") not in {None, candles.Fill.NONE}
-    return Work(rows, once, MADE if filled else 0.0)
+    if arguments.get("fill") in {None, candles.Fill.NONE}:
+        return Work(rows, once, value=VALUE)
+    return Work(rows, once, FILLED)
 
 
 def _series(arguments: Arguments, now: datetime) -> Work:
     points = arguments.get("maxPoints")
     rows = _within(series.USUAL if points is None else points, series.MOST)
     length = _length(arguments, now)
-    read = length / MINUTE if length <= series.FINE else length / HOUR + rows
-    return Work(rows, 4 * STATEMENT + ROLLED * read)
+    read = THINNED_MINUTE * length / MINUTE
+    if length > series.FINE:
+        read = THINNED_HOUR * length / HOUR + THINNED_MINUTE * rows
+    return Work(rows, 4 * RESOLVED + read, value=VALUE)
 
 
 def _gaps(arguments: Arguments, now: datetime) -> Work:
     first = arguments.get("first")
     rows = _within(gaps.USUAL if first is None else first, gaps.MOST)
-    return Work(rows, 3 * STATEMENT + HOUR_OF_GAPS * (_length(arguments, now) / HOUR), MADE)
+    once = 4 * RESOLVED + COUNTED_HOUR * _length(arguments, now) / HOUR
+    return Work(rows, once + LISTED_HOUR * gaps.MORE_HOURS, 2 * LISTED_HOUR)
 
 
 def _length(arguments: Arguments, now: datetime) -> timedelta:
@@ -114,7 +126,7 @@ def _of_tickers(arguments: Arguments, now: datetime) -> Work:
 
 
 def _tickers(arguments: Arguments, now: datetime) -> Work:
-    return Work(TICKERS, 6 * STATEMENT, 5 * LOOKUP)
+    return Work(TICKERS, 6 * RESOLVED, 5 * LOOKUP)
 
 
 def _within(asked: int, most: int) -> int:
@@ -123,7 +135,7 @@ def _within(asked: int, most: int) -> int:
 
 
 def _lookups(number: int) -> Callable[[Arguments, datetime], Work]:
-    work = Work(1, number * STATEMENT)
+    work = Work(1, number * RESOLVED)
     return lambda *_: work
 
 
@@ -145,40 +157,60 @@ _WORK: Mapping[str, Callable[[Arguments, datetime], Work]] = {
 def price(name: str, values: Values, arguments: Arguments, now: datetime) -> Price:
     """Of a root field, with its arguments as its resolver gets them."""
     work = _WORK[name](arguments, now) if name in _WORK else Work(1, 0.0)
-    return Price(work.rows, work.once + VALUE * values.once, work.each + VALUE * values.each)
+    return Price(
+        work.rows,
+        work.once + work.value * values.once,
+        work.each + work.value * values.each,
+        values.once + work.rows * values.each,
+    )
 
 
-def of(executor: CoreExecutor[Any], root: GraphQLObjectType, fields: Any, now: datetime) -> float:
-    """Microseconds that an operation takes whose root fields have been collected.
+def of(
+    executor: CoreExecutor[Any], root: GraphQLObjectType, fields: Any, now: datetime
+) -> list[Price]:
+    """Of an operation's root fields, which have been collected.
 
     Raises RefusedError where it selects too many fields.
     """
     counter = Counter(executor)
-    whole = 0.0
+    prices = []
     for key, details in fields.items():
         node = details[0].node
         values = counter.values(root, key, details)
         definition = root.fields.get(node.name.value)
-        if definition is None:  # the schema's own
-            whole += VALUE * (values.once + values.each)
-            continue
         try:
-            arguments = get_argument_values(definition, node, executor.variable_values)
+            arguments = (
+                {}  # of the schema's own fields
+                if definition is None
+                else get_argument_values(definition, node, executor.variable_values)
+            )
         except GraphQLError:
             continue  # it has no answer but this error
-        whole += price(node.name.value, values, arguments, now).most
-    return whole
+        prices.append(price(node.name.value, values, arguments, now))
+    return prices
 
 
-def require(time: float) -> None:
-    """Raises RefusedError for an operation that takes longer than any may."""
-    if (cost := points(time)) > MAX_COST:
+def require(prices: Sequence[Price]) -> None:
+    """Raises RefusedError for an operation that takes longer, or shows more, than any may."""
+    if (cost := most(prices)) > MAX_COST:
         raise RefusedError(
             Code.BAD_INPUT,
-            f"The operation could cost {cost:,} points, and {MAX_COST:,} are the most. Ask for "
-            "less: smaller pages (`first`), shorter ranges, fewer fields, or several requests.",
+            f"The operation could cost {cost:,} points, and {MAX_COST:,} are the most. {_LESS}",
             cost={"requested": cost, "limit": MAX_COST},
         )
+    if (values := sum(each.values for each in prices)) > MAX_VALUES:
+        raise bad_input(
+            f"The answer could hold {ceil(values):,} values, and {MAX_VALUES:,} are the most. "
+            f"{_LESS}"
+        )
+
+
+_LESS = "Ask for less: smaller pages (`first`), shorter ranges, fewer fields, or several requests."
+
+
+def most(prices: Sequence[Price]) -> int:
+    """Points that an operation costs with as many rows as it may have."""
+    return points(sum(each.most for each in prices))
 
 
 def points(time: float) -> int:

@@ -3,6 +3,7 @@
 Each function runs in the transaction of the session it is given, and never commits.
 """
 
+import asyncio
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
@@ -25,7 +26,7 @@ from sqlmodel.ext.asyncio.session import AsyncSession
 from quotes.database.json_pages import Row, expression
 from quotes.market.coverage import FULL, HOUR, MINUTE, Gap, HourCoverage, hour_of
 
-PART = 2_000  # rows that are read in one round of the event loop
+PART = 2_000  # rows that are looked at in one round of the event loop
 
 
 async def freeze(session: AsyncSession) -> None:
@@ -147,6 +148,36 @@ def _rolled(
     return rolled.format(rows=rows, **(_EQUAL if equal else _UNEQUAL)), parameters
 
 
+# Bit n of an hour's minutes is its n-th; of a range's first and last hour only some are in it.
+_PRESENT = """
+    SELECT coalesce(sum(bit_count((minutes & mask)::bit(64))), 0)::int,
+           coalesce(sum(bit_count((repaired & mask)::bit(64))), 0)::int
+    FROM (
+        SELECT minutes, repaired,
+               CASE hour WHEN :first THEN :from_since ELSE -1 END
+               & CASE hour WHEN :last THEN :to_until ELSE -1 END AS mask
+        FROM hours WHERE ticker = :ticker AND hour >= :first AND hour < :until
+    ) AS masked
+"""
+
+
+async def present(
+    session: AsyncSession, ticker: str, since: datetime, until: datetime
+) -> tuple[int, int]:
+    """How many of the minutes in [since, until) have quotes, and how many of these are repaired."""
+    statement = bound(
+        _PRESENT,
+        ticker=ticker,
+        until=until,
+        first=hour_of(since),
+        last=hour_of(until),
+        from_since=FULL & (-1 << since.minute),
+        to_until=(1 << until.minute) - 1,
+    )
+    ((minutes, repaired),) = await fetch(session, statement)
+    return minutes, repaired
+
+
 _INCOMPLETE_HOURS = """
     SELECT hour, minutes, repaired, before
     FROM (
@@ -158,20 +189,20 @@ _INCOMPLETE_HOURS = """
     WHERE minutes <> :full OR repaired <> 0 OR after IS NULL
        OR before IS DISTINCT FROM hour - interval '1 hour'
     ORDER BY hour
+    LIMIT :most
 """
 
 
 async def incomplete_hours(
-    session: AsyncSession, ticker: str, since: datetime, until: datetime
+    session: AsyncSession, ticker: str, since: datetime, until: datetime, most: int = 1_000_000
 ) -> list[HourCoverage]:
-    """The hours that [since, until) touches, in order, without those that `gaps` needs not."""
-    statement = bound(
-        _INCOMPLETE_HOURS, ticker=ticker, since=hour_of(since), until=until, full=FULL
-    )
-    hours: list[HourCoverage] = []
-    async with (await session.connection()).stream(statement) as rows:
-        async for part in rows.partitions(PART):
-            hours += [HourCoverage(*row) for row in part]
+    """The first hours that [since, until) touches, in order, without those `gaps` needs not."""
+    span = {"since": hour_of(since), "until": until}
+    statement = bound(_INCOMPLETE_HOURS, ticker=ticker, **span, full=FULL, most=most)
+    rows, hours = await fetch(session, statement), list[HourCoverage]()
+    for begin in range(0, len(rows), PART):
+        hours += [HourCoverage(*row) for row in rows[begin : begin + PART]]
+        await asyncio.sleep(0)
     return hours
 
 

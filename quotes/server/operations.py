@@ -85,7 +85,7 @@ class Streams:
         connection, so that the client reconnects with its cursor; SinkClosedError.
         """
         try:
-            await documents.check(self.context.thread, operation.query)
+            await documents.check(self.context.thread, operation.query, operation.variables)
             shared = subscriptions.shared(operation.query, operation.name, operation.variables)
             if shared is not None:
                 self.budgets.payment().pay(cost.points(shared.price.most))

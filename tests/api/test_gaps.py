@@ -11,9 +11,11 @@ from hypothesis import settings as hypothesis_settings
 from hypothesis import strategies as st
 from rows import insert, minute, quote, record
 
-from quotes.database import history
+from quotes.api.history import gaps
+from quotes.database import history, store
 from quotes.database.models import Failure, Origin
 from quotes.database.sessions import Sessions
+from quotes.live.thread import Thread
 from quotes.market import coverage
 from quotes.settings import Settings
 
@@ -108,3 +110,34 @@ async def test_gaps_read_from_hours_are_the_minutes_that_are_missing(
 
     expected = plain.gaps((minute(at) for at in present), begin, end)
     assert [(gap.since, gap.until) for gap in found] == expected
+
+
+@given(
+    repaired=st.sets(st.integers(0, 600)),
+    missing=st.sets(st.integers(0, 600)),
+    most=st.integers(1, 5),
+)
+@hypothesis_settings(
+    deadline=None, max_examples=20, suppress_health_check=[HealthCheck.function_scoped_fixture]
+)
+async def test_pages_of_gaps_hold_what_one_page_does_however_few_hours_are_read(
+    sessions: Sessions, repaired: set[int], missing: set[int], most: int
+) -> None:
+    ticker, thread = f"t{uuid4().hex[:8]}_usd", Thread()
+    origins = {at: Origin.REPAIRED if at in repaired else Origin.LIVE for at in range(600)}
+    present = [at for at in origins if at not in missing]
+    await insert(sessions, *(quote(ticker, at, origin=origins[at]) for at in present))
+    span = store.Span(ticker, minute(5), minute(590))
+
+    whole = await gaps.read(sessions, thread, span, 5_000, minute(700))
+    pages, more = [], True
+    while more:
+        page = await gaps.read(sessions, thread, span, most, minute(700), more_hours=1)
+        pages += page.nodes
+        more = page.more
+        span = store.Span(ticker, page.nodes[-1].until, span.until) if more else span
+
+    assert pages == whole.nodes
+    within = [at for at in present if 5 <= at < 590]
+    assert whole.present == len(within)
+    assert whole.repaired == sum(at in repaired for at in within)

@@ -59,3 +59,8 @@ async def test_what_cannot_be_parsed_is_refused(query: str) -> None:
 
     assert refused.value.extensions
     assert refused.value.extensions["code"] == Code.BAD_INPUT
+
+
+async def test_a_list_of_thousands_is_refused_before_it_is_looked_through() -> None:
+    with pytest.raises(RefusedError, match="at most 1,000 entries"):
+        await check(Thread(), "{ __typename }", {"tickers": ["BTC"] * 1_001})

@@ -1,6 +1,6 @@
 """How complete a ticker's minutes are, and where and why they are not."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from datetime import datetime
 from typing import Annotated, Self
 
@@ -18,6 +18,7 @@ from quotes.market.coverage import MINUTE
 
 MOST = 5_000  # gaps of one answer
 USUAL = 1_000
+MORE_HOURS = 1_000  # that are looked through; repaired ones in a row are one gap
 
 
 @strawberry.type(description="A run of minutes without quotes, or with repaired ones.")
@@ -96,43 +97,65 @@ class GapQuery:
         return found
 
 
-async def read(
-    sessions: Sessions, thread: Thread, span: store.Span, most: int, now: datetime
+async def read(  # noqa: PLR0913  # what it reads with, and what
+    sessions: Sessions,
+    thread: Thread,
+    span: store.Span,
+    most: int,
+    now: datetime,
+    *,
+    more_hours: int = MORE_HOURS,
 ) -> Gaps:
-    """The gaps among the minutes that begin in the span and are over by `now`."""
+    """The gaps among the minutes that begin in the span and are over by `now`.
+
+    At most twice `most` and `more_hours` hours are looked through.
+    """
     over = _floor(now)
     until = over if span.until is None else min(_ceiling(min(span.until, now)), over)
-    since = span.since
+    since, limit = span.since, 2 * most + more_hours
     async with sessions() as session:
+        await history.freeze(session)
         if since is None:
             oldest = await store.oldest(session, [span.ticker])
             since = oldest[0].minute if oldest else until
         since = min(_ceiling(min(since, now)), until)
-        hours = await history.incomplete_hours(session, span.ticker, since, until)
-    found, missing, repaired = await thread.run(_found, hours, since, until)
+        present, repaired = await history.present(session, span.ticker, since, until)
+        hours = await history.incomplete_hours(session, span.ticker, since, until, limit)
+    found, more = await thread.run(_first, hours, since, until, most, len(hours) == limit)
     async with sessions() as session:
-        causes = await history.causes(session, span.ticker, found[:most])
+        causes = await history.causes(session, span.ticker, found)
+    nodes = await thread.run(_nodes, found, causes)
     expected = (until - since) // MINUTE
     return Gaps(
         since=since,
         until=until,
         expected=expected,
-        present=expected - missing,
-        missing=missing,
+        present=present,
+        missing=expected - present,
         repaired=repaired,
-        coverage=(expected - missing) / expected if expected else None,
-        nodes=[Gap.of(each, causes.get(place)) for place, each in enumerate(found[:most])],
-        more=len(found) > most,
+        coverage=present / expected if expected else None,
+        nodes=nodes,
+        more=more,
     )
 
 
-def _found(
-    hours: Sequence[coverage.HourCoverage], since: datetime, until: datetime
-) -> tuple[list[coverage.Gap], int, int]:
-    """The gaps, and how many minutes are missing and repaired."""
-    found = coverage.gaps(hours, since, until)
-    missing = sum(hole.minutes for hole in found if not hole.repaired)
-    return found, missing, sum(hole.minutes for hole in found if hole.repaired)
+def _first(
+    hours: Sequence[coverage.HourCoverage],
+    since: datetime,
+    until: datetime,
+    most: int,
+    cut: bool,  # noqa: FBT001  # as a thread is given it
+) -> tuple[list[coverage.Gap], bool]:
+    """At most so many gaps, and whether more follow; `cut` if more hours do."""
+    end = min(hours[-1].hour + coverage.HOUR, until) if cut else until
+    found = coverage.gaps(hours, since, end)
+    if cut and len(found) > 1 and found[-1].until == end:
+        del found[-1]  # it may go on
+    return found[:most], cut or len(found) > most
+
+
+def _nodes(found: Sequence[coverage.Gap], causes: Mapping[int, str]) -> list[Gap]:
+    return [Gap.of(gap, causes.get(place)) for place, gap in enumerate(found)]
 
 
 def _floor(moment: datetime) -> datetime:

@@ -26,6 +26,7 @@ from graphql.execution.values import VariableValues, get_variable_values
 
 from quotes.api import cost
 from quotes.api.cost import Price
+from quotes.api.documents import MAX_ERRORS
 from quotes.api.execution import Executor
 from quotes.api.plans.documents import core, valid
 from quotes.api.plans.selection import NotPlainError, Selection, selection
@@ -100,7 +101,8 @@ class Operation(Generic[Made]):
 
     def fields(self, variables: Variables, now: datetime) -> Sequence[Field[Made]] | None:
         """None where its variables are refused. Raises RefusedError where it costs too much."""
-        values = get_variable_values(core, self._operation.variable_definitions or (), variables)
+        definitions = self._operation.variable_definitions or ()
+        values = get_variable_values(core, definitions, variables, max_errors=MAX_ERRORS)
         if not isinstance(values, VariableValues):
             return None
         variant = tuple(values.coerced.get(name) for name in self._switches)
@@ -110,7 +112,7 @@ class Operation(Generic[Made]):
             if len(self._variants) < MAX_VARIANTS:
                 self._variants[variant] = compiled
         fields = [_field(each, values, now) for each in compiled]
-        cost.require(sum(each.price.most for each in fields))
+        cost.require([each.price for each in fields])
         return fields
 
     def _compiled(self, variables: Variables) -> tuple[Compiled[Made], ...]:

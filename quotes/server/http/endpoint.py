@@ -117,7 +117,7 @@ async def _outcome(operation: Operation, streams: Streams, *, method: str) -> Ou
 
 async def _answered(operation: Operation, streams: Streams, *, method: str) -> Outcome:
     try:
-        await documents.check(streams.context.thread, operation.query)
+        await documents.check(streams.context.thread, operation.query, operation.variables)
         async with streams.admission.admitted():
             answer = await streams.read(operation)
             if answer is None:
