@@ -138,6 +138,41 @@ class Document:
         return self.wrapped(kind, f"{alias}{name} {self.directive()} {shown}")
 
 
+# Calls of each root field, for all that it has.
+CALLS = (
+    'prices(ticker: "BTC", first: 5)',
+    'prices(ticker: "BTC", last: 5)',
+    'prices(ticker: "old_usd")',
+    'prices(ticker: "none_usd")',
+    'latestPrice(ticker: "BTC")',
+    'latestPrice(ticker: "old_usd")',
+    'latestPrice(ticker: "eth", maxAge: "5s")',
+    'latestPrice(ticker: "eth", maxAge: "5m")',
+    "latestPrices",
+    'candles(ticker: "BTC", interval: "1h")',
+    'candles(ticker: "eth", interval: "1h")',
+    'candles(ticker: "BTC", interval: "1d", timeZone: "Europe/Berlin", fill: PREVIOUS)',
+    'series(ticker: "BTC", maxPoints: 10)',
+    'priceAt(ticker: "BTC", at: "2026-01-31T12:03:30Z")',
+    'change(ticker: "BTC", window: "1h")',
+    'gaps(ticker: "BTC")',
+    "tickers",
+)
+
+
+def whole(call: str) -> str:
+    """A query for all fields of a call's answer."""
+    return f"{{ {call} {_all(QUERY.fields[call.partition('(')[0]])} }}"
+
+
+def _all(definition: GraphQLField) -> str:
+    kind = get_named_type(definition.type)
+    if not isinstance(kind, GraphQLObjectType):
+        return ""
+    fields = (f"{name} {_all(field)}" for name, field in kind.fields.items())
+    return f"{{ __typename {' '.join(fields)} }}"
+
+
 def _required(argument: GraphQLArgument) -> bool:
     return isinstance(argument.type, GraphQLNonNull) and argument.default_value is Undefined
 

@@ -9,7 +9,7 @@ import pytest
 import structlog
 from aiohttp import ClientWebSocketResponse
 from client import Client, serving
-from documents import documents
+from documents import CALLS, documents, whole
 from graphql import get_introspection_query
 from graphql_over_http import EVENTS
 from hypothesis import HealthCheck, example, given
@@ -70,10 +70,20 @@ def same(given: Result, expected: Result) -> bool:
     return (data, sorted(errors)) == (expected_data, sorted(expected_errors))
 
 
+async def test_a_plan_answers_every_field_as_the_ordinary_execution_does(plans: Plans) -> None:
+    for call in CALLS:
+        query = whole(call)
+        expected = await executed(plans.context, query, {})
+        answer = await plans.answer(query, None, None)
+
+        assert answer is not None, call
+        assert same(result_of(json.loads(answer.body)), expected)
+
+
 @example(('{ prices(ticker: "BTC") { nodes { at @skip(if: true) } edges { __typename } } }', {}))
 @example(('{ candles(ticker: "old_usd", interval: "1m") { openTime } }', {}))
 @given(documents())
-@hypothesis_settings(deadline=None, max_examples=250, suppress_health_check=list(HealthCheck))
+@hypothesis_settings(deadline=None, max_examples=25, suppress_health_check=list(HealthCheck))
 async def test_a_plan_answers_what_the_ordinary_execution_does(
     plans: Plans, document: tuple[str, dict[str, object]]
 ) -> None:
