@@ -2,12 +2,16 @@
 
 import asyncio
 from collections.abc import AsyncIterator
+from contextlib import aclosing
+from typing import Any
 
 import aiohttp
 import pytest
 from client import PROTOCOL, Client, serving
 from rows import cursor, insert, quote, restore, seq_of
 
+from quotes.api.execution import Executor
+from quotes.api.schema import schema
 from quotes.database.models import Origin
 from quotes.database.sessions import Sessions
 from quotes.settings import Settings
@@ -161,6 +165,31 @@ async def test_a_subscriber_that_stays_connected_over_a_restore_is_sent_cursor_l
 
     assert message["type"] == "error"
     assert message["payload"][0]["extensions"]["code"] == "CURSOR_LOST"
+
+
+async def test_what_graphql_core_caches_of_an_event_ends_with_it(
+    client: Client, sessions: Sessions, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """By the ordinary execution. Its executors share a cache that grows with each event."""
+    caches = []
+    original = Executor.build_per_event_executor
+
+    def recording(self: Executor, payload: object) -> object:
+        executor = original(self, payload)
+        caches.append(executor._relevant_sub_fields)
+        return executor
+
+    monkeypatch.setattr(Executor, "build_per_event_executor", recording)
+    await insert(sessions, quote(at=1), quote("eth_usd", at=1))
+
+    events: Any = await schema.stream(UPDATES, context_value=client.state.context)
+    async with aclosing(events):
+        async for _ in events:
+            if len(caches) == 2:
+                break
+
+    assert [len(each) for each in caches] == [1, 1]
+    assert caches[0] is not caches[1]
 
 
 async def test_a_foreign_page_may_not_subscribe(client: Client) -> None:
