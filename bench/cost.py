@@ -25,7 +25,6 @@ from typing import Any
 
 import asyncpg
 
-from quotes.api import cost
 from quotes.api.context import Context
 from quotes.api.errors import RefusedError
 from quotes.api.plans import queries
@@ -97,7 +96,7 @@ def dearest(way: str) -> tuple[str, int, int]:
             break
         if plan is None:  # more tokens than a document may have
             break
-        best = query, number, cost.most([each.price for each in plan])
+        best = query, number, plan.points
     return best
 
 
@@ -220,7 +219,7 @@ ACTIVE = (
 def alone(way: str) -> int:
     plan = queries.plan(f"{{ {way} }}", None, {}, NOW)
     assert plan is not None
-    return cost.most([each.price for each in plan])
+    return plan.points
 
 
 async def main(url: str | None, runs: int) -> None:

@@ -63,7 +63,7 @@ class Price(NamedTuple):
 
     @property
     def most(self) -> float:
-        return self.of(self.rows)
+        return self.once + self.rows * self.each
 
     def of(self, rows: int) -> float:
         """With so many rows in its answer."""
@@ -190,27 +190,26 @@ def of(
     return prices
 
 
-def require(prices: Sequence[Price]) -> None:
-    """Raises RefusedError for an operation that takes longer, or shows more, than any may."""
-    if (cost := most(prices)) > MAX_COST:
+def required(prices: Sequence[Price]) -> int:
+    """Points that an operation costs with as many rows as it may have.
+
+    Raises RefusedError for one that takes longer, or shows more, than any may.
+    """
+    if (cost := points(sum([each.most for each in prices]))) > MAX_COST:
         raise RefusedError(
             Code.BAD_INPUT,
             f"The operation could cost {cost:,} points, and {MAX_COST:,} are the most. {_LESS}",
             cost={"requested": cost, "limit": MAX_COST},
         )
-    if (values := sum(each.values for each in prices)) > MAX_VALUES:
+    if (values := sum([each.values for each in prices])) > MAX_VALUES:
         raise bad_input(
             f"The answer could hold {ceil(values):,} values, and {MAX_VALUES:,} are the most. "
             f"{_LESS}"
         )
+    return cost
 
 
 _LESS = "Ask for less: smaller pages (`first`), shorter ranges, fewer fields, or several requests."
-
-
-def most(prices: Sequence[Price]) -> int:
-    """Points that an operation costs with as many rows as it may have."""
-    return points(sum(each.most for each in prices))
 
 
 def points(time: float) -> int:

@@ -28,7 +28,7 @@ class Executor(StrawberryGraphQLCoreExecutionContext):
             now = self.context_value.now()
             if not self.context_value.settings.introspection:
                 _require_none_of_the_schema(grouped_field_set)
-        cost.require(cost.of(self, root_type, grouped_field_set, now))
+        cost.required(cost.of(self, root_type, grouped_field_set, now))
         return super().execute_collected_root_fields(
             root_type, root_value, grouped_field_set, serially, new_defer_usages
         )

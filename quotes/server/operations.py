@@ -11,7 +11,6 @@ import structlog
 from graphql import GraphQLError
 from strawberry.http import process_result
 
-from quotes.api import cost
 from quotes.api.context import Context, require_known
 from quotes.api.errors import Code, RefusedError, refusal_of, request_errors
 from quotes.api.history.candles import clocks
@@ -88,7 +87,7 @@ class Streams:
             await documents.check(self.context.thread, operation.query, operation.variables)
             shared = subscriptions.shared(operation.query, operation.name, operation.variables)
             if shared is not None:
-                self.budgets.payment().pay(cost.points(shared.price.most))
+                self.budgets.payment().pay(shared.points)
         except GraphQLError as error:
             raise FailedError([{**error.formatted}]) from None
         if shared is None:

@@ -6,7 +6,6 @@ from typing import Any
 import pytest
 from graphql import get_introspection_query
 
-from quotes.api import cost
 from quotes.api.errors import RefusedError
 from quotes.api.plans import queries
 from quotes.api.schema import schema
@@ -20,7 +19,7 @@ def points(query: str, **variables: object) -> int:
     """By the plan. Raises RefusedError."""
     plan = queries.plan(query, None, variables, NOW)
     assert plan is not None
-    return cost.most([field.price for field in plan])
+    return plan.points
 
 
 async def refusal(query: str, **variables: object) -> dict[str, Any] | None:

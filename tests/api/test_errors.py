@@ -128,7 +128,7 @@ async def test_a_failure_before_execution_is_ours_too(
     def require(*_: object) -> None:
         raise KeyError("secret")
 
-    monkeypatch.setattr(cost, "require", require)
+    monkeypatch.setattr(cost, "required", require)
     with structlog.testing.capture_logs() as ours:
         shown = await client.refusal("{ tickers { name } }")
 

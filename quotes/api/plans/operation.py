@@ -4,7 +4,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from functools import partial
-from typing import Any, Generic, TypeVar
+from typing import Any, Generic, NamedTuple, TypeVar
 
 from graphql import (
     DirectiveNode,
@@ -63,13 +63,19 @@ class Compiled(Generic[Made]):
     price: Callable[[Arguments, datetime], Price]
 
 
-@dataclass(frozen=True, slots=True)
-class Field(Generic[Made]):
+class Field(NamedTuple, Generic[Made]):
     """A root field with one request's arguments; an error where they are wrong."""
 
     compiled: Compiled[Made]
     arguments: Arguments | GraphQLError
     price: Price
+
+
+class Given(NamedTuple, Generic[Made]):
+    """An operation with one request's variables."""
+
+    fields: Sequence[Field[Made]]
+    points: int  # that it costs at the most
 
 
 class Operation(Generic[Made]):
@@ -99,7 +105,7 @@ class Operation(Generic[Made]):
             return None
         return cls(document, operation, make)
 
-    def fields(self, variables: Variables, now: datetime) -> Sequence[Field[Made]] | None:
+    def given(self, variables: Variables, now: datetime) -> Given[Made] | None:
         """None where its variables are refused. Raises RefusedError where it costs too much."""
         definitions = self._operation.variable_definitions or ()
         values = get_variable_values(core, definitions, variables, max_errors=MAX_ERRORS)
@@ -112,8 +118,7 @@ class Operation(Generic[Made]):
             if len(self._variants) < MAX_VARIANTS:
                 self._variants[variant] = compiled
         fields = [_field(each, values, now) for each in compiled]
-        cost.require([each.price for each in fields])
-        return fields
+        return Given(fields, cost.required([each.price for each in fields]))
 
     def _compiled(self, variables: Variables) -> tuple[Compiled[Made], ...]:
         executor = Executor.build(

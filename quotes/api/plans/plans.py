@@ -8,7 +8,6 @@ from functools import partial
 
 import orjson
 
-from quotes.api import cost
 from quotes.api.context import Context
 from quotes.api.errors import RefusedError
 from quotes.api.plans import queries, results
@@ -91,10 +90,9 @@ class Plans:
         if plan is None:
             return None
         of_the_schema = queries.of_the_schema(plan)
-        requested = cost.most([each.price for each in plan])
-        pay(requested)
+        pay(plan.points)
         if of_the_schema:
-            read = self._of_the_schema(query, operation_name, variables, requested)
+            read = self._of_the_schema(query, operation_name, variables, plan.points)
         else:
             read = results.result(plan, self.context, now)
         key = _key(query, operation_name, variables)

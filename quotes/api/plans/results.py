@@ -22,7 +22,7 @@ async def result(plan: Plan, context: Context, now: datetime) -> Answer:
     parts: list[bytes] = []
     errors: list[dict[str, Any]] = []
     scopes, time, failed = [], 0.0, False
-    for place, field in enumerate(plan):  # in turn: it holds one connection at a time
+    for place, field in enumerate(plan.fields):  # in turn: it holds one connection at a time
         if place:
             await asyncio.sleep(0)  # what is in memory is read without any other wait
         key, definition = field.compiled.root.key, field.compiled.root.field
@@ -40,11 +40,10 @@ async def result(plan: Plan, context: Context, now: datetime) -> Answer:
     if errors:
         body = body[:-1] + b',"errors":%b}' % json.dumps(errors, separators=(",", ":")).encode()
         scopes.append(ONCE)
-    requested = cost.most([each.price for each in plan])
     return Answer(
         body,
         tuple(scopes),
-        requested=requested,
+        requested=plan.points,
         actual=cost.points(time),
         error=str(errors[0]["extensions"]["code"]) if errors else None,
     )

@@ -148,7 +148,8 @@ async def _newest(context: Context, tickers: list[str] | None) -> Mapping[str, Q
     if newest is None:
         names = await known_tickers(context) if tickers is None else tickers
         newest = await latest.newest(context.queries, names)
-    await require_known(context, [each for each in tickers or () if each not in newest])
+    if not all(ticker in newest for ticker in tickers or ()):
+        await require_known(context, set(tickers or ()) - newest.keys())
     return newest
 
 

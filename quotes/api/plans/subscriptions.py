@@ -11,7 +11,6 @@ from typing import Any
 from graphql import FieldNode, GraphQLError, OperationType, located_error
 
 from quotes.api import cursors, types
-from quotes.api.cost import Price
 from quotes.api.documents import MAX_DOCUMENTS
 from quotes.api.history import candle_updates
 from quotes.api.plans.operation import Arguments, Operation, Root, Variables
@@ -56,7 +55,7 @@ class Shared:
     nodes: tuple[FieldNode, ...]
     field: str
     arguments: Arguments
-    price: Price
+    points: int  # that it costs
 
     def error(self, error: GraphQLError) -> dict[str, Any]:
         """The error as a client reads it, with its place in the document."""
@@ -70,14 +69,14 @@ def shared(query: str, operation_name: str | None, variables: Variables | None) 
     for one that costs too much.
     """
     operation = _operation(query, operation_name)
-    fields = None if operation is None else operation.fields(variables or {}, datetime.now(UTC))
-    if not fields:  # the only one may be skipped by a directive
+    given = None if operation is None else operation.given(variables or {}, datetime.now(UTC))
+    if given is None or not given.fields:  # the only one may be skipped by a directive
         return None
-    (field,) = fields
+    (field,) = given.fields
     root, shown = field.compiled.root, field.compiled.made
     if shown is None or isinstance(field.arguments, GraphQLError):
         return None
-    return Shared(shown, root.nodes, root.name, field.arguments, field.price)
+    return Shared(shown, root.nodes, root.name, field.arguments, given.points)
 
 
 @lru_cache(MAX_DOCUMENTS)
