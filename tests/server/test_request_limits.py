@@ -13,6 +13,8 @@ from quotes.server.connection_limits import network_of
 from quotes.settings import Settings
 
 SLOW = {"first_byte_timeout": 0.5, "header_timeout": 0.5, "body_timeout": 0.5, "keep_alive": 1}
+LATEST = b'{"query": "{ latestPrices { price } }"}'
+CACHED = HEAD + b"Content-Length: %d\r\n\r\n" % len(LATEST) + LATEST
 HALF = HEAD + b"Content-Length: 400\r\n\r\n" + b"{"
 UPDATES = "subscription { priceUpdates { cursor } }"
 
@@ -215,6 +217,25 @@ async def test_at_the_limit_of_all_a_new_connection_takes_the_place_of_the_one_i
             await busy(stack, client, f"127.0.0.{number}")
         async with connection(client.url) as last:
             assert (await last.ask()).status == 503
+
+
+async def test_a_connection_with_cached_answers_is_not_the_one_idle_longest(
+    database_url: str,
+) -> None:
+    async with (
+        serving(limited(database_url, max_connections=2)) as client,
+        connection(client.url, source="127.0.0.2") as used,
+    ):
+        for _ in range(2):
+            assert (await used.ask(CACHED)).status == 200
+        async with connection(client.url, source="127.0.0.3") as silent:
+            await until(lambda: client.server.server_state.open_connections.open == 2)
+            assert (await used.ask(CACHED)).status == 200
+
+            async with connection(client.url) as third:
+                assert (await third.ask()).status == 200
+                assert await silent.rest() == b""
+                assert (await used.ask()).status == 200
 
 
 async def test_sockets_and_event_streams_are_no_connections_of_requests(database_url: str) -> None:
