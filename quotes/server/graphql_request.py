@@ -32,10 +32,10 @@ class Operation:
             raise MalformedError("`operationName` must be a string or null.")
         if not isinstance(variables, dict | None):
             raise MalformedError("`variables` must be an object or null.")
-        extensions = request.get("extensions") or {}
-        if not isinstance(extensions, dict):
+        extensions = request.get("extensions")
+        if not isinstance(extensions, dict | None):
             raise MalformedError("`extensions` must be an object or null.")
-        shows_cost = extensions.get("cost") is True
+        shows_cost = extensions is not None and extensions.get("cost") is True
         return cls(query, name or None, variables, shows_cost)  # an empty name is none
 
 
