@@ -141,8 +141,9 @@ def exposed(settings: Settings, process: Process, *collectors: Collector) -> Ite
         try:
             yield
         finally:
-            server.shutdown()
-            thread.join()
+            # It may be in the middle of a request, which whoever sends it can draw out.
+            Thread(target=server.shutdown, daemon=True).start()
+            thread.join(2 * REQUEST_TIMEOUT)
 
 
 def _bound(host: str, port: int) -> "_Server":
