@@ -155,7 +155,7 @@ def backfill(
     """
     start.database_here("backfill", wait)
     words = [*(tickers or []), *([] if range_ is None else [f"--range={range_}"])]
-    start.become("workers.backfill", *words)
+    start.become("workers.history.backfill", *words)
 
 
 @app.command()

@@ -12,8 +12,9 @@ from quotes.database.errors import DatabaseError
 from quotes.market import tickers as names
 from quotes.market.sources import MixedError
 from quotes.settings import SettingsError
-from workers import collecting, gap_filling
+from workers import collecting
 from workers.broker import TICK_AGE, process, settings
+from workers.history import gap_filling
 
 # Ages, limits and backoffs are in milliseconds.
 

@@ -10,10 +10,10 @@ from itertools import takewhile
 
 import structlog
 
-from quotes.database import history
 from quotes.database.errors import UnavailableError
 from quotes.database.models import Quote
 from quotes.database.outages import Outage
+from quotes.database.queries import history
 from quotes.database.sessions import Sessions
 from quotes.live.fan_out import FanOut
 from quotes.live.feed import CursorLostError, Feed

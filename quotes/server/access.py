@@ -17,8 +17,8 @@ from quotes.api.errors import RETRY_AFTER, Code, RefusedError
 from quotes.database import tokens
 from quotes.database.errors import DatabaseError
 from quotes.database.sessions import Sessions
-from quotes.server.connection_limits import TooManyConnectionsError, address_of
 from quotes.server.http.error_response import RequestError
+from quotes.server.limits.connection_limits import TooManyConnectionsError, address_of
 
 log = structlog.get_logger()
 

@@ -30,14 +30,14 @@ from quotes.live.newest import Newest
 from quotes.live.single_flight import SingleFlight
 from quotes.server import sse
 from quotes.server.access import Access, open_access
-from quotes.server.admission import Admission
-from quotes.server.budgets import Budgets
-from quotes.server.connection_limits import ConnectionLimits
 from quotes.server.health import Health, open_health
-from quotes.server.host_check import HostCheck
 from quotes.server.http import endpoint
 from quotes.server.http.shortcut import Shortcut
 from quotes.server.lanes import open_lanes
+from quotes.server.limits.admission import Admission
+from quotes.server.limits.budgets import Budgets
+from quotes.server.limits.connection_limits import ConnectionLimits
+from quotes.server.limits.host_check import HostCheck
 from quotes.server.operations import Streams
 from quotes.server.pages import NOT_BUILT, Site, WithExplorer
 from quotes.server.websocket import WebSocketEndpoint

@@ -6,7 +6,7 @@ from quotes.api import documents
 from quotes.api.errors import bad_input, client_error
 from quotes.api.plans.documents import core
 from quotes.live.thread import Thread
-from quotes.server.admission import overloaded
+from quotes.server.limits.admission import overloaded
 
 SHORT = 600  # characters, which are checked in less than 10 ms; a thread is for the longer ones
 MAX_LIST = 1_000  # entries, which are looked at one by one; no argument takes as many

@@ -34,10 +34,10 @@ from quotes.live.feed import CursorLostError
 from quotes.live.subscriber import Batch, Subscriber
 from quotes.server import documents
 from quotes.server.access import Access
-from quotes.server.admission import Admission
-from quotes.server.budgets import Budgets
-from quotes.server.connection_limits import ConnectionLimits
 from quotes.server.graphql_request import Operation
+from quotes.server.limits.admission import Admission
+from quotes.server.limits.budgets import Budgets
+from quotes.server.limits.connection_limits import ConnectionLimits
 from quotes.server.operation_sink import OperationSink
 from quotes.server.query_metrics import OK, Query, code_of, measured
 

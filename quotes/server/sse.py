@@ -20,9 +20,9 @@ from quotes.database.errors import UnavailableError
 from quotes.live.subscriber import SinkClosedError
 from quotes.server import protocol
 from quotes.server.access import HOLDER, client_of
-from quotes.server.connection_limits import TooManyConnectionsError
 from quotes.server.graphql_request import Operation
 from quotes.server.http.error_response import error_response
+from quotes.server.limits.connection_limits import TooManyConnectionsError
 from quotes.server.operation_sink import OperationSink
 from quotes.server.operations import FailedError, Streams
 

@@ -20,8 +20,8 @@ from quotes.live.subscriber import SinkClosedError
 from quotes.live.turns import client
 from quotes.server import protocol
 from quotes.server.access import HOLDER, ForbiddenError, key_of
-from quotes.server.connection_limits import TooManyConnectionsError, address_of
 from quotes.server.graphql_request import MalformedError, Operation
+from quotes.server.limits.connection_limits import TooManyConnectionsError, address_of
 from quotes.server.messages import id_of, message_of
 from quotes.server.operation_sink import OperationSink
 from quotes.server.operations import FailedError, Streams

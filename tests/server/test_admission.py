@@ -11,8 +11,8 @@ from rows import insert, quote
 
 from quotes.api.errors import Code, RefusedError
 from quotes.database.sessions import Sessions
-from quotes.server import admission
-from quotes.server.admission import Admission
+from quotes.server.limits import admission
+from quotes.server.limits.admission import Admission
 from quotes.settings import Settings
 
 QUICK = '{ latestPrice(ticker: "BTC") { price } }'

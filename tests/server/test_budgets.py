@@ -8,7 +8,7 @@ from rows import insert, quote
 
 from quotes.api.errors import Code, RefusedError
 from quotes.database.sessions import Sessions
-from quotes.server.budgets import Budgets
+from quotes.server.limits.budgets import Budgets
 from quotes.settings import MAX_COST, Settings
 
 

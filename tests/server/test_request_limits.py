@@ -9,7 +9,7 @@ from client import PROTOCOL, Client, serving
 from connection import HEAD, POST, QUERY, UPGRADE, Connection, connection
 from rows import until
 
-from quotes.server.connection_limits import network_of
+from quotes.server.limits.connection_limits import network_of
 from quotes.settings import Settings
 
 SLOW = {"first_byte_timeout": 0.5, "header_timeout": 0.5, "body_timeout": 0.5, "keep_alive": 1}

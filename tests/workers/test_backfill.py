@@ -22,10 +22,10 @@ from quotes.database.models import Backfill, Origin, Quote
 from quotes.database.sessions import Sessions
 from quotes.market.sources import Cause, Point, Range
 from quotes.settings import Settings
-from workers.charts import SETTLED, Fetched, backfill, quotes_of, unfinished
 from workers.demo.exchange import Exchange, Fault, serve
 from workers.exchange.deribit import Deribit, open_http
 from workers.exchange.pacing import Pace
+from workers.history.charts import SETTLED, Fetched, backfill, quotes_of, unfinished
 
 NOW = NOON + timedelta(minutes=7, seconds=2)
 MONTH_OF_HOURS = 30 * 24

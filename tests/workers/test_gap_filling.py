@@ -25,9 +25,9 @@ from quotes.market.sources import (
     Tick,
 )
 from quotes.settings import Settings
-from workers import charts, gap_repair
-from workers.charts import CLAIM, backoff
-from workers.gap_filling import backfill_next, fill_gaps
+from workers.history import charts, gap_repair
+from workers.history.charts import CLAIM, backoff
+from workers.history.gap_filling import backfill_next, fill_gaps
 
 MINUTE = timedelta(minutes=1)
 NOW = minute(7) + timedelta(seconds=2)

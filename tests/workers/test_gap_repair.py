@@ -23,8 +23,8 @@ from workers.collecting import Collector
 from workers.demo.exchange import Exchange, Fault, serve
 from workers.exchange.deribit import Deribit, open_http
 from workers.exchange.pacing import Pace
-from workers.gap_filling import fill_gaps
-from workers.gap_repair import repair
+from workers.history.gap_filling import fill_gaps
+from workers.history.gap_repair import repair
 
 OUTAGE = range(10, 40)  # minutes after noon
 

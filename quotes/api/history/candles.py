@@ -14,7 +14,8 @@ from sqlmodel.ext.asyncio.session import AsyncSession
 from quotes.api.context import Context, Info, TickerArgument, require_known
 from quotes.api.errors import bad_input
 from quotes.api.pagination import span
-from quotes.database import history, store
+from quotes.database import store
+from quotes.database.queries import history
 from quotes.database.sessions import Sessions
 from quotes.live.thread import Thread
 from quotes.market.intervals import EPOCH, Interval

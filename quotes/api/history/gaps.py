@@ -10,7 +10,8 @@ from quotes.api.context import Info, SinceFirst, TickerArgument, UntilNow, requi
 from quotes.api.enums import Cause
 from quotes.api.errors import bad_input
 from quotes.api.pagination import span
-from quotes.database import history, store
+from quotes.database import store
+from quotes.database.queries import history
 from quotes.database.sessions import Sessions
 from quotes.live.thread import Thread
 from quotes.market import coverage

@@ -12,7 +12,8 @@ from quotes.api.context import Info, SinceFirst, TickerArgument, UntilNow, requi
 from quotes.api.errors import bad_input
 from quotes.api.pagination import span
 from quotes.api.scalars import Timestamp
-from quotes.database import history, series, store, stream
+from quotes.database import store, stream
+from quotes.database.queries import history, series
 from quotes.market.coverage import HOUR, MINUTE, hour_of
 
 FEWEST, MOST = 4, 10_000  # points of one answer

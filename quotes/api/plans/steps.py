@@ -18,8 +18,9 @@ from quotes.api.plans.scope import FOREVER, ONCE, SCOPES, Scope
 from quotes.api.plans.selection import NotPlainError
 from quotes.api.plans.shapes import Shape, shape_of
 from quotes.api.schema import schema
-from quotes.database import history, json_pages, latest, store
+from quotes.database import store
 from quotes.database.models import Quote
+from quotes.database.queries import history, json_pages, latest
 
 FEW = 100  # objects whose JSON is written in the event loop: a few milliseconds
 

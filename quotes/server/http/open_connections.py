@@ -10,7 +10,7 @@ from dataclasses import dataclass, field
 
 from uvicorn.server import ServerState
 
-from quotes.server.connection_limits import TooManyConnectionsError
+from quotes.server.limits.connection_limits import TooManyConnectionsError
 from quotes.settings import Settings
 
 

@@ -15,10 +15,10 @@ from typing import Any
 from uvicorn.config import Config
 from uvicorn.server import ServerState
 
-from quotes.server.connection_limits import TooManyConnectionsError, network_of
 from quotes.server.http.error_response import last_answer
 from quotes.server.http.open_connections import Place, Shared
 from quotes.server.http.phases import ENDED, NOTHING, Phase, Phases
+from quotes.server.limits.connection_limits import TooManyConnectionsError, network_of
 
 GRACE = 2.0  # seconds that a refused client may go on sending, so that it reads its answer
 MOST_EXCESS = 256  # connections beyond a limit that are answered at once; further ones are cut off

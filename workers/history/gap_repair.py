@@ -10,12 +10,13 @@ import structlog
 from sqlmodel.ext.asyncio.session import AsyncSession
 
 from quotes import metrics
-from quotes.database import backfills, history, store
+from quotes.database import backfills, store
 from quotes.database.models import Backfill, Origin
+from quotes.database.queries import history
 from quotes.database.sessions import Sessions
 from quotes.market.coverage import MINUTE, gaps, missing_minutes
 from quotes.market.sources import Cause, Priority, Range, Source, SourceError
-from workers import charts
+from workers.history import charts
 
 log = structlog.get_logger()
 

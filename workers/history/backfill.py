@@ -1,4 +1,4 @@
-"""The command `quotes backfill`: `python -m workers.backfill btc_usd --range 1h`."""
+"""The command `quotes backfill`: `python -m workers.history.backfill btc_usd --range 1h`."""
 
 import argparse
 import asyncio
@@ -15,8 +15,8 @@ from quotes.database.sessions import Sessions, open_engine
 from quotes.market import tickers
 from quotes.market.sources import Cause, MixedError, Range
 from quotes.settings import Settings, SettingsError
-from workers.charts import SETTLED, Fetched, backfill
 from workers.exchange.deribit import Deribit, open_http
+from workers.history.charts import SETTLED, Fetched, backfill
 
 OK, INCOMPLETE, REFUSED = 0, 1, 2  # exit statuses
 

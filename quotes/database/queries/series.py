@@ -8,7 +8,7 @@ from datetime import datetime, timedelta
 
 from sqlmodel.ext.asyncio.session import AsyncSession
 
-from quotes.database.history import bound, fetch
+from quotes.database.queries.history import bound, fetch
 from quotes.market.coverage import MINUTE, hour_of
 
 

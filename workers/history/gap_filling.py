@@ -10,7 +10,7 @@ import structlog
 from quotes.database import backfills
 from quotes.database.sessions import Sessions
 from quotes.market.sources import Cause, Source
-from workers import charts, gap_repair
+from workers.history import charts, gap_repair
 
 log = structlog.get_logger()
 

@@ -23,7 +23,7 @@ from sqlalchemy import (
 )
 from sqlmodel.ext.asyncio.session import AsyncSession
 
-from quotes.database.json_pages import Row, expression
+from quotes.database.queries.json_pages import Row, expression
 from quotes.market.coverage import FULL, HOUR, MINUTE, Gap, HourCoverage, hour_of
 
 PART = 2_000  # rows that are looked at in one round of the event loop

@@ -1,0 +1,1 @@
+"""What GraphQL queries read: newest quotes, pages, candles, gaps, series."""

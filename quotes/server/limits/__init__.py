@@ -1,0 +1,1 @@
+"""What bounds strangers: connections, budgets, admission of queries, the Host header."""

@@ -1,0 +1,1 @@
+"""Fetches the past: charts of earlier days, and minutes that were missed."""
