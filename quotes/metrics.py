@@ -26,6 +26,7 @@ from prometheus_client import (
 from prometheus_client.core import InfoMetricFamily
 from prometheus_client.registry import Collector
 
+from quotes.background import background
 from quotes.settings import Settings, SettingsError
 
 REQUEST_TIMEOUT = 2.0  # seconds to wait for each part of a request
@@ -184,13 +185,8 @@ class _Request(WSGIRequestHandler):
 @asynccontextmanager
 async def measured_loop() -> AsyncIterator[None]:
     """Measure the delay of the running event loop meanwhile."""
-    task = asyncio.create_task(_measure_loop(), name="loop-delay")
-    try:
+    async with background(_measure_loop(), "loop-delay"):
         yield
-    finally:
-        task.cancel()
-        with suppress(asyncio.CancelledError):
-            await task
 
 
 async def _measure_loop() -> None:

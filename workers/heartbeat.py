@@ -2,9 +2,10 @@
 
 import asyncio
 from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager, suppress
+from contextlib import asynccontextmanager
 from functools import partial
 
+from quotes.background import background
 from quotes.database import heartbeats
 from quotes.database.errors import DatabaseError
 from quotes.database.models import Part
@@ -16,13 +17,8 @@ from quotes.settings import SettingsError
 @asynccontextmanager
 async def beating(sessions: Sessions) -> AsyncIterator[None]:
     """Send heartbeats until the block ends."""
-    task = asyncio.create_task(_beat(sessions), name="heartbeat")
-    try:
+    async with background(_beat(sessions), "heartbeat"):
         yield
-    finally:
-        task.cancel()
-        with suppress(asyncio.CancelledError):
-            await task
 
 
 async def _beat(sessions: Sessions) -> None:

@@ -12,6 +12,7 @@ from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass
 from typing import Generic, TypeVar
 
+from quotes.background import Ended, background, log_failure
 from quotes.database.errors import DatabaseError
 from quotes.live.feed import CursorLostError
 from quotes.live.subscriber import Batch, Event, Log, Message, Subscriber
@@ -183,14 +184,9 @@ async def conflated(
 
 @asynccontextmanager
 async def open_fan_out(
-    log: Log[E], report: Report[E] | None = None
-) -> AsyncIterator[tuple[FanOut[E], asyncio.Task[None]]]:
-    """A running fan-out and its task, which must not end before this block does."""
+    log: Log[E], report: Report[E] | None = None, ended: Ended = log_failure
+) -> AsyncIterator[FanOut[E]]:
+    """A running fan-out. `ended` is called with its task when that ends."""
     fan_out = FanOut(log, report=report)
-    task = asyncio.create_task(fan_out.run(), name="fan-out")
-    try:
-        yield fan_out, task
-    finally:
-        task.cancel()
-        with suppress(asyncio.CancelledError):
-            await task
+    async with background(fan_out.run(), "fan-out", ended):
+        yield fan_out

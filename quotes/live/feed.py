@@ -14,6 +14,7 @@ import structlog
 from sqlmodel.ext.asyncio.session import AsyncSession
 
 from quotes import metrics
+from quotes.background import Ended, background, log_failure
 from quotes.database import connections, stream
 from quotes.database.errors import DatabaseError, UnavailableError
 from quotes.database.models import Quote
@@ -245,17 +246,14 @@ async def open_feed(
     connect: connections.Connect,
     replays: Sessions,
     replay_turns: int = 2,
+    ended: Ended = log_failure,
 ) -> AsyncIterator[tuple[Feed, asyncio.Task[None]]]:
     """A running feed and its task, which must not end before this block does.
 
     It reads the log through `sessions` and listens on what `connect` opens: both are its own.
-    `replays` serves subscribers behind the tail, `replay_turns` of them at once.
+    `replays` serves subscribers behind the tail, `replay_turns` of them at once. `ended` is called
+    with the task when that ends.
     """
     feed = Feed(sessions, connect, Replay(replays, replay_turns))
-    task = asyncio.create_task(feed.run(), name="feed")
-    try:
+    async with background(feed.run(), "feed", ended) as task:
         yield feed, task
-    finally:
-        task.cancel()
-        with suppress(asyncio.CancelledError):
-            await task

@@ -14,6 +14,7 @@ import structlog
 from starlette.types import Scope
 
 from quotes.api.errors import RETRY_AFTER, Code, RefusedError
+from quotes.background import Ended, background
 from quotes.database import tokens
 from quotes.database.errors import DatabaseError
 from quotes.database.sessions import Sessions
@@ -148,19 +149,11 @@ def key_of(holder: str) -> str:
 
 
 @asynccontextmanager
-async def open_access(
-    access: Access, ended: Callable[[asyncio.Task[None]], None]
-) -> AsyncIterator[Access]:
+async def open_access(access: Access, ended: Ended) -> AsyncIterator[Access]:
     """`ended` is called with its task when that ends."""
     if not access.required:
         yield access
         return
     await access.read()
-    task = asyncio.create_task(access.run(), name="access")
-    task.add_done_callback(ended)
-    try:
+    async with background(access.run(), "access", ended):
         yield access
-    finally:
-        task.cancel()
-        with suppress(asyncio.CancelledError):
-            await task

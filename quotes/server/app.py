@@ -21,6 +21,7 @@ from quotes.api.context import Context
 from quotes.api.plans.answers import Answers
 from quotes.api.plans.plans import Plans
 from quotes.api.plans.subscriptions import Payloads
+from quotes.background import Ended
 from quotes.database.sessions import Sessions
 from quotes.live import delivery
 from quotes.live.candle_log import CandleStreams
@@ -127,15 +128,13 @@ def _lifespan(settings: Settings) -> Callable[[Starlette], Any]:
 
     @asynccontextmanager
     async def lifespan(app: Starlette) -> AsyncIterator[None]:
+        ended = partial(_loop_ended, app)
         async with (
             open_lanes(settings) as lanes,
-            open_feed(lanes.live, lanes.listen, lanes.replays, settings.replay_connections) as (
-                feed,
-                task,
-            ),
+            open_feed(
+                lanes.live, lanes.listen, lanes.replays, settings.replay_connections, ended
+            ) as (feed, task),
         ):
-            ended = partial(_loop_ended, app)
-            task.add_done_callback(ended)
             single_flight = SingleFlight(feed)
             context = Context(
                 settings,
@@ -167,17 +166,14 @@ def _lifespan(settings: Settings) -> Callable[[Starlette], Any]:
 
 
 @asynccontextmanager
-async def open_streams(
-    context: Context, access: Access, ended: Callable[[asyncio.Task[None]], None]
-) -> AsyncIterator[Streams]:
+async def open_streams(context: Context, access: Access, ended: Ended) -> AsyncIterator[Streams]:
     """`ended` is called with the fan-out's task when that ends."""
     settings = context.settings
     connection_limits = ConnectionLimits(
         most=settings.max_sockets, most_of_an_address=settings.max_sockets_per_address
     )
     candles = CandleStreams(context.replays, context.feed, context.single_flight)
-    async with open_fan_out(context.feed, delivery.measure) as (fan_out, task):
-        task.add_done_callback(ended)
+    async with open_fan_out(context.feed, delivery.measure, ended) as fan_out:
         admission = Admission(settings.query_connections, settings.query_wait)
         plans = Plans(context, Answers(context.feed, settings.answer_cache << 20))
         yield Streams(

@@ -6,7 +6,7 @@ is busy or lost.
 """
 
 import asyncio
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from datetime import UTC, datetime, timedelta
 from typing import Any
@@ -14,6 +14,7 @@ from typing import Any
 from sqlalchemy.ext.asyncio import AsyncEngine
 
 from quotes.api import freshness
+from quotes.background import Ended, background
 from quotes.database import heartbeats, models, store
 from quotes.database.errors import DatabaseError, UnavailableError, translated
 from quotes.database.maintenance import migrations, revisions
@@ -162,14 +163,7 @@ def _ticker_state(
 
 
 @asynccontextmanager
-async def open_health(
-    health: Health, ended: Callable[[asyncio.Task[None]], None]
-) -> AsyncIterator[Health]:
+async def open_health(health: Health, ended: Ended) -> AsyncIterator[Health]:
     """Running. `ended` is called with its task when that ends."""
-    task = asyncio.create_task(health.run(), name="health")
-    task.add_done_callback(ended)
-    try:
+    async with background(health.run(), "health", ended):
         yield health
-    finally:
-        task.cancel()
-        await asyncio.gather(task, return_exceptions=True)

@@ -8,9 +8,9 @@ from math import inf
 from urllib.parse import urlsplit
 
 import aiohttp
-import structlog
 
 from quotes import metrics
+from quotes.background import background
 from quotes.market.sources import (
     TESTNET_HOST,
     Cause,
@@ -26,8 +26,6 @@ from workers.exchange.deribit import Deribit, utc_now
 from workers.exchange.locks import Locked
 from workers.exchange.prices import Prices
 from workers.exchange.socket import Socket
-
-log = structlog.get_logger(__name__)
 
 WAIT = 2.0  # seconds for a minute's first price, before it is requested by HTTP
 HEARD = 5.0  # seconds; a channel that brought a price within them is alive
@@ -139,16 +137,6 @@ async def open_streamed(
     """A source whose connection is held until the block ends."""
     testnet = host_of(base_url) == TESTNET_HOST
     socket = Socket(http, socket_url(base_url), testnet=testnet, now=utc_now)
-    holding = asyncio.create_task(socket.run(), name="exchange-socket")
-    holding.add_done_callback(_log_failure)
-    try:
+    # Should it fail by a fault of ours, the prices come by HTTP from then on.
+    async with background(socket.run(), "exchange-socket"):
         yield StreamedDeribit(requests, socket)
-    finally:
-        holding.cancel()
-        await asyncio.gather(holding, return_exceptions=True)
-
-
-def _log_failure(holding: "asyncio.Task[None]") -> None:
-    """A fault of ours; the prices come by HTTP from then on."""
-    if not holding.cancelled() and (error := holding.exception()) is not None:
-        log.critical("exchange_socket_failed", prices_by="HTTP", exc_info=error)
