@@ -18,7 +18,7 @@ from quotes.cli import app
 from quotes.settings import PREFIX, Settings
 
 VARIABLES = {PREFIX + name.upper() for name in Settings.model_fields}
-REFUSALS = (ROOT / "docs" / "refusals.md").read_text()
+ERRORS = (ROOT / "docs" / "errors.md").read_text()
 
 
 def in_tables(text: str, pattern: str) -> set[str]:
@@ -40,13 +40,13 @@ def test_the_settings_page_has_every_setting_and_no_other() -> None:
 
 
 def test_each_code_of_an_error_has_its_meaning_and_remedy() -> None:
-    assert in_tables(REFUSALS, r"`([A-Z_]+)`") == {code.value for code in Code}
+    assert in_tables(ERRORS, r"`([A-Z_]+)`") == {code.value for code in Code}
 
 
 def test_each_status_and_close_code_that_is_sent_has_its_meaning_and_remedy() -> None:
     sent = {number for file in (ROOT / "quotes/server").rglob("*.py") for number in numbers(file)}
 
-    assert in_tables(REFUSALS, r"\b(\d{3,4})\b") == sent | {"1012"}  # uvicorn's, at a restart
+    assert in_tables(ERRORS, r"\b(\d{3,4})\b") == sent | {"1012"}  # uvicorn's, at a restart
 
 
 def numbers(file: Path) -> Iterator[str]:

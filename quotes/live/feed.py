@@ -23,7 +23,7 @@ from quotes.database.sessions import Sessions
 from quotes.live import replay, tail
 from quotes.live.notifications import Notifications
 from quotes.live.replay import Replay
-from quotes.live.tail import Place, Tail
+from quotes.live.tail import Tail
 from quotes.live.turns import client
 
 log = structlog.get_logger()
@@ -55,7 +55,7 @@ class Feed:
         self.replays = replays
         self._notified = asyncio.Event()
         self._notifications = Notifications(connect, self._notified.set)
-        self._tail = Tail()
+        self.tail = Tail()
         self.history = 0  # incremented when the log was replaced
         # When the last complete read began, by the loop's clock; `_checked` is set after each read.
         self._current_at = float("-inf")
@@ -66,7 +66,7 @@ class Feed:
     @property
     def last(self) -> int | None:
         """The high-water seq; None until the database first answered."""
-        return self._tail.last
+        return self.tail.last
 
     @property
     def listening(self) -> bool:
@@ -84,7 +84,7 @@ class Feed:
             try:
                 async with asyncio.timeout(READ_TIMEOUT):
                     while self.last is None:
-                        await self._tail.grown()
+                        await self.tail.grown()
             except TimeoutError:
                 raise UnavailableError("the log could not be read yet") from None
         return self.last
@@ -107,11 +107,6 @@ class Feed:
             raise UnavailableError("the log could not be read just now") from None
         if (self.last or 0) < seq:
             raise CursorLostError
-
-    @property
-    def place(self) -> Place:
-        """How far this process has read; 0 before the first read."""
-        return self._tail.place
 
     def is_current(self, within: float) -> bool:
         """As `current`, without waiting; where it is not, the log is read soon."""
@@ -137,10 +132,6 @@ class Feed:
             return False
         return self.outage.cause is None
 
-    def changes(self, since: Place) -> Sequence[Quote] | None:
-        """As `Tail.changes`."""
-        return self._tail.changes(since)
-
     async def follow(
         self, after: int, tickers: Collection[str] | None = None
     ) -> AsyncGenerator[Quote, None]:
@@ -164,7 +155,7 @@ class Feed:
         where the log ends before the cursor, or is no longer that of `history`.
         """
         while (last := await self.position()) == cursor and self.history == history:
-            await self._tail.grown(tickers)
+            await self.tail.grown(tickers)
         if last < cursor or self.history != history:
             raise CursorLostError
         page = await self._page(cursor, last, tickers)
@@ -175,9 +166,9 @@ class Feed:
     async def _page(
         self, cursor: int, last: int, tickers: Collection[str] | None
     ) -> tuple[Sequence[Quote], int]:
-        if cursor < self._tail.floor:
+        if cursor < self.tail.floor:
             return await self.replays.page(cursor, last, tickers)
-        quotes = self._tail.after(cursor, tickers)
+        quotes = self.tail.after(cursor, tickers)
         if client.get() is None or len(quotes) <= replay.PAGE:  # the live lane waits for no replay
             return quotes, last
         async with self.replays.turn():
@@ -217,24 +208,24 @@ class Feed:
 
     async def _read_once(self, session: AsyncSession) -> bool:
         """Read what is new, at most LARGEST_READ of it; returns whether there is more."""
-        known, last = self._tail.newest, self.last
+        known, last = self.tail.newest, self.last
         since = (last or 0) + 1 if known is None else known.seq
         quotes, end, age = await stream.news(session, since=since, limit=LARGEST_READ)
-        if self._tail.was_replaced(quotes, end):
+        if self.tail.was_replaced(quotes, end):
             log.error("feed_log_replaced", last=last, found=end)
-            self._tail.last = None
+            self.tail.last = None
             self.history += 1
             self.replays.forget()
         if self.last is None or end - self.last > tail.MAX_QUOTES:
             # So that reconnecting subscribers are served from memory: at the start, after a long
             # disconnection, and when the log was replaced.
             newest = await stream.end(session, upto=end, limit=tail.MAX_QUOTES)
-            self._tail.replace(newest, end)
+            self.tail.replace(newest, end)
             return False
         more = len(quotes) == LARGEST_READ
         new = quotes if known is None else quotes[1:]
         if end > self.last:
-            self._tail.extend(new, new[-1].seq if more else end)
+            self.tail.extend(new, new[-1].seq if more else end)
             if age is not None and not more:
                 metrics.FEED_LAG.observe(age.total_seconds())
         return more

@@ -29,18 +29,18 @@ class Newest:
         """
         if not await self._feed.current(BOUND):
             return None
-        changes = self._feed.changes(self._place)
+        changes = self._feed.tail.changes(self._place)
         if changes is None:
             await self._read()
         else:
-            self._place = max(self._place, self._feed.place)
+            self._place = max(self._place, self._feed.tail.place)
             for quote in changes:
                 self._add(quote)
         return self._quotes
 
     async def _read(self) -> None:
         """From the table, at the start and after a backfill, whose quotes are not in the feed."""
-        era = self._feed.place.era
+        era = self._feed.tail.place.era
         seq, quotes = await self._single_flight.read(self._all)
         place = Place(era, seq)
         if place > self._place:

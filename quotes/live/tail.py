@@ -13,7 +13,7 @@ MAX_QUOTES = 10_000  # some 10 MB: 250 tickers for 40 minutes
 
 
 class Place(NamedTuple):
-    """How far a reader has read. Places of different eras cannot be compared."""
+    """How far the log has been read. Places of different eras cannot be compared."""
 
     era: int
     seq: int

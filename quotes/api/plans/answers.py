@@ -87,14 +87,14 @@ class Answers:
         if found is None:
             return None
         answer, place = found
-        if place != self._feed.place:
-            changes = self._feed.changes(place)
+        if place != self._feed.tail.place:
+            changes = self._feed.tail.changes(place)
             if changes is None or any(
                 scope.holds(quote) for quote in changes for scope in answer.scopes
             ):
                 self._drop(key)
                 return None
-            self._entries[key] = (answer, max(place, self._feed.place))
+            self._entries[key] = (answer, max(place, self._feed.tail.place))
         if not answer.holds(now):
             self._drop(key)
             return None

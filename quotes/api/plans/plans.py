@@ -76,7 +76,7 @@ class Plans:
     async def _shared(self, key: Key, now: datetime) -> Answer | None:
         """What another request reads. Where that fails, or is too old, each reads for itself."""
         place, reading = self.reads.get(key, (None, None))
-        if reading is None or place != self.context.feed.place:
+        if reading is None or place != self.context.feed.tail.place:
             return None
         answer = await asyncio.shield(reading)
         return answer if answer is not None and answer.holds(now) else None
@@ -85,7 +85,7 @@ class Plans:
         self, query: str, operation_name: str | None, variables: Variables | None, pay: Pay
     ) -> Answer | None:
         """From the database and from memory."""
-        place, now = self.context.feed.place, self.context.now()
+        place, now = self.context.feed.tail.place, self.context.now()
         plan = _planned(query, operation_name, variables, now)
         if plan is None:
             return None
