@@ -7,7 +7,7 @@ Each root field is asked for in its dearest ways, once and under as many aliases
 time, so that other programs on the machine disturb none of them. By these figures the weights of
 `quotes.api.cost` are set: points are to be no less than the milliseconds of all three together.
 The database holds a ticker of ten years with one quote an hour, of which the last 90 days have one
-each minute, and 300 tickers in all.
+each minute, and 299 tickers of four weeks with one an hour.
 """
 
 import argparse
@@ -75,6 +75,9 @@ WAYS = {
         f"series({X}, maxPoints: 10000, {since(timedelta(days=13))}) {{ times prices }}"
     ),
     "series of all": f"series({X}, maxPoints: 10000) {{ times prices }}",
+    "sparklines": "sparklines { ticker times prices }",
+    "sparklines, many points": 'sparklines(window: "4w", points: 70) { ticker times prices }',
+    "sparklines, ends": "sparklines(points: 2) { ticker times prices }",
     "gaps of all": f"gaps({X}) {{ missing }}",
     "gaps, listed": f"gaps({X}, first: 5000) {{ nodes {{ from to minutes cause repaired }} }}",
     "change": f'change({X}, window: "90d") {{ percent latest {{ {QUOTE} }} base {{ {QUOTE} }} }}',
@@ -108,7 +111,9 @@ FILL = """
         SELECT 'btc_usd' AS ticker,
                generate_series($1::timestamptz, $2, interval '1 hour') AS minute
         UNION SELECT 'btc_usd', generate_series($2, $3::timestamptz, interval '1 minute')
-        UNION SELECT 't' || place || '_usd', $3 FROM generate_series(1, 299) AS place
+        UNION SELECT 't' || place || '_usd', hour
+        FROM generate_series(1, 299) AS place,
+             generate_series($3::timestamptz - interval '28 d', $3, '1 h') AS hour
     ) AS every
 """
 

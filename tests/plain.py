@@ -2,13 +2,14 @@
 
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
-from datetime import datetime, timedelta
+from datetime import UTC, datetime, timedelta
 from decimal import Decimal
 from itertools import groupby
 
 from quotes.database.models import Quote
 
 MINUTE = timedelta(minutes=1)
+EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 
 
 @dataclass(frozen=True)
@@ -73,3 +74,19 @@ def gaps(
                 found.append((at, at + MINUTE))
         at += MINUTE
     return found
+
+
+def sparkline(quotes: Sequence[Quote], window: timedelta, hours: int) -> list[Quote]:
+    """Of the quotes, which are in order: the window's ends, and the extremes of so many hours."""
+    begin = quotes[-1].minute - window
+    bases = [
+        each for each in quotes if begin - max(window / 10, 2 * MINUTE) <= each.minute <= begin
+    ]
+    chosen = {id(each) for each in [*bases[-1:], quotes[-1]]}
+    length = timedelta(hours=hours)
+    since = begin + (EPOCH - begin) % timedelta(hours=1)  # the window's first whole hour
+    within = [each for each in quotes if each.minute >= since] if hours else []
+    for _, part in groupby(within, key=lambda each: (each.minute - EPOCH) // length):
+        prices = {each.price: each for each in reversed(list(part))}  # of equals the earlier
+        chosen |= {id(prices[max(prices)]), id(prices[min(prices)])}
+    return [each for each in quotes if id(each) in chosen]

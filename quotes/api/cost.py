@@ -17,7 +17,8 @@ from graphql.execution.executor import Executor as CoreExecutor
 from quotes.api import pagination
 from quotes.api.context import MAX_TICKERS
 from quotes.api.errors import Code, RefusedError, bad_input
-from quotes.api.history import candles, gaps, series
+from quotes.api.history import candles, gaps, series, sparklines
+from quotes.api.history.price_at import DAY
 from quotes.api.selected_values import STATEMENT, VALUE, Counter, Values
 from quotes.market.charts import OLDEST
 from quotes.market.intervals import EPOCH
@@ -106,6 +107,17 @@ def _series(arguments: Arguments, now: datetime) -> Work:
     return Work(rows, 4 * RESOLVED + read, value=VALUE)
 
 
+def _sparklines(arguments: Arguments, now: datetime) -> Work:
+    """The rows are the points of all tickers."""
+    asked, points = arguments.get("tickers"), arguments.get("points")
+    tickers = TICKERS if asked is None else _within(len(asked), MAX_TICKERS)
+    points = sparklines.USUAL if points is None else points
+    window = min(arguments.get("window") or DAY, now - OLDEST)
+    read = ROLLED * (window / HOUR if sparklines.hours(window, points) else 0)
+    rows = tickers * _within(points, sparklines.MOST)
+    return Work(rows, 3 * RESOLVED + tickers * (2 * LOOKUP + read), value=VALUE)
+
+
 def _gaps(arguments: Arguments, now: datetime) -> Work:
     first = arguments.get("first")
     rows = _within(gaps.USUAL if first is None else first, gaps.MOST)
@@ -150,6 +162,7 @@ _WORK: Mapping[str, Callable[[Arguments, datetime], Work]] = {
     "priceUpdates": _of_tickers,
     "prices": _prices,
     "series": _series,
+    "sparklines": _sparklines,
     "tickers": _tickers,
 }
 

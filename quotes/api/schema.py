@@ -26,13 +26,14 @@ from quotes.api.history.candles import CandleQuery
 from quotes.api.history.gaps import GapQuery
 from quotes.api.history.price_at import MomentQuery
 from quotes.api.history.series import SeriesQuery
+from quotes.api.history.sparklines import SparklineQuery
 from quotes.api.price_updates import PriceSubscription
 from quotes.api.scalars import SCALARS, Ticker
 from quotes.database import backfills, heartbeats, store
 
 
 @strawberry.type(description='What can be queried. `latestPrice(ticker: "BTC")` is a start.')
-class Query(CandleQuery, SeriesQuery, GapQuery, MomentQuery):
+class Query(CandleQuery, SeriesQuery, SparklineQuery, GapQuery, MomentQuery):
     @strawberry.field(
         description=(
             "A ticker's quotes, oldest first, a page at a time. Without a range: all there are. "

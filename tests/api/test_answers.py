@@ -19,6 +19,7 @@ from quotes.settings import Settings
 DAY = '{ prices(ticker: "BTC", date: "2026-01-31") { nodes { at price } } }'
 CANDLES = """{ candles(ticker: "BTC", interval: "1h", from: "2026-01-31T10:00:00Z",
     to: "2026-01-31T14:00:00Z") { close count } }"""
+SPARKLINES = '{ sparklines(tickers: ["BTC"]) { times prices } }'
 SERIES = '{ series(ticker: "BTC", from: "2026-01-31T00:00:00Z") { times prices } }'
 LATEST = '{ latestPrice(ticker: "BTC") { price at } }'
 ALL = "{ latestPrices { ticker price } }"
@@ -44,7 +45,7 @@ async def committed(plans: Plans, sessions: Sessions, *quotes: Quote) -> None:
         await plans.context.feed.reach(await store.high_water(session))
 
 
-@pytest.mark.parametrize("query", [DAY, CANDLES, SERIES, LATEST, ALL])
+@pytest.mark.parametrize("query", [DAY, CANDLES, SERIES, SPARKLINES, LATEST, ALL])
 @pytest.mark.parametrize("origin", Origin)
 async def test_a_row_that_changes_an_answer_changes_it_at_once(
     plans: Plans, sessions: Sessions, query: str, origin: Origin
@@ -56,7 +57,7 @@ async def test_a_row_that_changes_an_answer_changes_it_at_once(
     assert await body(plans, query) != before
 
 
-@pytest.mark.parametrize("query", [DAY, CANDLES, SERIES, LATEST])
+@pytest.mark.parametrize("query", [DAY, CANDLES, SERIES, SPARKLINES, LATEST])
 async def test_rows_of_another_ticker_or_day_leave_an_answer_as_it_is(
     plans: Plans, sessions: Sessions, query: str
 ) -> None:

@@ -49,6 +49,9 @@ async def refusal(query: str, **variables: object) -> dict[str, Any] | None:
         ("gaps(ticker: X, F) {missing}", "gaps(ticker: X) {missing}"),
         ("gaps(ticker: X, F) {nodes{from}}", "gaps(ticker: X, F, first: 5000) {nodes{from}}"),
         ("latestPrices(tickers: [X]) {price}", "latestPrices {price}"),
+        ("sparklines(points: 2) {times}", "sparklines {times}"),
+        ("sparklines(tickers: [X]) {times}", "sparklines {times}"),
+        ('sparklines(window: "1w") {times}', 'sparklines(window: "4w") {times}'),
         ("latestPrice(ticker: X) {price}", "change(ticker: X) {absolute latest{price at source}}"),
         ("latestPrices {price}", "tickers {name}"),
         (

@@ -50,10 +50,16 @@ def _series(arguments: Mapping[str, Any], now: datetime) -> Scope:
     return Scope(frozenset([arguments["ticker"]]), arguments.get("from"), arguments.get("to"))
 
 
+def _of_tickers(arguments: Mapping[str, Any], now: datetime) -> Scope:
+    tickers = arguments.get("tickers")
+    return Scope(None if tickers is None else frozenset(tickers))
+
+
 # For the fields that are read by their resolvers.
 SCOPES: dict[str, Callable[[Mapping[str, Any], datetime], Scope]] = {
     "candles": _candles,
     "change": _of_ticker,
     "priceAt": _of_ticker,
     "series": _series,
+    "sparklines": _of_tickers,
 }

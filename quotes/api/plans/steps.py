@@ -12,6 +12,7 @@ from quotes.api.context import Context, known_tickers, require_few, require_know
 from quotes.api.history import candles
 from quotes.api.history.gaps import Gaps
 from quotes.api.history.series import Series
+from quotes.api.history.sparklines import Sparkline
 from quotes.api.plans import rows
 from quotes.api.plans.operation import Arguments, Root
 from quotes.api.plans.scope import FOREVER, ONCE, SCOPES, Scope
@@ -69,7 +70,7 @@ def _rows(value: object) -> int:
     """Of a resolver's result."""
     match value:
         case list():
-            return len(value)
+            return sum(len(each.times) if isinstance(each, Sparkline) else 1 for each in value)
         case Gaps():
             return len(value.nodes)
         case Series():
