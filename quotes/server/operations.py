@@ -83,13 +83,11 @@ class Streams:
         Raises FailedError for what ends the operation; UnavailableError, which must end its
         connection, so that the client reconnects with its cursor; SinkClosedError.
         """
-        try:
+        with measured(operation.query, operation.name) as query, _failing(query):
             await documents.check(self.context.thread, operation.query, operation.variables)
             shared = subscriptions.shared(operation.query, operation.name, operation.variables)
             if shared is not None:
                 self.budgets.payment().pay(shared.points)
-        except GraphQLError as error:
-            raise FailedError([{**error.formatted}]) from None
         if shared is None:
             await self._execute(operation, sink)
             return
@@ -143,13 +141,9 @@ class Streams:
         if document is not None and subscribes(document, operation.name):
             await self._stream(operation, sink)  # which lasts, and must not occupy a query's place
             return
-        with measured(operation.query, operation.name) as query:
-            try:
-                async with self.admission.admitted():
-                    payloads = await self._answers(operation, query)
-            except GraphQLError as error:
-                query.code = code_of([error.formatted])
-                raise FailedError([{**error.formatted}]) from None
+        with measured(operation.query, operation.name) as query, _failing(query):
+            async with self.admission.admitted():
+                payloads = await self._answers(operation, query)
         for payload in payloads:
             await sink.write(sink.envelope(payload, None))
 
@@ -198,6 +192,16 @@ class Streams:
 
 def _encoded(result: Any) -> bytes:
     return json.dumps(result, separators=(",", ":")).encode()
+
+
+@contextmanager
+def _failing(query: Query) -> Iterator[None]:
+    """Turn what refuses it into its client's errors."""
+    try:
+        yield
+    except GraphQLError as error:
+        query.code = code_of([error.formatted])
+        raise FailedError([{**error.formatted}]) from None
 
 
 @contextmanager

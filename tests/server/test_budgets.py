@@ -1,12 +1,15 @@
 """What each client may spend in a minute."""
 
+import json
 from collections.abc import AsyncIterator
+from functools import partial
 
 import pytest
 from client import Client, serving
 from rows import insert, quote
 
 from quotes.api.errors import Code, RefusedError
+from quotes.database import tokens
 from quotes.database.sessions import Sessions
 from quotes.server.limits.budgets import Budgets
 from quotes.settings import MAX_COST, Settings
@@ -102,6 +105,63 @@ async def test_on_a_socket_it_is_that_operation_s_error(spent: Client) -> None:
 
     (error,) = refused["payload"]
     assert (refused["type"], error["extensions"]["code"]) == ("error", "THROTTLED")
+
+
+async def test_on_a_stream_of_events_it_is_that_operation_s_error(spent: Client) -> None:
+    dear = {"query": DEAR.replace("10000", "9999")}
+    async with spent.http.post(
+        f"{spent.url}/graphql", json=dear, headers={"Accept": "text/event-stream"}
+    ) as response:
+        assert response.status == 200
+        events = (await response.text()).split("\n\n")
+
+    (refused,) = (each for each in events if each.startswith("event: next"))
+    (error,) = json.loads(refused.partition("data: ")[2])["errors"]
+    assert error["extensions"]["code"] == "THROTTLED"
+    assert any(each.startswith("event: complete") for each in events)
+
+
+@pytest.mark.parametrize("accept", ["text/event-stream", "a socket"])
+async def test_a_subscription_is_paid_for_as_it_begins(
+    settings: Settings, sessions: Sessions, accept: str
+) -> None:
+    await insert(sessions, quote(at=0))
+    subscription = "subscription { priceUpdates { price } }"
+    async with serving(settings.model_copy(update={"points_per_minute": MAX_COST})) as client:
+        if accept == "a socket":
+            async with client.subscription(subscription) as updates:
+                await updates.next()
+        else:
+            async with client.http.post(
+                f"{client.url}/graphql", json={"query": subscription}, headers={"Accept": accept}
+            ) as response:
+                while not (await response.content.readline()).startswith(b"data: {"):
+                    pass
+        with pytest.raises(RefusedError):
+            client.state.streams.budgets.spend("127.0.0.1", MAX_COST)
+
+
+async def test_each_holder_of_a_token_has_a_budget_whatever_its_address(
+    settings: Settings, sessions: Sessions
+) -> None:
+    await insert(sessions, quote(at=0))
+    for name in ("first", "second"):
+        await sessions.transact(partial(tokens.add, name=name, token=f"qt_{name}"))
+    limited = {"points_per_minute": MAX_COST, "access": "token"}
+    codes = []
+    async with serving(settings.model_copy(update=limited)) as client:
+        await client.report("/healthz")  # it has started
+        client.state.streams.budgets.spend("token first", MAX_COST - 50)
+        client.state.streams.budgets.spend("127.0.0.1", MAX_COST - 50)
+        for name in ("first", "second"):
+            async with client.http.post(
+                f"{client.url}/graphql",
+                json={"query": DEAR},
+                headers={"Authorization": f"Bearer qt_{name}"},
+            ) as response:
+                codes.append(response.status)
+
+    assert codes == [429, 200]
 
 
 async def test_a_request_may_ask_what_it_costs(spent: Client) -> None:

@@ -49,6 +49,31 @@ async def test_queries_are_answered_though_one_process_is_down(behind: Client) -
     assert answers == [[{"price": "1"}]] * 20
 
 
+async def test_a_post_that_a_process_took_and_ended_with_is_answered_by_the_other(
+    settings: Settings, sessions: Sessions, folder: Path
+) -> None:
+    await insert(sessions, quote(price="1"))
+    taken = 0
+
+    async def take(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        nonlocal taken
+        taken += bool(await reader.read(1))
+        writer.close()
+
+    ending = await asyncio.start_server(take, "127.0.0.1", 0)
+    other = ending.sockets[0].getsockname()[1]
+    async with (
+        ending,
+        serving(settings.model_copy(update={"root_path": "/prices"})) as api,
+        nginx(folder, other, urlsplit(api.url).port or 0) as url,
+        connected(url) as client,
+    ):
+        answers = [await client.data("{ latestPrices { price } }") for _ in range(20)]
+
+    assert answers == [[{"price": "1"}]] * 20
+    assert taken
+
+
 async def test_a_socket_is_passed_on(behind: Client, sessions: Sessions) -> None:
     async with behind.subscription(UPDATES) as updates:
         assert await updates.next() == {"price": "1"}

@@ -44,8 +44,10 @@ async def test_queries_are_counted_by_root_field_and_code(client: Client) -> Non
     await client.data("query Q { ...Q } fragment Q on Query { __schema { queryType { name } } }")
     async with client.subscription("{ tickers { name } }") as subscription:
         await subscription.message()
-    async with client.subscription('{ gaps(ticker: "NOPE") { from } }') as subscription:
-        await subscription.message()
+    half = '{ priceAt(ticker: "NOPE", at: "2026-01-31T12:00:00Z") { price } tickers { name } }'
+    for other in ('{ gaps(ticker: "NOPE") { from } }', "{ unparsable", "{ nope }", half):
+        async with client.subscription(other) as subscription:
+            await subscription.message()
     after = scraped(client)
 
     def moved(name: str, **labels: str) -> float:
@@ -54,11 +56,13 @@ async def test_queries_are_counted_by_root_field_and_code(client: Client) -> Non
     assert moved("query_seconds_count", field="latestPrice", code="OK") == 1
     assert moved("query_seconds_count", field="latestPrice", code="UNKNOWN_TICKER") == 1
     assert moved("query_seconds_count", field="tickers", code="OK") == 2
+    assert moved("query_seconds_count", field="tickers", code="UNKNOWN_TICKER") == 1
     assert moved("query_seconds_count", field="gaps", code="UNKNOWN_TICKER") == 1
-    assert moved("query_seconds_count", field="invalid", code="BAD_INPUT") == 1
+    assert moved("query_seconds_count", field="priceAt", code="UNKNOWN_TICKER") == 1
+    assert moved("query_seconds_count", field="invalid", code="BAD_INPUT") == 3
     assert moved("query_seconds_count", field="introspection", code="OK") == 1
-    assert moved("query_seconds_count") == 7
-    assert moved("queries_admitted_total") == moved("lane_wait_seconds_count", lane="queries") == 6
+    assert moved("query_seconds_count") == 11
+    assert moved("queries_admitted_total") == moved("lane_wait_seconds_count", lane="queries") == 7
 
 
 @pytest.mark.parametrize("way", [{}, {"Content-Encoding": "identity"}], ids=["short", "long"])
