@@ -131,6 +131,7 @@ class Settings(BaseSettings):
     keep_alive: int = Field(default=20, ge=1, le=3_600)
     query_connections: int = Field(default=8, ge=2)
     query_wait: float = Field(default=0.15, ge=0, le=60)
+    max_exports: int = Field(default=4, ge=1)
     answer_cache: int = Field(default=64, ge=0)  # MiB
     replay_connections: int = Field(default=2, ge=1)
     access: Literal["open", "token"] = "open"

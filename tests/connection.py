@@ -61,6 +61,21 @@ class Connection:
             except ConnectionResetError:
                 return b""
 
+    async def rest_of_chunks(self) -> bytes:
+        """What comes of a chunked body until its last chunk."""
+        received = b""
+        async with asyncio.timeout(60):
+            while not received.endswith(b"\r\n0\r\n\r\n"):
+                more = await self._reader.read(65_536)
+                assert more, "the connection ended before the body"
+                received += more
+        return received
+
+    async def head(self) -> bytes:
+        """The head of an answer."""
+        async with asyncio.timeout(60):
+            return await self._reader.readuntil(b"\r\n\r\n")
+
     async def ask(self, request: bytes = POST) -> Answer:
         await self.send(request)
         return await self.answer()

@@ -5,6 +5,7 @@ import sys
 from asyncio.subprocess import PIPE
 from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
+from pathlib import Path
 
 import pytest
 from browser import browsing, needs_browser
@@ -164,11 +165,19 @@ async def test_the_urql_client_prints_quotes_and_the_service_s_sentence(client: 
 
 
 async def test_the_curl_command_prints_the_latest_prices(client: Client) -> None:
-    command = snippet("sh", "curl").replace(ADDRESS, client.url)
+    command = snippet("sh", "latestPrices").replace(ADDRESS, client.url)
 
     assert await first_line(["sh"], command) == (
         '{"data":{"latestPrices":[{"ticker":"btc_usd","price":"91892.59"}]}}'
     )
+
+
+async def test_the_curl_command_for_a_file_writes_it(client: Client, tmp_path: Path) -> None:
+    command = snippet("sh", "/export/").replace(ADDRESS, client.url)
+    process = await asyncio.create_subprocess_exec("sh", "-c", command, cwd=tmp_path)
+
+    assert await asyncio.wait_for(process.wait(), 60) == 0
+    assert (tmp_path / "btc_usd-2026-01.csv").read_text().count("91892.59") == 1
 
 
 @needs_browser

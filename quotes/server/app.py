@@ -23,6 +23,7 @@ from quotes.api.plans.plans import Plans
 from quotes.api.plans.subscriptions import Payloads
 from quotes.background import Ended
 from quotes.database.sessions import Sessions
+from quotes.export.digests import Digests
 from quotes.live import delivery
 from quotes.live.candle_log import CandleStreams
 from quotes.live.fan_out import open_fan_out
@@ -31,6 +32,9 @@ from quotes.live.newest import Newest
 from quotes.live.single_flight import SingleFlight
 from quotes.server import sse
 from quotes.server.access import Access, open_access
+from quotes.server.exports.answer import Exports
+from quotes.server.exports.endpoint import PREFIX as EXPORT
+from quotes.server.exports.endpoint import ExportEndpoint
 from quotes.server.health import Health, open_health
 from quotes.server.http import endpoint
 from quotes.server.http.shortcut import Shortcut
@@ -38,6 +42,7 @@ from quotes.server.lanes import open_lanes
 from quotes.server.limits.admission import Admission
 from quotes.server.limits.budgets import Budgets
 from quotes.server.limits.connection_limits import ConnectionLimits
+from quotes.server.limits.export_limits import ExportLimits
 from quotes.server.limits.host_check import HostCheck
 from quotes.server.operations import Streams
 from quotes.server.pages import NOT_BUILT, Site, WithExplorer
@@ -68,7 +73,7 @@ class Web(Starlette):
             scope["app"] = self
             await self._sockets(scope, receive, send)
             return
-        if scope["type"] == "http" and scope["path"] in endpoint.PATHS:
+        if scope["type"] == "http" and _reads(scope["path"]):
             scope["app"] = self
             await endpoint.enter(scope)
         await super().__call__(scope, receive, send)
@@ -81,18 +86,25 @@ class Web(Starlette):
         return path.removeprefix(root) if path.startswith(f"{root}/") else path
 
 
+def _reads(path: str) -> bool:
+    """Whether it is an address of data, to which all limits apply."""
+    return path in endpoint.PATHS or path.startswith(EXPORT)
+
+
 def create_app(settings: Settings) -> Starlette:
     """The application; it opens its pool and its feed in its lifespan, and starts without them."""
     site = Site(tickers=settings.tickers, explorable=settings.introspection)
     if not site.built:
         log.warning("page_not_built", how=NOT_BUILT.strip())
     graphql: Any = WithExplorer(endpoint.Endpoint(), site)
+    export: Any = ExportEndpoint()
     sockets = WebSocketEndpoint(origins=settings.allowed_origins)
     return Web(
         HostCheck(sockets, host=settings.host, origins=settings.allowed_origins),
         root_path=settings.root_path,
         routes=[
             *(Route(path, graphql) for path in endpoint.PATHS),
+            Route(f"{EXPORT}{{path:path}}", export),
             *_redirects(settings.root_path),
             Route("/healthz", _answer(Health.alive)),
             Route("/readyz", _answer(Health.ready)),
@@ -105,8 +117,15 @@ def create_app(settings: Settings) -> Starlette:
                 CORSMiddleware,
                 allow_origins=settings.allowed_origins,
                 allow_methods=["GET", "POST"],
-                allow_headers=["authorization", "content-type", "if-none-match", "last-event-id"],
-                expose_headers=["etag", "retry-after"],
+                allow_headers=[
+                    "authorization",
+                    "content-type",
+                    "if-none-match",
+                    "if-range",
+                    "last-event-id",
+                    "range",
+                ],
+                expose_headers=["content-disposition", "content-range", "etag", "retry-after"],
                 max_age=600,
             ),
         ],
@@ -158,6 +177,9 @@ def _lifespan(settings: Settings) -> Callable[[Starlette], Any]:
             ):
                 app.state.context = context
                 app.state.streams = streams
+                app.state.exports = Exports(
+                    lanes.exports, ExportLimits(settings.max_exports), Digests()
+                )
                 app.state.health = health
                 log.info("api_ready", host=settings.host, port=settings.port)
                 yield

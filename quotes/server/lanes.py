@@ -20,6 +20,7 @@ class Lanes:
     replays: Sessions  # for subscribers that begin, or are behind the feed's tail
     engine: AsyncEngine  # for queries by the resolvers
     queries: connections.Pool  # for queries without SQLAlchemy
+    exports: connections.Pool  # one connection, for the pages of files
     health: AsyncEngine  # one connection, for the health check
 
     @property
@@ -41,6 +42,7 @@ async def open_lanes(settings: Settings) -> AsyncIterator[Lanes]:
         ) as engine,
         open_engine(url, name="health", size=1) as health,
         connections.open_pool(url, name="api", size=of_plans) as queries,
+        connections.open_pool(url, name="export", size=1) as exports,
     ):
         yield Lanes(
             # It reads by single statements: a transaction around each would be two more.
@@ -49,5 +51,6 @@ async def open_lanes(settings: Settings) -> AsyncIterator[Lanes]:
             replays=Sessions(replays),
             engine=engine,
             queries=queries,
+            exports=exports,
             health=health,
         )

@@ -140,6 +140,12 @@ class Body:
             raise ClientDisconnected
         await cycle.flow.drain()
 
+    def cut(self) -> None:
+        """End the connection in the middle of the answer, so that it is not taken for whole."""
+        cycle = self._answer()
+        if cycle is not None:
+            cycle.transport.abort()
+
     def dedicate(self) -> None:
         cycle, connection = self._answer(), self._connection()
         if cycle is not None and connection is not None:

@@ -1,12 +1,22 @@
 """A request that is answered with an error in place of a GraphQL result, in a result's shape."""
 
 import json
+import math
 from collections.abc import Iterable, Mapping
 from http import HTTPStatus
 
 from starlette.responses import Response
 
-from quotes.api.errors import RETRY_AFTER, Code
+from quotes.api.errors import RETRY_AFTER, Code, RefusedError
+
+# Of a refusal, with plain JSON too, so that proxies and load balancers see it.
+STATUS = {
+    Code.INTERNAL: 500,
+    Code.OVERLOADED: 503,
+    Code.THROTTLED: 429,
+    Code.TOO_MANY: 503,
+    Code.UNAVAILABLE: 503,
+}
 
 
 class RequestError(Exception):
@@ -43,6 +53,23 @@ def error_response(
         headers=headers,
         media_type="application/json",
     )
+
+
+def refusal_response(refusal: RefusedError) -> Response:
+    """What a file's address answers in place of the file."""
+    return error_response(
+        file_status(refusal), refusal.message, code=refusal.code, headers=retry_after(refusal)
+    )
+
+
+def file_status(refusal: RefusedError) -> int:
+    """Where the address names the ticker, an unknown one is no such file."""
+    return 404 if refusal.code is Code.UNKNOWN_TICKER else STATUS.get(refusal.code, 400)
+
+
+def retry_after(refusal: RefusedError) -> dict[str, str]:
+    seconds = refusal.more.get("retryAfter")
+    return {"Retry-After": str(math.ceil(seconds))} if isinstance(seconds, int | float) else {}
 
 
 def last_answer(status: int, message: str, headers: Iterable[tuple[bytes, bytes]]) -> bytes:

@@ -8,6 +8,7 @@ from starlette.responses import Response
 from quotes.api.errors import Code
 from quotes.api.plans.answers import Answer, Answers
 from quotes.server.http import codings
+from quotes.server.http.error_response import STATUS
 from quotes.server.http.request import Media
 from quotes.server.operations import Streams
 from quotes.server.query_metrics import OK
@@ -26,16 +27,6 @@ class Outcome:
     error: str = OK  # the code of the first error, even if there is data
 
 
-# With plain JSON too, so that proxies and load balancers see it.
-_STATUS = {
-    Code.INTERNAL: 500,
-    Code.OVERLOADED: 503,
-    Code.THROTTLED: 429,
-    Code.TOO_MANY: 503,
-    Code.UNAVAILABLE: 503,
-}
-
-
 def headers_of(media: Media) -> dict[str, str]:
     """Of every answer in this media type."""
     return {"Content-Type": f"{media}; charset=utf-8", **_HEADERS}
@@ -46,7 +37,7 @@ def response_of(outcome: Outcome, media: Media) -> Response:
     if outcome.code is None:
         status = 200
     else:
-        status = _STATUS.get(outcome.code, 200 if media is Media.JSON else 400)
+        status = STATUS.get(outcome.code, 200 if media is Media.JSON else 400)
     headers = headers_of(media)
     if outcome.retry_after is not None:
         headers["Retry-After"] = str(outcome.retry_after)

@@ -1,0 +1,83 @@
+"""A file of a ticker's quotes: its bytes in pieces, a day at a time, whoever they are sent to."""
+
+from collections.abc import AsyncGenerator, Awaitable, Callable
+from dataclasses import dataclass
+from enum import StrEnum
+from hashlib import blake2b
+from typing import Self
+
+from quotes.database.connections import Pool
+from quotes.database.queries import exports
+from quotes.database.queries.exports import Version
+from quotes.database.store import Span
+from quotes.export.periods import Period
+
+LAYOUT = 1  # of the lines: incremented where a release writes the same quotes differently
+HEADER = ",".join(exports.NAMES).encode() + b"\n"
+
+Pay = Callable[[int], Awaitable[None]]  # with how many rows were read
+
+
+class Format(StrEnum):
+    """As it ends a file's name."""
+
+    CSV = "csv"
+    JSONL = "jsonl"
+
+    @classmethod
+    def parse(cls, text: str) -> Self:
+        """Raises ValueError, with a sentence for the person who wrote it."""
+        try:
+            return cls(text)
+        except ValueError:
+            raise ValueError(f"{text[:20]!r} is no format; write one of {', '.join(cls)}") from None
+
+
+_ROWS = {Format.CSV: exports.CSV_ROW, Format.JSONL: exports.JSON_ROW}
+
+
+class ChangedError(Exception):
+    """Quotes were removed while the file was read; it has to be read anew."""
+
+
+@dataclass(frozen=True, slots=True)
+class File:
+    """All quotes of a ticker in a period, in a format."""
+
+    ticker: str
+    period: Period
+    format: Format
+
+    @property
+    def name(self) -> str:
+        return f"{self.ticker}-{self.period.text}.{self.format}"
+
+    @property
+    def span(self) -> Span:
+        return Span(self.ticker, self.period.since, self.period.until)
+
+    def tag(self, version: Version) -> str:
+        """The same for the same bytes."""
+        whole = f"{LAYOUT} {self.ticker} {self.period.text} {self.format} {version}"
+        return blake2b(whole.encode(), digest_size=12).hexdigest()
+
+
+async def read(pool: Pool, file: File, version: Version, pay: Pay) -> AsyncGenerator[bytes]:
+    """The file's bytes, by day, each of which is paid for.
+
+    A connection is held only while a day is read from it, however long the receiver takes.
+    Raises DatabaseError, and ChangedError at the end.
+    """
+    if file.format is Format.CSV:
+        yield HEADER
+    count = 0
+    if version.first is not None and version.newest is not None:
+        for day in file.period.days(version.first, version.newest):
+            span = Span(file.ticker, day.since, day.until)
+            text, rows = await exports.page(pool, span, version.last, _ROWS[file.format])
+            count += rows
+            await pay(rows)
+            if text:
+                yield text.encode()
+    if count != version.count:
+        raise ChangedError

@@ -1,0 +1,1 @@
+"""Files of quotes over HTTP."""
