@@ -9,7 +9,9 @@ from typing import Self
 from quotes.database.connections import Pool
 from quotes.database.queries import exports
 from quotes.database.queries.exports import Version
+from quotes.database.queries.json_pages import Row
 from quotes.database.store import Span
+from quotes.export import parquet
 from quotes.export.periods import Period
 
 LAYOUT = 1  # of the lines: incremented where a release writes the same quotes differently
@@ -23,6 +25,7 @@ class Format(StrEnum):
 
     CSV = "csv"
     JSONL = "jsonl"
+    PARQUET = "parquet"
 
     @classmethod
     def parse(cls, text: str) -> Self:
@@ -32,8 +35,10 @@ class Format(StrEnum):
         except ValueError:
             raise ValueError(f"{text[:20]!r} is no format; write one of {', '.join(cls)}") from None
 
-
-_ROWS = {Format.CSV: exports.CSV_ROW, Format.JSONL: exports.JSON_ROW}
+    @classmethod
+    def available(cls) -> list[Self]:
+        """Without Parquet where its library is not installed."""
+        return [each for each in cls if each is not cls.PARQUET or parquet.library()]
 
 
 class ChangedError(Exception):
@@ -58,26 +63,37 @@ class File:
 
     def tag(self, version: Version) -> str:
         """The same for the same bytes."""
-        whole = f"{LAYOUT} {self.ticker} {self.period.text} {self.format} {version}"
+        writer = parquet.library() if self.format is Format.PARQUET else None
+        whole = f"{LAYOUT} {writer} {self.ticker} {self.period.text} {self.format} {version}"
         return blake2b(whole.encode(), digest_size=12).hexdigest()
 
 
-async def read(pool: Pool, file: File, version: Version, pay: Pay) -> AsyncGenerator[bytes]:
-    """The file's bytes, by day, each of which is paid for.
+def read(pool: Pool, file: File, version: Version, pay: Pay) -> AsyncGenerator[bytes]:
+    """The file's bytes, in pieces, of days that are each paid for when they have been read.
 
     A connection is held only while a day is read from it, however long the receiver takes.
-    Raises DatabaseError, and ChangedError at the end.
+    Raises DatabaseError and ParquetError; ChangedError at the end.
     """
-    if file.format is Format.CSV:
-        yield HEADER
+    match file.format:
+        case Format.JSONL:
+            return _lines(pool, file, version, pay, exports.JSON_ROW)
+        case Format.CSV:
+            return _lines(pool, file, version, pay, exports.CSV_ROW, HEADER)
+        case Format.PARQUET:
+            return parquet.converted(_lines(pool, file, version, pay, exports.CSV_ROW, HEADER))
+
+
+async def _lines(  # noqa: PLR0913, PLR0917  # what it reads with, and what
+    pool: Pool, file: File, version: Version, pay: Pay, row: Row, header: bytes = b""
+) -> AsyncGenerator[bytes]:
+    yield header
     count = 0
     if version.first is not None and version.newest is not None:
         for day in file.period.days(version.first, version.newest):
             span = Span(file.ticker, day.since, day.until)
-            text, rows = await exports.page(pool, span, version.last, _ROWS[file.format])
+            text, rows = await exports.page(pool, span, version.last, row)
             count += rows
             await pay(rows)
-            if text:
-                yield text.encode()
+            yield text.encode()
     if count != version.count:
         raise ChangedError

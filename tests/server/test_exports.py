@@ -242,7 +242,7 @@ async def test_head_tells_the_length(client: Client) -> None:
         ("btc_usd/2026-02-30.csv", "BAD_INPUT", "no 2026-02-30 in the calendar"),
         ("btc_usd/yesterday.csv", "BAD_INPUT", "is no period; write the UTC day"),
         ("btc_usd/2999.csv", "BAD_INPUT", "has not begun yet"),
-        ("btc_usd/2026.xlsx", "BAD_INPUT", "write one of csv, jsonl"),
+        ("btc_usd/2026.xlsx", "BAD_INPUT", "write one of csv, jsonl, parquet"),
         ("btc_usd/2026", "BAD_INPUT", "Files are at /export/TICKER/PERIOD.FORMAT"),
         ("btc_usd", "BAD_INPUT", "Files are at /export/TICKER/PERIOD.FORMAT"),
         ("a/b/2026.csv", "BAD_INPUT", "is no period"),

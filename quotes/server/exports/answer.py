@@ -26,6 +26,7 @@ from quotes.server.operations import Streams
 MEDIA = {
     Format.CSV: "text/csv; charset=utf-8; header=present",
     Format.JSONL: "application/x-ndjson; charset=utf-8",
+    Format.PARQUET: "application/vnd.apache.parquet",
 }
 VARY = {"Vary": "Accept-Encoding, Authorization"}
 
@@ -144,9 +145,9 @@ class Answer:
         return f'"{self.tag}"' if coding is None else f'"{self.tag}-{coding}"'
 
     def _coding(self) -> Coding | None:
-        """None for a range, which is of the file itself."""
+        """None for a range, which is of the file itself, and for what is compressed already."""
         headers = self.request.headers
-        if "range" in headers:
+        if "range" in headers or self.file.format is Format.PARQUET:
             return None
         return codings.best(",".join(headers.getlist("accept-encoding")))
 

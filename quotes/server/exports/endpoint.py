@@ -9,11 +9,13 @@ from quotes.api.errors import RETRY_AFTER, Code, RefusedError, bad_input, refusa
 from quotes.database.errors import DatabaseError
 from quotes.database.queries import exports
 from quotes.export.files import ChangedError, File, Format
+from quotes.export.parquet import HOW, ParquetError
 from quotes.export.periods import Period
 from quotes.live.turns import client
 from quotes.market import tickers
 from quotes.server.access import client_of
 from quotes.server.exports.answer import Answer, Exports
+from quotes.server.exports.manifest import ENDING, manifest
 from quotes.server.exports.payment import Payment
 from quotes.server.http.endpoint import OVERLOADED
 from quotes.server.http.error_response import RequestError, error_response, refusal_response
@@ -42,7 +44,7 @@ class ExportEndpoint:
             await refusal_response(refusal)(scope, receive, send)
         except DatabaseError as error:
             await refusal_response(refusal_of(error))(scope, receive, send)
-        except (ChangedError, TimeoutError):
+        except (ChangedError, ParquetError, TimeoutError):
             await refusal_response(_again())(scope, receive, send)
         except TooManyConnectionsError as error:
             response = error_response(503, str(error), code=Code.TOO_MANY)
@@ -56,29 +58,41 @@ async def _serve(request: Request, send: Send, streams: Streams, shared: Exports
     streams.access.require(scope)
     if isinstance(overloaded := scope.get(OVERLOADED), RefusedError):
         raise overloaded
-    file = _requested(request.path_params["path"], streams.context)
+    file, is_manifest = _requested(request.path_params["path"], streams.context)
     with shared.limits.begun(client_of(scope)):
         Payment(streams.budgets).begin(file.period)
         version = await exports.version(shared.pool, file.span)
         if not version.count:
             await require_known(streams.context, [file.ticker])
-        await Answer(request, streams, shared, file, version).send(send)
+        answer = Answer(request, streams, shared, file, version)
+        if is_manifest:
+            await (await manifest(answer))(scope, request.receive, send)
+        else:
+            await answer.send(send)
 
 
-def _requested(path: str, context: Context) -> File:
-    """Raises RefusedError for what cannot be a file."""
+def _requested(path: str, context: Context) -> tuple[File, bool]:
+    """The file, and whether it is the manifest of its period that is asked for.
+
+    Raises RefusedError for what cannot be a file.
+    """
     folder, slash, name = path.partition("/")
     period, dot, ending = name.rpartition(".")
     if not (folder and slash and period and dot):
         raise bad_input(f"Files are at {SHAPE}.")
     try:
         ticker, wanted = tickers.parse(folder), Period.parse(period)
-        form = Format.parse(ending)
+        form = Format.CSV if ending == ENDING else Format.parse(ending)
     except ValueError as error:
         raise bad_input(f"{error}.") from None
     if wanted.since > context.now():
         raise bad_input(f"{period} has not begun yet; ask for today, in UTC, or the past.")
-    return File(ticker, wanted, form)
+    if form not in (available := Format.available()):
+        raise bad_input(
+            f"This server has no {form}: ask for {' or '.join(available)}, or let its operator run "
+            f"`{HOW}`."
+        )
+    return File(ticker, wanted, form), ending == ENDING
 
 
 def _again() -> RefusedError:

@@ -92,7 +92,7 @@ class Endpoint:
         ):
             await sse.respond(operation, request, send)
             return
-        outcome = await _outcome(operation, streams, method=request.method)
+        outcome = await outcome_of(operation, streams, method=request.method)
         best = next(each for each in media if each is not Media.EVENTS)
         response = response_of(outcome, best)
         if outcome.answer is not None and request.method in {"GET", "HEAD"}:
@@ -102,7 +102,7 @@ class Endpoint:
         await response(request.scope, request.receive, send)
 
 
-async def _outcome(operation: Operation, streams: Streams, *, method: str) -> Outcome:
+async def outcome_of(operation: Operation, streams: Streams, *, method: str) -> Outcome:
     """From the cache without admission; otherwise by a plan or, without one, executed."""
     request = operation.query, operation.name, operation.variables
     answer = await streams.plans.cached(*request)

@@ -1,0 +1,56 @@
+"""What is in the files of a period: `/export/btc_usd/2026-11.json`."""
+
+from dataclasses import replace
+from typing import Any
+
+import orjson
+from starlette.responses import Response
+
+from quotes.api.scalars import utc_text
+from quotes.export.files import Format
+from quotes.server.exports.answer import Answer
+from quotes.server.own_queries import data
+
+ENDING = "json"
+
+_GAPS = """query ($ticker: Ticker!, $from: DateTime!, $to: DateTime!) {
+  gaps(ticker: $ticker, from: $from, to: $to) {
+    expected missing repaired coverage more nodes { from to minutes cause repaired } } }"""
+
+
+async def manifest(answer: Answer) -> Response:
+    """Of the period of the answer's file, whose format does not matter.
+
+    Raises RefusedError; DatabaseError, ChangedError, ParquetError and TimeoutError.
+    """
+    file, version = answer.file, answer.version
+    since, until = utc_text(file.period.since), utc_text(file.period.until)
+    bounds = {"from": since, "to": until}
+    found, _ = await data(answer.streams, _GAPS, ticker=file.ticker, **bounds)
+    gaps = found["gaps"]
+    body: dict[str, Any] = {
+        "ticker": file.ticker,
+        "period": file.period.text,
+        **bounds,
+        "closed": answer.closed,
+        "count": version.count,
+        **{name: gaps[name] for name in ("expected", "missing", "repaired", "coverage")},
+        "gaps": gaps["nodes"],
+        "moreGaps": gaps["more"],
+        "files": {
+            each.value: await _described(replace(answer, file=replace(file, format=each)))
+            for each in Format.available()
+        },
+    }
+    return Response(
+        orjson.dumps(body), media_type="application/json", headers={"Cache-Control": "no-store"}
+    )
+
+
+async def _described(answer: Answer) -> dict[str, Any]:
+    """Its name; of a closed period its length and hash, for which it may have to be read."""
+    name = f"{answer.file.period.text}.{answer.file.format}"
+    if not answer.closed:
+        return {"name": name, "bytes": None, "sha256": None}
+    digest = await answer.digest()
+    return {"name": name, "bytes": digest.size, "sha256": digest.sha256}
