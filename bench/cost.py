@@ -30,6 +30,7 @@ from quotes.api.errors import RefusedError
 from quotes.api.plans import queries
 from quotes.api.plans.answers import Answers
 from quotes.api.plans.plans import Plans
+from quotes.database.collected import Collected
 from quotes.database.maintenance import migrations
 from quotes.live.feed import open_feed
 from quotes.live.newest import Newest
@@ -142,7 +143,8 @@ async def planning(url: str) -> AsyncIterator[Plans]:
         single_flight = SingleFlight(feed)
         newest = Newest(feed, lanes.replays, single_flight)
         lanes_of_queries = lanes.sessions, lanes.queries, lanes.replays
-        context = Context(settings, *lanes_of_queries, feed, single_flight, newest)
+        collected = Collected(settings.selection, lanes.sessions)
+        context = Context(settings, *lanes_of_queries, feed, single_flight, newest, collected)
         yield Plans(context, Answers(feed, 0))
 
 

@@ -19,7 +19,8 @@ from pydantic_settings import (
 )
 
 from quotes import addresses, env_file, logs
-from quotes.market import tickers
+from quotes.market import selection
+from quotes.market.selection import Selection
 
 PREFIX = "QUOTES_"
 MAX_COST = 1_000  # points of one operation; docs/cost.md has what they are
@@ -167,10 +168,10 @@ class Settings(BaseSettings):
 
     @field_validator("tickers")
     @classmethod
-    def _known_names(cls, names: tuple[str, ...]) -> tuple[str, ...]:
-        if not names:
-            raise ValueError("must name at least one ticker, as in btc_usd,eth_usd")
-        return tuple(dict.fromkeys(tickers.parse(name) for name in names))
+    def _are_tickers_or_patterns(cls, words: tuple[str, ...]) -> tuple[str, ...]:
+        if not words:
+            raise ValueError("must name at least one ticker, as in btc_usd,eth_usd, or be all")
+        return tuple(dict.fromkeys(map(selection.word, words)))
 
     @field_validator("points_per_minute")
     @classmethod
@@ -199,6 +200,11 @@ class Settings(BaseSettings):
             raise SettingsError("\n".join(_sentence(fault) for fault in faults)) from None
         except env_file.EnvFileError as error:
             raise SettingsError(str(error)) from None
+
+    @property
+    def selection(self) -> Selection:
+        """Of tickers. Which are collected now, `database.collected` tells."""
+        return Selection.of(self.tickers)
 
     def require_database_url(self) -> str:
         return _required(self.database_url, "DATABASE_URL", "postgresql://user@host/quotes")

@@ -7,6 +7,7 @@ from datetime import datetime
 from quotes.api.context import Context
 from quotes.api.plans.answers import Answers
 from quotes.api.plans.plans import Plans
+from quotes.database.collected import Collected
 from quotes.live.feed import open_feed
 from quotes.live.newest import BOUND, Newest
 from quotes.live.single_flight import SingleFlight
@@ -40,6 +41,7 @@ async def planning(
             feed,
             single_flight,
             Newest(feed, lanes.replays, single_flight),
+            Collected(settings.selection, lanes.sessions),
             now=(lambda: now) if isinstance(now, datetime) else now,
         )
         yield Plans(context, Answers(feed, room))

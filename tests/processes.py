@@ -69,17 +69,28 @@ def send_fill_gaps(settings: Settings) -> None:
     _enqueue(settings, "fill_gaps")
 
 
+def send_tick(settings: Settings) -> None:
+    """What the scheduler sends each minute."""
+    _enqueue(settings, "tick", of=queue.TICKS)
+
+
 def send_nonsense(settings: Settings) -> None:
     """A message that no worker can handle."""
     _enqueue(settings, "nonsense")
 
 
-def _enqueue(settings: Settings, actor: str, *args: object, delay: int | None = None) -> None:
+def _enqueue(
+    settings: Settings,
+    actor: str,
+    *args: object,
+    delay: int | None = None,
+    of: str = queue.WORK,
+) -> None:
     with redis.Redis.from_url(settings.require_redis_url()) as client:
         broker = RedisBroker(client=client, middleware=[], namespace=queue.namespace(settings))  # type: ignore[no-untyped-call]
-        broker.declare_queue("default")
+        broker.declare_queue(of)
         message: Message[None] = Message(
-            queue_name="default", actor_name=actor, args=args, kwargs={}, options={}
+            queue_name=of, actor_name=actor, args=args, kwargs={}, options={}
         )
         broker.enqueue(message, delay=delay)
 

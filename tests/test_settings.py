@@ -202,9 +202,28 @@ def test_a_root_path_that_cannot_be_is_refused(path: str, monkeypatch: pytest.Mo
     refusal(monkeypatch, "QUOTES_ROOT_PATH", path)
 
 
-@pytest.mark.parametrize("tickers", ["all", "ALL", "btc_usd,All", "*", "btc_usd, *"])
-def test_there_is_no_word_for_all_tickers(tickers: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    assert "name each" in refusal(monkeypatch, "QUOTES_TICKERS", tickers)
+@pytest.mark.parametrize(
+    ("written", "tickers"),
+    [
+        ("BTC, eth_usd,btc_usd", ("btc_usd", "eth_usd")),
+        ("All", ("*",)),
+        ("btc,ALL", ("btc_usd", "*")),
+        ("*_USD,*_usdc,*_usd", ("*_usd", "*_usdc")),
+    ],
+)
+def test_tickers_are_names_and_patterns(
+    written: str, tickers: tuple[str, ...], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("QUOTES_TICKERS", written)
+
+    assert Settings.load().tickers == tickers
+
+
+@pytest.mark.parametrize("tickers", [",", "btc_usd,*_us d", "*__usd", "btc_usd,?", "a_b_*"])
+def test_what_can_select_no_ticker_is_refused(
+    tickers: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    refusal(monkeypatch, "QUOTES_TICKERS", tickers)
 
 
 @pytest.mark.parametrize("folder", ["~nosuchuser/q", "~nosuchuser", "/tmp/a\nb"])  # noqa: S108

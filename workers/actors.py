@@ -13,7 +13,7 @@ from quotes.market import tickers as names
 from quotes.market.sources import MixedError
 from quotes.settings import SettingsError
 from workers import collecting
-from workers.broker import TICK_AGE, process, settings
+from workers.broker import TICK_AGE, process
 from workers.history import gap_filling
 
 # Ages, limits and backoffs are in milliseconds.
@@ -35,7 +35,8 @@ def tick() -> None:
     message = CurrentMessage.get_current_message()
     assert message is not None
     scheduled = message.options.get("scheduled_at") or datetime.now(UTC).isoformat()
-    collect.send(collecting.minute_of(scheduled).isoformat(), list(settings.tickers))
+    if tickers := process.collected.in_order:
+        collect.send(collecting.minute_of(scheduled).isoformat(), list(tickers))
 
 
 @dramatiq.actor(
@@ -76,4 +77,6 @@ async def fill_gaps() -> None:
     if not process.filling_gaps.locked():
         async with process.filling_gaps:
             now = datetime.now(UTC)
-            await gap_filling.fill_gaps(settings.tickers, process.source, process.sessions, now=now)
+            await gap_filling.fill_gaps(
+                process.collected.in_order, process.source, process.sessions, now=now
+            )

@@ -46,6 +46,10 @@ class Collector:
         """Stop the current `collect`, which returns the tickers still missing."""
         self._poller.stop()
 
+    def resume(self, tickers: Iterable[str]) -> None:
+        """Request these again, whatever the exchange did not know before."""
+        self._poller.resume(tickers)
+
     async def collect(self, begin: datetime, tickers: Sequence[str]) -> list[str]:
         """Store a quote of each ticker for the minute that starts at `begin`, until it is over.
 

@@ -6,7 +6,7 @@ by another's failure; and an answer that would end a ticker's minute is confirme
 
 import asyncio
 from collections import defaultdict
-from collections.abc import AsyncGenerator, AsyncIterator, Sequence
+from collections.abc import AsyncGenerator, AsyncIterator, Iterable, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
@@ -89,6 +89,11 @@ class Poller:
     def is_suspended(self, ticker: str) -> bool:
         """Whether the exchange did not know it, too short a while ago to ask again."""
         return self._health[ticker].suspended_until > asyncio.get_running_loop().time()
+
+    def resume(self, tickers: Iterable[str]) -> None:
+        """Forget that the exchange did not know them, and how they did before."""
+        for ticker in tickers:
+            self._health.pop(ticker, None)
 
     async def _poll(self, minute: _Minute, tickers: Sequence[str]) -> None:
         if self._left(minute) <= 0:

@@ -4,10 +4,12 @@ import asyncio
 from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack, asynccontextmanager
 
+import structlog
 from dramatiq import Broker, MessageProxy, Middleware, Worker
 from dramatiq.asyncio import get_event_loop_thread
 
 from quotes import metrics
+from quotes.database.collected import Collected, open_collected
 from quotes.database.sessions import Sessions, open_engine
 from quotes.market.sources import Source
 from quotes.settings import Settings, SettingsError
@@ -16,6 +18,9 @@ from workers.exchange.deribit import Deribit, open_http
 from workers.exchange.pacing import Pace
 from workers.exchange.streamed import open_streamed
 from workers.heartbeat import beating
+from workers.listing import Listing, open_listing
+
+log = structlog.get_logger(__name__)
 
 
 class Process(Middleware):
@@ -24,10 +29,12 @@ class Process(Middleware):
     source: Source
     sessions: Sessions
     collector: Collector
+    collected: Collected
 
     def __init__(self, settings: Settings) -> None:
         self.settings = settings
         self.settings_error: SettingsError | None = None  # met by an actor; the worker ends
+        self.loops_ended: list[str] = []  # by their names; the worker ends
         self.filling_gaps = asyncio.Lock()  # one run of `fill_gaps` at a time
         self._open = AsyncExitStack()
 
@@ -67,5 +74,24 @@ class Process(Middleware):
         ):
             self.sessions = Sessions(engine)
             self.collector = Collector(self.source, self.sessions)
-            async with beating(self.sessions), metrics.measured_loop():
+            self.collected = Collected(self.settings.selection, self.sessions)
+            self.collected.changed = self.collector.resume
+            listing = Listing(self.source, self.sessions, self.collected)
+            async with (
+                open_collected(self.collected, self._loop_ended),
+                open_listing(listing, self.collected, self._loop_ended),
+                beating(self.sessions),
+                metrics.measured_loop(),
+            ):
                 yield
+
+    def _loop_ended(self, task: asyncio.Task[None]) -> None:
+        """Without its loops a worker would never learn of another ticker: it ends."""
+        if task.cancelled():
+            return
+        error = task.exception()
+        if isinstance(error, SettingsError):
+            self.settings_error = error
+            return
+        log.critical("loop_ended", loop=task.get_name(), exc_info=error)
+        self.loops_ended.append(task.get_name())

@@ -10,7 +10,6 @@ import itertools
 import os
 import signal
 import sys
-from collections.abc import Collection
 from contextlib import suppress
 from typing import Any
 
@@ -19,11 +18,12 @@ from redis.asyncio import Redis
 from redis.exceptions import RedisError
 
 from quotes import logs, metrics, queue
-from quotes.database import connections, heartbeats
+from quotes.database import connections, heartbeats, indexes
 from quotes.database.errors import DatabaseError, UnavailableError, translated
 from quotes.database.maintenance import totals
 from quotes.database.models import Part
 from quotes.database.outages import Outage
+from quotes.market.selection import Selection
 from quotes.settings import REFUSED, Settings, SettingsError
 from workers import installation
 from workers.conditions import Condition
@@ -82,7 +82,7 @@ async def _while_leading(connection: Any, settings: Settings) -> None:
                 break
             problem = NO_QUEUE if unavailable.holds else None
             if poll % POLLS_PER_HEARTBEAT == 0 or problem != reported:
-                await _beat(connection, problem, settings.tickers, outage)
+                await _beat(connection, problem, settings.selection, outage)
                 reported = problem
             await asyncio.sleep(POLL)
             await connection.execute("SELECT 1", timeout=POLL_TIMEOUT)
@@ -93,15 +93,14 @@ async def _while_leading(connection: Any, settings: Settings) -> None:
             await periodiq
 
 
-async def _beat(
-    connection: Any, problem: str | None, tickers: Collection[str], outage: Outage
-) -> None:
+async def _beat(connection: Any, problem: str | None, selection: Selection, outage: Outage) -> None:
     """Send a heartbeat. What keeps it from being stored, other than the connection, is logged."""
     try:
         with translated():
             await connection.execute(
                 heartbeats.BEAT, Part.SCHEDULER.value, problem, timeout=POLL_TIMEOUT
             )
+            tickers = await _collected(connection, selection)
             installation.show(await totals.read(connection, tickers, within=POLL_TIMEOUT))
     except UnavailableError:
         raise
@@ -109,6 +108,14 @@ async def _beat(
         outage.failed(error)
     else:
         outage.recovered()
+
+
+async def _collected(connection: Any, selection: Selection) -> tuple[str, ...]:
+    """As `database.collected`, by a connection of the driver's."""
+    if not selection.patterns:
+        return selection.names
+    rows = await connection.fetch(indexes.LISTED, timeout=POLL_TIMEOUT)
+    return selection.tickers([row["ticker"] for row in rows])
 
 
 async def _supervise_periodiq(redis_url: str, unavailable: Condition) -> None:

@@ -26,7 +26,7 @@ STOP_TIMEOUT = 10_000  # milliseconds for a running message to finish
 
 
 def main() -> int:
-    """Run until SIGINT or SIGTERM: 0. A thread has died: 1. A setting is wrong, and named: 2."""
+    """Run until SIGINT or SIGTERM: 0. A thread or loop has died: 1. A setting is wrong: 2."""
     try:
         settings = Settings.load()
         logs.configure(settings.log_format, process="worker", level=settings.log_level)
@@ -54,15 +54,16 @@ def _run() -> int:
     if broker.process.settings_error:
         raise broker.process.settings_error
     if died:
-        log.critical("worker_thread_died", threads=died)
+        log.critical("worker_part_died", parts=died)
     return FAILED if died else 0
 
 
 def _wait(worker: Worker, process: "Process", stop: threading.Event) -> list[str]:
-    """Wait for the end; returns the names of the threads that died."""
+    """Wait for the end; returns the names of the threads and loops that died."""
     while process.settings_error is None and not stop.wait(timeout=1.0):
         threads = [*worker.workers, *worker.consumers.values()]
-        if died := [thread.name for thread in threads if not thread.is_alive()]:
+        died = [thread.name for thread in threads if not thread.is_alive()]
+        if died := [*died, *process.loops_ended]:
             return died
     return []
 

@@ -10,6 +10,7 @@ import strawberry
 from quotes.api.errors import Code, RefusedError, bad_input
 from quotes.api.scalars import Ticker
 from quotes.database import connections, store
+from quotes.database.collected import Collected
 from quotes.database.sessions import Sessions
 from quotes.live.feed import Feed
 from quotes.live.newest import Newest
@@ -35,13 +36,14 @@ class Context:
     feed: Feed
     single_flight: SingleFlight
     newest: Newest
+    collection: Collected
     now: Callable[[], datetime] = utc_now
     thread: Thread = field(default_factory=Thread)  # for what takes more than a few milliseconds
 
     @property
     def collected(self) -> frozenset[str]:
-        """The tickers collected here."""
-        return frozenset(self.settings.tickers)
+        """The tickers collected here, now."""
+        return self.collection.tickers
 
 
 Info = strawberry.Info[Context, None]
@@ -69,12 +71,12 @@ async def known_tickers(context: Context) -> list[str]:
     """Those collected here and those with quotes, in the order of their names."""
     async with context.sessions() as session:
         stored = await store.tickers(session)
-    return sorted({*context.settings.tickers, *stored})
+    return sorted(context.collected.union(stored))
 
 
 async def require_known(context: Context, asked: Iterable[str]) -> None:
     """Raises RefusedError where one of the tickers is neither collected nor stored here."""
-    if missing := set(asked) - set(context.settings.tickers):
+    if missing := set(asked) - context.collected:
         missing -= set(await known_tickers(context))
     if missing:
         names = ", ".join(sorted(missing))

@@ -1,5 +1,6 @@
 """The GraphQL schema. A resolver checks its arguments, reads the database and maps the rows."""
 
+from collections import defaultdict
 from datetime import date, datetime, timedelta
 from functools import partial
 from typing import Annotated
@@ -143,7 +144,9 @@ class Query(CandleQuery, SeriesQuery, SparklineQuery, GapQuery, MomentQuery):
             first = {quote.ticker: quote for quote in await store.oldest(session, names)}
             last = {quote.ticker: quote for quote in await store.newest(session, names)}
             failed = {row.ticker: row for row in await store.last_failures(session, names)}
-            charts = await backfills.unfinished(session, names)
+            charts: defaultdict[str, list[types.UnfinishedChart]] = defaultdict(list)
+            for chart in await backfills.unfinished(session, names):
+                charts[chart.ticker].append(types.UnfinishedChart.of(chart))
             idle = freshness.idle_reason(await heartbeats.last(session))
         now, collected = info.context.now(), info.context.collected
         return [
@@ -159,9 +162,7 @@ class Query(CandleQuery, SeriesQuery, SparklineQuery, GapQuery, MomentQuery):
                     if name in collected
                     else None
                 ),
-                unfinished_charts=[
-                    types.UnfinishedChart.of(chart) for chart in charts if chart.ticker == name
-                ],
+                unfinished_charts=charts[name],
             )
             for name in names
         ]

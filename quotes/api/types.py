@@ -47,12 +47,12 @@ class Quote:
     )
 
     collected: bool = strawberry.field(
-        description="Whether its ticker is configured here; false for one that is only history."
+        description="Whether its ticker is collected here; false for one that is only history."
     )
 
     @classmethod
     def of(cls, quote: models.Quote, now: datetime, collected: Collection[str]) -> Self:
-        """`collected` are the tickers configured here."""
+        """`collected` are the tickers collected here."""
         age = max(now - quote.observed_at, timedelta())
         return cls(
             ticker=Ticker(quote.ticker),
@@ -122,7 +122,7 @@ class TickerInfo:
         description="Where its newest quote came from; null before the first."
     )
     collected: bool = strawberry.field(
-        description="Whether it is configured here; false for one that is only history."
+        description="Whether it is collected here; false for one that is only history."
     )
     first: Quote | None = strawberry.field(description="Its oldest quote.")
     last: Quote | None = strawberry.field(description="Its newest quote.")

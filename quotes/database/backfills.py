@@ -15,16 +15,30 @@ from quotes.database.connections import CLAIM_LOCK
 from quotes.database.models import Backfill
 from quotes.market.sources import Range
 
+# Each minute, and nearly always for nothing: a row is tried only where there is none.
+_ADD = text(
+    """
+    INSERT INTO backfills (ticker, range, added_at, due_at, attempts, left_out)
+    SELECT ticker, range, :now, :now, 0, 0
+    FROM unnest(:tickers) AS wanted (ticker) CROSS JOIN unnest(:ranges) AS chart (range)
+    WHERE NOT EXISTS (
+        SELECT FROM backfills AS known
+        WHERE known.ticker = wanted.ticker AND known.range = chart.range
+    )
+    ORDER BY ticker, range
+    ON CONFLICT DO NOTHING
+    """
+).bindparams(
+    bindparam("tickers", type_=ARRAY(Text)),
+    bindparam("ranges", type_=ARRAY(Text)),
+    bindparam("now", type_=DateTime(timezone=True)),
+)
+
 
 async def add(session: AsyncSession, tickers: Collection[str], now: datetime) -> None:
     """Schedule every chart of these tickers; those scheduled before are not changed."""
-    rows = [
-        Backfill(ticker=ticker, range=span, added_at=now, due_at=now).model_dump()
-        for ticker in tickers
-        for span in Range
-    ]
-    if rows:
-        await session.exec(insert(Backfill).values(rows).on_conflict_do_nothing())
+    parameters = {"tickers": list(tickers), "ranges": [*Range], "now": now}
+    await (await session.connection()).execute(_ADD, parameters)
 
 
 async def of(session: AsyncSession, tickers: Collection[str]) -> Sequence[Backfill]:

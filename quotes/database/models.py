@@ -158,6 +158,15 @@ class Backfill(SQLModel, table=True):
     reason: str | None = Field(default=None, sa_type=Text)  # why the last fetch did not finish it
 
 
+class ListedIndex(SQLModel, table=True):
+    """An index on the exchange's own list, as that was last received."""
+
+    __tablename__ = "indexes"
+    __table_args__ = (PrimaryKeyConstraint("ticker", name="indexes_pkey"),)
+
+    ticker: str = Field(sa_type=Text)
+
+
 class Token(SQLModel, table=True):
     """Who may query where access tokens are required. The token itself is not stored."""
 

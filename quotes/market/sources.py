@@ -139,6 +139,10 @@ class Source(Protocol):
         """
         ...
 
+    async def index_names(self) -> frozenset[str]:
+        """All that it has now, and never none. Raises SourceError if that cannot be known."""
+        ...
+
     async def index_chart(
         self, ticker: str, span: Range, *, priority: Priority = Priority.BACKFILL
     ) -> Chart:

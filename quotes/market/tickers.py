@@ -9,7 +9,7 @@ import re
 
 MAX_LENGTH = 32
 _NAME = re.compile(r"[a-z0-9]+(-[a-z0-9]+)?_[a-z0-9]+")
-_ALL = {"all", "*"}  # no currency has such a name
+ALL = {"all", "*"}  # no currency has such a name
 _CURRENCY = re.compile(r"[a-z0-9]+")
 
 
@@ -19,7 +19,7 @@ def parse(text: str) -> str:
     Raises ValueError, with a sentence for the user, if this cannot be a ticker.
     """
     name = text.strip().lower()
-    if name in _ALL:
+    if name in ALL:
         raise ValueError(f"{name} is not a ticker: name each, as btc_usd,eth_usd")
     if len(name) <= MAX_LENGTH:
         if _NAME.fullmatch(name):

@@ -22,6 +22,7 @@ from quotes.api.plans.answers import Answers
 from quotes.api.plans.plans import Plans
 from quotes.api.plans.subscriptions import Payloads
 from quotes.background import Ended
+from quotes.database.collected import Collected, open_collected
 from quotes.database.sessions import Sessions
 from quotes.export.digests import Digests
 from quotes.live import delivery
@@ -99,7 +100,7 @@ def _reads(path: str) -> bool:
 
 def create_app(settings: Settings) -> Starlette:
     """The application; it opens its pool and its feed in its lifespan, and starts without them."""
-    site = Site(tickers=settings.tickers, explorable=settings.introspection)
+    site = Site(explorable=settings.introspection)
     if not site.built:
         log.warning("page_not_built", how=NOT_BUILT.strip())
     graphql: Any = WithExplorer(endpoint.Endpoint(), site)
@@ -160,6 +161,7 @@ def _lifespan(settings: Settings) -> Callable[[Starlette], Any]:
             ) as (feed, task),
         ):
             single_flight = SingleFlight(feed)
+            collected = Collected(settings.selection, Sessions(lanes.health))
             context = Context(
                 settings,
                 lanes.sessions,
@@ -168,6 +170,7 @@ def _lifespan(settings: Settings) -> Callable[[Starlette], Any]:
                 feed,
                 single_flight,
                 Newest(feed, lanes.replays, single_flight),
+                collected,
             )
             access = Access(
                 Sessions(lanes.health),
@@ -178,7 +181,8 @@ def _lifespan(settings: Settings) -> Callable[[Starlette], Any]:
                 metrics.measured_loop(),
                 open_access(access, ended),
                 open_streams(context, access, ended) as streams,
-                open_health(Health(settings, lanes.health, streams, task), ended) as health,
+                open_collected(collected, ended),
+                open_health(Health(lanes.health, streams, task), ended) as health,
             ):
                 app.state.context = context
                 app.state.streams = streams
@@ -203,10 +207,11 @@ async def open_streams(context: Context, access: Access, ended: Ended) -> AsyncI
     async with open_fan_out(context.feed, delivery.measure, ended) as fan_out:
         admission = Admission(settings.query_connections, settings.query_wait)
         plans = Plans(context, Answers(context.feed, settings.answer_cache << 20))
+        context.collection.changed = lambda _: plans.answers.clear()  # they show what is collected
         yield Streams(
             context,
             plans,
-            Payloads(context.collected),
+            Payloads(context.collection),
             fan_out,
             candles,
             access,

@@ -20,7 +20,6 @@ from quotes.database.errors import DatabaseError, UnavailableError, translated
 from quotes.database.maintenance import migrations, revisions
 from quotes.database.sessions import Sessions
 from quotes.server.operations import Streams
-from quotes.settings import Settings
 
 CHECK_EVERY = 2.0  # seconds between two looks at the database
 CHECK_TIMEOUT = 10.0  # seconds for all that one look asks; a slow database still answers
@@ -31,10 +30,8 @@ FEED_LAG = timedelta(seconds=10)  # ten of the feed's timers
 class Health:
     """The checks of one web process. Run by `open_health`."""
 
-    def __init__(
-        self, settings: Settings, engine: AsyncEngine, streams: Streams, task: asyncio.Task[None]
-    ) -> None:
-        self._settings = settings
+    def __init__(self, engine: AsyncEngine, streams: Streams, task: asyncio.Task[None]) -> None:
+        self._collection = streams.context.collection
         self._engine = engine
         self._sessions = Sessions(engine)
         self._feed = streams.context.feed
@@ -128,7 +125,7 @@ class Health:
         return {"ok": False, "reason": f"{reason}; run `quotes migrate`", "revision": present}
 
     async def _quotes(self) -> dict[str, Any]:
-        names = self._settings.tickers
+        names = self._collection.in_order
         async with self._sessions() as session:
             newest = {quote.ticker: quote for quote in await store.newest(session, names)}
             failed = {row.ticker: row for row in await store.last_failures(session, names)}

@@ -62,7 +62,6 @@ class Site:
 
     folder: Path = STATIC
     explorable: bool = True
-    tickers: Collection[str] = ()  # collected here: a bare currency is a page only for these
 
     @property
     def built(self) -> bool:
@@ -86,17 +85,9 @@ class Site:
         return self._page("page.html", LIVE_POLICY)
 
     async def _ticker(self, request: Request) -> Response:
-        if not self._is_ticker(request.path_params["ticker"]):
+        if not _is_ticker(request.path_params["ticker"], request.app.state.context.collected):
             return PlainTextResponse("Not Found", status_code=404)
         return self._page("page.html", LIVE_POLICY)
-
-    def _is_ticker(self, word: str) -> bool:
-        """Any `base_quote`; of other words, which might be anything, the currencies known here."""
-        try:
-            name = tickers.parse(word)
-        except ValueError:
-            return False
-        return "_" in word or name in self.tickers
 
     def _page(self, name: str, policy: str) -> Response:
         headers = {
@@ -120,6 +111,15 @@ class Site:
             path = path.with_name(name + PACKED[coding])
             headers["Content-Encoding"] = coding
         return FileResponse(path, headers=headers, media_type=kind)
+
+
+def _is_ticker(word: str, collected: Collection[str]) -> bool:
+    """Any `base_quote`; of other words, which might be anything, the currencies collected here."""
+    try:
+        name = tickers.parse(word)
+    except ValueError:
+        return False
+    return "_" in word or name in collected
 
 
 class WithExplorer:

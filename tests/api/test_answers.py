@@ -2,15 +2,15 @@
 
 import asyncio
 from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
+from contextlib import AsyncExitStack, asynccontextmanager
 from datetime import UTC, datetime
 
 import pytest
 from planning import MIB, planning
-from rows import insert, minute, quote
+from rows import insert, minute, quote, until
 
 from quotes.api.plans.plans import Plans
-from quotes.database import store
+from quotes.database import indexes, store
 from quotes.database.models import Origin, Quote
 from quotes.database.sessions import Sessions
 from quotes.live.newest import BOUND
@@ -171,3 +171,30 @@ async def test_no_more_is_kept_than_there_is_room_for(
         assert 0 < plans.answers.size <= 10_000
         assert await plans.answer(asked[-1], None, None) is answers[-1]
         assert await plans.answer(asked[0], None, None) is not answers[0]
+
+
+async def test_an_answer_that_was_read_while_the_list_changed_is_not_given_again(
+    settings: Settings, sessions: Sessions
+) -> None:
+    query = '{ prices(ticker: "ETH") { nodes { price collected } } }'
+    await insert(sessions, quote("eth_usd"))
+    await listed(sessions, "btc_usd", "eth_usd")
+    patterns = settings.model_copy(update={"tickers": ("*_usd",)})
+    async with planning(patterns, now=minute(24 * 60)) as plans, AsyncExitStack() as taken:
+        await plans.context.collection.read()
+        pool = plans.context.queries
+        for _ in range(pool.get_max_size()):
+            await taken.enter_async_context(pool.acquire())
+        reading = asyncio.create_task(body(plans, query))
+        await until(lambda: bool(plans.reads))
+        await listed(sessions, "btc_usd")
+        await plans.context.collection.read()
+        await taken.aclose()
+
+        assert b"true" in await reading
+        assert b"false" in await body(plans, query)
+
+
+async def listed(sessions: Sessions, *names: str) -> None:
+    async with sessions.begin() as session:
+        await indexes.replace(session, names)

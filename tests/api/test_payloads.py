@@ -16,6 +16,7 @@ from quotes.api.context import Context
 from quotes.api.plans import subscriptions
 from quotes.api.schema import schema
 from quotes.database import connections
+from quotes.database.collected import Collected
 from quotes.database.models import Quote
 from quotes.database.sessions import Sessions
 from quotes.live.feed import open_feed
@@ -40,7 +41,10 @@ async def streams(settings: Settings, sessions: Sessions) -> AsyncIterator[Strea
         await feed.position()
         single_flight = SingleFlight(feed)
         newest = Newest(feed, sessions, single_flight)
-        context = Context(settings, sessions, queries, sessions, feed, single_flight, newest)
+        collected = Collected(settings.selection, sessions)
+        context = Context(
+            settings, sessions, queries, sessions, feed, single_flight, newest, collected
+        )
         access = Access(sessions, required=False, most_sockets=1)
         async with open_streams(context, access, lambda _: None) as streams:
             yield streams

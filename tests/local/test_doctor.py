@@ -13,7 +13,7 @@ from processes import environment
 from rows import insert, minute, quote
 from test_cli import quotes
 
-from quotes.database import connections, heartbeats
+from quotes.database import connections, heartbeats, indexes
 from quotes.database.maintenance import revisions
 from quotes.database.models import Part
 from quotes.database.sessions import Sessions
@@ -71,7 +71,9 @@ async def test_nothing_is_wrong_with_a_service_that_runs(settings: Settings) -> 
     assert states(found) == {
         **dict.fromkeys(("database", "listen", "encoding", "migrations"), State.OK),
         **dict.fromkeys(("worker", "scheduler"), State.OK),
-        **dict.fromkeys(("prices", "redis", "exchange", "clock", "disk", "names"), State.OK),
+        **dict.fromkeys(
+            ("tickers", "prices", "redis", "exchange", "clock", "disk", "names"), State.OK
+        ),
         "page": page,
     }
 
@@ -88,6 +90,21 @@ async def test_a_database_that_nobody_collects_into_says_what_to_start(
     assert "quotes scheduler" in of("scheduler", empty).remedy
     assert of("prices", empty).text == "No price is stored yet."
     assert f"{minute(0):%Y-%m-%d %H:%M}" in of("prices", stopped).text
+
+
+async def test_patterns_that_match_nothing_are_named(
+    settings: Settings, sessions: Sessions
+) -> None:
+    async with sessions.begin() as session:
+        await indexes.replace(session, ["btc_usd", "btc_usdc", "eth_usdc"])
+
+    some = await database.examine(settings.model_copy(update={"tickers": ("eth_usd", "*_usdc")}))
+    none = await database.examine(settings.model_copy(update={"tickers": ("*_usdc", "*_xyz")}))
+
+    assert of("tickers", some).text == "QUOTES_TICKERS selects 3 tickers."
+    assert of("tickers", none).state is State.WARNING
+    assert "selects 2 tickers; " in of("tickers", none).text
+    assert of("tickers", none).text.endswith("nothing matches *_xyz.")
 
 
 async def test_tables_of_another_release_are_named_with_what_to_run(

@@ -313,3 +313,24 @@ async def test_a_chart_that_was_finished_once_stays_so(sessions: Sessions) -> No
     async with sessions() as session:
         (found,) = await backfills.of(session, ["btc_usd"])
     assert (found.added_at, found.finished_at) == (minute(1), minute(1))
+
+
+@pytest.mark.usefixtures("settled")
+async def test_the_command_takes_what_patterns_select_from_the_list_of_now_or_of_last_time(
+    exchange: Exchange, here: Settings
+) -> None:
+    patterns = here.model_copy(update={"tickers": ("*_eurr",)})
+    nothing = here.model_copy(update={"tickers": ("*_xyz",)})
+
+    now = await command(patterns, "--range", "1h")
+    exchange.answers["get_index_price_names"] = "null"
+    later = await command(patterns, "--range", "1h")
+    none = await command(nothing, "--range", "1h")
+
+    assert [status for status, _ in (now, later, none)] == [0, 0, 2]
+    for _, text in (now, later):
+        assert "btc_eurr 1h: " in text
+        assert "eth_eurr 1h: " in text
+        assert "btc_usd" not in text
+    assert "The exchange's last known list is used" in later[1]
+    assert "Nothing on the exchange's list matches QUOTES_TICKERS." in none[1]

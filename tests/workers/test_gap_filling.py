@@ -63,6 +63,9 @@ class Charts:
     ) -> Tick:
         raise NotImplementedError
 
+    async def index_names(self) -> frozenset[str]:
+        raise NotImplementedError
+
     async def index_chart(
         self, ticker: str, span: Range, *, priority: Priority = Priority.BACKFILL
     ) -> Chart:

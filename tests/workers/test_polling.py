@@ -1,6 +1,7 @@
 """Whole minutes of polling, against an exchange on a virtual clock: no test waits for its time."""
 
 import asyncio
+import itertools
 import json
 from collections import Counter
 from collections.abc import AsyncIterator, Callable, Coroutine, Iterable, Mapping, Sequence
@@ -15,7 +16,7 @@ import virtual_time
 from rows import NOON, minute
 
 from quotes.database.models import Quote
-from quotes.market.sources import Cause
+from quotes.market.sources import Cause, Priority, Range
 from workers.exchange.clock import ExchangeClock
 from workers.exchange.deribit import Deribit
 from workers.exchange.pacing import Pace
@@ -24,6 +25,7 @@ from workers.polling import Missed, Outcome, Poller
 EVERYTHING = [f"t{number}_usd" for number in range(278)]
 UNKNOWN = '{"error":{"code":-32602,"message":"Invalid params"},"testnet":false}'
 UNAVAILABLE = '{"error":{"code":13028,"message":"temporarily_unavailable"},"testnet":false}'
+CHART = '{"result":[],"testnet":false}'
 LIMITED = '{"error":{"code":10028,"message":"too_many_requests"},"testnet":false}'
 
 
@@ -70,7 +72,7 @@ class Exchange:
         await asyncio.sleep(self.slow.get(ticker, self.latency))
         if ticker in self.hanging:
             await asyncio.Event().wait()
-        text = self._price()
+        text = self._price() if "range" not in params else CHART
         if ticker in self.unknown:
             text = UNKNOWN
         if self.bodies.get(ticker):
@@ -102,9 +104,11 @@ class Run:
     """The outcomes of minutes that begin one after the other, each on time."""
 
     def __init__(self, exchange: Exchange) -> None:
-        source = Deribit(cast("Any", exchange), "https://www.deribit.com/api/v2", Pace(), host_time)
+        self.source = Deribit(
+            cast("Any", exchange), "https://www.deribit.com/api/v2", Pace(), host_time
+        )
         self.clock = ExchangeClock(host_time)
-        self.poller = Poller(source, self.clock)
+        self.poller = Poller(self.source, self.clock)
         self.outcomes: dict[int, list[Outcome]] = {}
         self.ended: dict[int, float] = {}  # by the loop's clock
 
@@ -319,6 +323,53 @@ def test_an_index_that_is_gone_is_requested_rarely_and_comes_back_by_itself() ->
     assert back == list(range(back[0], 60 * 7))
     assert back[0] <= 60 * 6
     assert all("btc_usd" in run.quoted(number) for number in range(60 * 7))
+
+
+def test_an_index_that_is_listed_again_is_requested_in_the_next_minute() -> None:
+    exchange = Exchange(unknown={"gone_usd"})
+
+    async def minutes() -> Run:
+        run = Run(exchange)
+        for number in range(60):
+            if number == 40:
+                exchange.unknown.clear()
+                run.poller.resume(["gone_usd", "new_usd"])
+            await run.minutes([number], ["btc_usd", "gone_usd"])
+        return run
+
+    run = virtual_time.run(minutes)
+
+    quoted = [number for number in range(60) if "gone_usd" in run.quoted(number)]
+    assert quoted == list(range(40, 60))
+
+
+@pytest.mark.parametrize("latency", [0.05, 0.3, 0.6])
+def test_charts_of_hundreds_of_tickers_delay_no_live_price_and_limit_none(latency: float) -> None:
+    exchange = Exchange(latency=latency, bucket=100.0)
+    charts = Counter[Priority]()
+
+    async def fetch(source: Deribit, priority: Priority) -> None:
+        for number in itertools.count():
+            await source.index_chart(f"new{number}_usd", Range.HOUR, priority=priority)
+            charts[priority] += 1
+
+    async def minutes() -> Run:
+        run = Run(exchange)
+        both = [Priority.REPAIR] * 4 + [Priority.BACKFILL] * 2  # as many as there are at most
+        fetching = [asyncio.create_task(fetch(run.source, priority)) for priority in both]
+        await run.minutes(range(4), EVERYTHING)
+        for task in fetching:
+            task.cancel()
+        await asyncio.gather(*fetching, return_exceptions=True)
+        return run
+
+    run = virtual_time.run(minutes)
+
+    assert exchange.limited == 0
+    assert [run.quoted(number) for number in range(4)] == [set(EVERYTHING)] * 4
+    # What is in flight already is all that a live price ever waits for.
+    assert all(run.ended[number] - 60 * number < 26 for number in range(4))
+    assert charts[Priority.REPAIR] > 100
 
 
 def test_a_failed_ticker_is_requested_again_later_and_later_within_its_minute() -> None:

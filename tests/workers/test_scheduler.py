@@ -16,13 +16,16 @@ import redis.asyncio
 from processes import environment, send, send_later
 from rows import minute, wait
 
-from quotes import queue
-from quotes.database import heartbeats
+from quotes import metrics, queue
+from quotes.database import backfills, connections, heartbeats, indexes
 from quotes.database.heartbeats import Heartbeat
 from quotes.database.models import Part
+from quotes.database.outages import Outage
 from quotes.database.sessions import Sessions
 from quotes.local.embedded import Valkey
+from quotes.market.selection import Selection
 from quotes.settings import Settings
+from workers import scheduler
 from workers.scheduler import NO_QUEUE, QUEUE_UNAVAILABLE
 
 
@@ -208,3 +211,18 @@ async def test_a_setting_that_proves_wrong_ends_the_process_with_a_sentence_and_
     assert process.returncode == 2, output
     assert b"PGPORT" in output.splitlines()[-1]
     assert b"Traceback" not in output
+
+
+async def test_the_leader_counts_the_charts_that_are_left_of_what_patterns_select(
+    settings: Settings, sessions: Sessions
+) -> None:
+    connection = await connections.connector(settings.require_database_url(), name="test")()
+    async with sessions.begin() as session:
+        await indexes.replace(session, ["btc_usdc", "eth_usdc", "eth_usd"])
+        added = ["btc_usd", "btc_usdc", "eth_usdc", "eth_usd"]
+        await backfills.add(session, added, now=minute(0))
+
+    for words, charts in ((["btc_usd", "*_usdc"], 3 * 6), (["eth_usd"], 6), (["*_xyz"], 0)):
+        await scheduler._beat(connection, None, Selection.of(words), Outage("test"))
+        assert metrics.CHARTS_LEFT._value.get() == charts
+    await connection.close()

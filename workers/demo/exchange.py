@@ -10,6 +10,7 @@ import structlog
 from aiohttp import hdrs, web
 
 from workers.demo import market, names
+from workers.demo.controls import Controls
 from workers.demo.faults import (
     ERRORS,
     PRICES,
@@ -54,8 +55,9 @@ class Exchange:
     """Change `prices` and `faults` at any time, each by index name; the next answer follows.
 
     A price is pinned by its JSON text, known index or not, and leaves the charts alone; `charts`
-    pins an index's charts, of every range, likewise.
-    `price_requests` counts the requests for a price over HTTP. Another `clock` replays any moment.
+    pins an index's charts, of every range, likewise, and `answers` a method's result.
+    `requests` counts those over HTTP by their methods, those for a price in `price_requests` by
+    their index. Another `clock` replays any moment.
     With `sockets` it has a WebSocket, whose channels each send a message `every` so many seconds.
     """
 
@@ -73,7 +75,9 @@ class Exchange:
         self.slow_seconds = slow_seconds
         self.prices: dict[str, str] = {}
         self.charts: dict[str, str] = {}
+        self.answers: dict[str, str] = {}
         self.faults: dict[str, Fault] = {}
+        self.requests: Counter[str] = Counter()
         self.price_requests: Counter[str] = Counter()
         self.every = every
         self.sockets = Sockets(self, allowed=sockets)
@@ -81,8 +85,8 @@ class Exchange:
         self._methods: dict[str, Callable[[Mapping[str, str]], Reply]] = {
             "get_index_price": self._index_price,
             "get_index_chart_data": self._chart,
-            "get_index_price_names": names.every,
-            "get_supported_index_names": names.supported,
+            "get_index_price_names": lambda query: names.every(self.listed(), query),
+            "get_supported_index_names": lambda query: names.supported(self.listed(), query),
             "get_time": lambda _: result(str(market.micros(self.clock()) // 1_000)),
             "status": lambda _: result(self._status()),
             "test": lambda _: result('{"version":"1.2.26"}'),
@@ -96,16 +100,16 @@ class Exchange:
                 web.get("/", _root),
                 web.get("/api/v2/public/{method}", self._answer),
                 web.get("/ws/api/v2", self.sockets.handle),
-                web.get("/faults", self._list_faults),
-                web.put("/faults/{index_name}", self._set_fault),
-                web.delete("/faults/{index_name}", self._lift_fault),
+                *Controls(self).routes(),
             ]
         )
         return app
 
     async def _answer(self, request: web.Request) -> web.StreamResponse:
         index = request.query.get("index_name", "")
-        if request.match_info["method"] == "get_index_price":
+        method = request.match_info["method"]
+        self.requests[method] += 1
+        if method == "get_index_price":
             self.price_requests[index] += 1
         await self._hold(index)
         fault = self.faults.get(index)
@@ -131,6 +135,8 @@ class Exchange:
         return web.Response(status=status, text=text, content_type="application/json")
 
     def reply(self, method: str, params: Mapping[str, str]) -> Reply:
+        if method in self.answers:
+            return result(self.answers[method])
         known = self._methods.get(method)
         return known(params) if known else error_reply(-32601, "Method not found")
 
@@ -146,6 +152,14 @@ class Exchange:
 
     def _micros(self) -> int:
         return market.micros(self.clock())
+
+    def known(self) -> dict[str, None]:
+        """The indexes that have a price here, in their order."""
+        return dict.fromkeys((*market.INDEXES, *self.prices))
+
+    def listed(self) -> list[str]:
+        """As on its lists: a fault may hide some."""
+        return [name for name in self.known() if self.faults.get(name) is not Fault.UNKNOWN_INDEX]
 
     def accepts(self, channel: str) -> bool:
         kind, _, index = channel.partition(".")
@@ -206,24 +220,6 @@ class Exchange:
             return bad_param("range")
         points = market.chart(index, name, self.clock(), self.seed)
         return result("[" + ",".join(f"[{ms},{market.text(price)}]" for ms, price in points) + "]")
-
-    async def _list_faults(self, request: web.Request) -> web.Response:
-        return web.json_response(self.faults)
-
-    async def _set_fault(self, request: web.Request) -> web.Response:
-        index = request.match_info["index_name"]
-        word = (await request.read()).decode(errors="replace").strip().upper()
-        if index not in market.INDEXES and index not in self.prices:
-            raise web.HTTPBadRequest(text=f"There is no index {index!r} here.\n")
-        if word not in Fault.__members__:
-            choice = ", ".join(Fault)
-            raise web.HTTPBadRequest(text=f"{word[:40]!r} is no fault; send one of {choice}.\n")
-        self.faults[index] = Fault(word)
-        return web.Response(text=f"{index}: {word}\n")
-
-    async def _lift_fault(self, request: web.Request) -> web.Response:
-        self.faults.pop(request.match_info["index_name"], None)
-        return web.Response(text=f"{request.match_info['index_name']}: no fault\n")
 
 
 @asynccontextmanager

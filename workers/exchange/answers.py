@@ -8,6 +8,7 @@ from decimal import Decimal, InvalidOperation
 from http import HTTPStatus
 from typing import Any
 
+from quotes.market import tickers
 from quotes.market.sources import Cause, Chart, Point, Retry, SourceError, Tick
 
 MAX_BODY = 1 << 20  # bytes; a price answer takes 200
@@ -63,6 +64,22 @@ def read_tick(ticker: str, status: int, body: bytes, *, testnet: bool) -> Tick:
 def read_status(status: int, body: bytes, *, testnet: bool) -> object:
     """The result of `public/status`. Raises SourceError for any other bytes."""
     return _success("status", status, body, testnet=testnet)["result"]
+
+
+def read_names(status: int, body: bytes, *, testnet: bool) -> frozenset[str]:
+    """The names of the exchange's list that can be tickers. Raises SourceError where none is."""
+    result = _success("indexes", status, body, testnet=testnet)["result"]
+    names = frozenset(filter(_is_ticker, result if isinstance(result, list) else ()))
+    if not names:
+        raise _bad_answer("indexes", "has no list of them")
+    return names
+
+
+def _is_ticker(name: object) -> bool:
+    try:
+        return isinstance(name, str) and tickers.parse(name) == name
+    except ValueError:
+        return False
 
 
 def read_chart(ticker: str, status: int, body: bytes, *, testnet: bool) -> Chart:

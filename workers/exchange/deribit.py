@@ -25,7 +25,14 @@ from quotes.market.sources import (
     is_loopback,
     name_of,
 )
-from workers.exchange.answers import MAX_BODY, MAX_CHART, read_chart, read_status, read_tick
+from workers.exchange.answers import (
+    MAX_BODY,
+    MAX_CHART,
+    read_chart,
+    read_names,
+    read_status,
+    read_tick,
+)
 from workers.exchange.locks import Locked
 from workers.exchange.pacing import CONNECTIONS, MAX_TIMEOUT, Pace
 
@@ -106,6 +113,11 @@ class Deribit:
         async with _counted("status"), self._turn("status", Priority.LIVE, inf):
             status, body = await self._request("status", MAX_BODY)
             return Locked.of(read_status(status, body, testnet=self._testnet))
+
+    async def index_names(self) -> frozenset[str]:
+        async with _counted("names"), self._turn("indexes", Priority.LIVE, inf):
+            status, body = await self._request("get_index_price_names", MAX_BODY)
+            return read_names(status, body, testnet=self._testnet)
 
     async def index_chart(
         self, ticker: str, span: Range, *, priority: Priority = Priority.BACKFILL

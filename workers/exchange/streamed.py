@@ -72,6 +72,9 @@ class StreamedDeribit:
             raise _frozen(ticker, prices.newest)
         return tick
 
+    async def index_names(self) -> frozenset[str]:
+        return await self._requests.index_names()
+
     async def index_chart(
         self, ticker: str, span: Range, *, priority: Priority = Priority.BACKFILL
     ) -> Chart:

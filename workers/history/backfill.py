@@ -10,13 +10,15 @@ from datetime import UTC, datetime
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
 
+from quotes.database.collected import Collected
 from quotes.database.errors import DatabaseError
 from quotes.database.sessions import Sessions, open_engine
 from quotes.market import tickers
-from quotes.market.sources import Cause, MixedError, Range
+from quotes.market.sources import Cause, MixedError, Range, SourceError
 from quotes.settings import Settings, SettingsError
 from workers.exchange.deribit import Deribit, open_http
 from workers.history.charts import SETTLED, Fetched, backfill
+from workers.listing import Listing
 
 OK, INCOMPLETE, REFUSED = 0, 1, 2  # exit statuses
 
@@ -44,6 +46,26 @@ async def run(
                 if fetched.error and fetched.error.cause is Cause.UNKNOWN_INDEX:
                     break
     return unfinished
+
+
+async def _collected(settings: Settings) -> tuple[str, ...]:
+    """Raises SettingsError where there are none."""
+    if not settings.selection.patterns:
+        return settings.selection.names
+    async with (
+        open_engine(settings.require_database_url(), name="backfill") as engine,
+        open_http(settings.deribit_url) as http,
+    ):
+        sessions = Sessions(engine)
+        collected = Collected(settings.selection, sessions)
+        try:
+            await Listing(Deribit(http, settings.deribit_url), sessions, collected).refresh()
+        except SourceError as error:
+            print(f"The exchange's last known list is used: {error}", file=sys.stderr)
+            await collected.read()
+    if not collected.in_order:
+        raise SettingsError("Nothing on the exchange's list matches QUOTES_TICKERS.")
+    return collected.in_order
 
 
 def summary(fetched: Fetched) -> str:
@@ -86,7 +108,8 @@ def main() -> int:
     try:
         settings = Settings.load()
         settings.require_database_url()
-        names = list(dict.fromkeys(map(tickers.parse, options.tickers))) or settings.tickers
+        named = tuple(dict.fromkeys(map(tickers.parse, options.tickers)))
+        names = named or asyncio.run(_collected(settings))
         with _reporting(len(names) * len(spans)) as report:
             unfinished = asyncio.run(run(settings, names, spans, report))
     except (SettingsError, MixedError, ValueError) as error:

@@ -101,6 +101,11 @@ class Answers:
         self._entries.move_to_end(key)
         return answer
 
+    def clear(self) -> None:
+        """Drop all of them: something besides the log has changed."""
+        for key in tuple(self._entries):
+            self._drop(key)
+
     def put(self, key: Key, answer: Answer, place: Place) -> None:
         """`place` is one that the feed had come to before the answer was read."""
         if key in self._entries:

@@ -86,6 +86,7 @@ class Plans:
     ) -> Answer | None:
         """From the database and from memory."""
         place, now = self.context.feed.tail.place, self.context.now()
+        collected = self.context.collected
         plan = _planned(query, operation_name, variables, now)
         if plan is None:
             return None
@@ -103,7 +104,11 @@ class Plans:
         answer = None
         try:
             answer = await read
-            if answer is not None and answer.holds(now):
+            if (
+                answer is not None
+                and answer.holds(now)
+                and self.context.collected is collected  # which it may show
+            ):
                 answer.uses = self.answers.uses_of(root_fields(query, operation_name))
                 self.answers.put(key, answer, place)
         finally:

@@ -2,7 +2,7 @@
 
 import json
 import time
-from collections.abc import Callable, Collection
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from functools import lru_cache
@@ -17,6 +17,7 @@ from quotes.api.plans.operation import Arguments, Operation, Root, Variables
 from quotes.api.plans.selection import NotPlainError, Selection
 from quotes.api.plans.shapes import Shape, shape_of
 from quotes.database import models
+from quotes.database.collected import Collected
 from quotes.live.candle_log import CandleEvent
 
 MAX_PAYLOADS = 4_096  # encoded quotes cached for the next subscriber, of all selections together
@@ -85,12 +86,10 @@ def _operation(query: str, operation_name: str | None) -> Operation[Shown] | Non
 
 
 class Payloads:
-    """The last payloads. `tickers` are those collected here."""
+    """The last payloads."""
 
-    def __init__(
-        self, tickers: Collection[str], clock: Callable[[], float] = time.monotonic
-    ) -> None:
-        self._tickers = tickers
+    def __init__(self, collection: Collected, clock: Callable[[], float] = time.monotonic) -> None:
+        self._collection = collection
         self.clock = clock
         self._payloads: dict[tuple[Shown, int], tuple[float, bytes]] = {}
 
@@ -100,7 +99,8 @@ class Payloads:
         now = self.clock()
         made, payload = self._payloads.get(key, (0.0, b""))
         if now - made > FRESH:
-            payload = shown.payload(types.Quote.of(quote, datetime.now(UTC), self._tickers))
+            now_collected = self._collection.tickers
+            payload = shown.payload(types.Quote.of(quote, datetime.now(UTC), now_collected))
             self._payloads.pop(key, None)
             self._payloads[key] = (now, payload)
             if len(self._payloads) > MAX_PAYLOADS:

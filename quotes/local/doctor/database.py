@@ -8,11 +8,12 @@ from quotes import addresses
 from quotes.api.freshness import part_problem
 from quotes.api.types import STALE_AFTER
 from quotes.database import connections, heartbeats, store
+from quotes.database.collected import Collected
 from quotes.database.errors import DatabaseError, translated
 from quotes.database.maintenance import diagnosis, migrations, revisions
 from quotes.database.models import Part
 from quotes.database.sessions import Sessions, open_engine
-from quotes.local.doctor.findings import Finding, failed, ok
+from quotes.local.doctor.findings import Finding, failed, ok, warning
 from quotes.settings import Settings, SettingsError
 
 _URL = "Start it, or correct QUOTES_DATABASE_URL: it names the primary, its user and its password."
@@ -56,12 +57,15 @@ async def _examine(engine: AsyncEngine, settings: Settings, where: str) -> list[
     ]
     if migrated.remedy:  # there may be no tables to read
         return found
+    collected = Collected(settings.selection, sessions)
+    await collected.read()
     async with sessions() as session:
         beats = await heartbeats.last(session)
-        newest = await store.newest(session, settings.tickers)
+        newest = await store.newest(session, collected.in_order)
     return [
         *found,
         *(_part(part, part_problem(part, beats.get(part))) for part in Part),
+        _tickers(collected),
         _prices(max((quote.observed_at for quote in newest), default=None)),
     ]
 
@@ -89,6 +93,18 @@ def _part(part: Part, problem: str | None) -> Finding:
     if problem is None:
         return ok(part, f"A {part} runs.")
     return failed(part, problem, f"Start `quotes {part}`; its log says what is wrong.")
+
+
+def _tickers(collected: Collected) -> Finding:
+    count = len(collected.tickers)
+    text = f"QUOTES_TICKERS selects {count} ticker{'' if count == 1 else 's'}"
+    if unmatched := collected.selection.unmatched(collected.tickers):
+        text += (
+            f"; of the exchange's list, as last received, nothing matches {', '.join(unmatched)}"
+        )
+        remedy = "Start `quotes worker`, which receives the list, or correct QUOTES_TICKERS."
+        return warning("tickers", f"{text}.", remedy)
+    return ok("tickers", f"{text}.")
 
 
 def _prices(observed_at: datetime | None) -> Finding:
