@@ -5,6 +5,7 @@ need not wait for.
 """
 
 import sys
+from pathlib import Path
 from typing import Annotated
 
 import typer
@@ -191,6 +192,46 @@ def rebuild(
 
     url = start.database_here("rebuild", wait)
     raise typer.Exit(maintenance.rebuild(url, tickers or []))
+
+
+@app.command()
+def export(  # noqa: PLR0913  # options
+    tickers: Annotated[list[str], typer.Argument(metavar="TICKER...", help="As btc_usd or BTC.")],
+    *,
+    since: Annotated[
+        str | None,
+        typer.Option(
+            "--from", metavar="PERIOD", help="From its first day on: 2026-11-24, 2026-11 or 2026."
+        ),
+    ] = None,
+    until: Annotated[
+        str | None,
+        typer.Option("--to", metavar="PERIOD", help="Its first day is the first left out."),
+    ] = None,
+    form: Annotated[
+        str, typer.Option("--format", metavar="FORMAT", help="csv, jsonl or parquet.")
+    ] = "csv",
+    out: Annotated[
+        Path, typer.Option("--out", metavar="FOLDER", help="Each ticker has a folder in it.")
+    ] = Path(),
+    wait: Wait = 60,
+) -> None:
+    """Write quotes to files, one for each ticker and UTC day: FOLDER/btc_usd/2026-11-24.csv.
+
+    Run again, it writes the days that are new or have changed since, as by a repair, and no
+    others; so it may be stopped at any time. FOLDER/btc_usd/manifest.json has the length and the
+    SHA-256 of each file. Without QUOTES_DATABASE_URL it exports from the `up` that runs on this
+    machine.
+
+    \b
+    quotes export BTC --out archive                   all there is, up to now
+    quotes export BTC ETH --from 2026-11 --to 2026-12 --format parquet
+    """
+    url = start.database_here("export", wait)
+    from quotes.local import export
+
+    status = export.export(url, tickers, since=since, until=until, form=form, out=out)
+    raise typer.Exit(status)
 
 
 app.add_typer(queue.app, name="queue")

@@ -29,7 +29,7 @@ def test_help_names_every_command_and_what_it_is_for() -> None:
     answer = quotes("--help")
 
     assert answer.returncode == 0
-    for command in ("up", "api", "worker", "scheduler", "migrate", "schema"):
+    for command in ("up", "api", "worker", "scheduler", "migrate", "export", "schema"):
         assert f"\n  {command} " in answer.stdout
 
 

@@ -44,6 +44,9 @@ class Format(StrEnum):
 class ChangedError(Exception):
     """Quotes were removed while the file was read; it has to be read anew."""
 
+    def __init__(self) -> None:
+        super().__init__("quotes were removed meanwhile")
+
 
 @dataclass(frozen=True, slots=True)
 class File:

@@ -5,6 +5,7 @@ holds its interpreter for longer than the event loop can wait.
 """
 
 import sys
+from typing import BinaryIO
 
 import pyarrow as pa
 from pyarrow import csv, parquet
@@ -26,18 +27,19 @@ SCHEMA = pa.schema(
 )
 
 
-def main() -> None:
-    lines = csv.open_csv(
-        sys.stdin.buffer,
+def write(lines: BinaryIO, target: BinaryIO) -> None:
+    """A Parquet file of a CSV file's lines."""
+    batches = csv.open_csv(
+        lines,
         read_options=csv.ReadOptions(block_size=BLOCK, use_threads=False),
         convert_options=csv.ConvertOptions(
             column_types=dict(zip(SCHEMA.names, SCHEMA.types, strict=True))
         ),
     )
-    with parquet.ParquetWriter(sys.stdout.buffer, SCHEMA, compression="zstd") as writer:
-        for batch in lines:
+    with parquet.ParquetWriter(target, SCHEMA, compression="zstd") as writer:
+        for batch in batches:
             writer.write_batch(batch.cast(SCHEMA))
 
 
 if __name__ == "__main__":
-    main()
+    write(sys.stdin.buffer, sys.stdout.buffer)

@@ -54,10 +54,15 @@ class Period:
 
     def days(self, first: datetime, last: datetime) -> Iterator["Period"]:
         """Its days from the one that `first` is in to the one that `last` is in."""
-        each = Period.day(max(first, self.since))
-        while each.since <= last and each.since < self.until:
-            yield each
-            each = Period.day(each.until)
+        return days(max(first, self.since), min(last, self.until - DAY))
+
+
+def days(first: datetime, last: datetime) -> Iterator[Period]:
+    """The days from the one that `first` is in to the one that `last` is in."""
+    each = Period.day(first)
+    while each.since <= last:
+        yield each
+        each = Period.day(each.until)
 
 
 def _after(since: datetime, *, whole_year: bool) -> datetime:
