@@ -74,3 +74,32 @@ async def test_a_gap_s_cause_is_read_aloud_in_words(
         await expect(page.locator("#spoken")).to_contain_text(
             "no price: the exchange was queried too often"
         )
+
+
+async def test_a_ticker_that_is_not_collected_any_more_says_so_whatever_failed_last(
+    browser: Browser, settings: Settings, sessions: Sessions, market: Market
+) -> None:
+    await market.collect(9, btc="80000.5")
+    async with sessions.begin() as session:
+        session.add(
+            Failure(
+                ticker="btc_usd",
+                minute=market.this_minute - 8 * STEP,
+                cause=Cause.LOCKED,
+                message="btc_usd: locked.",
+                failed_at=market.this_minute,
+                attempts=1,
+            )
+        )
+
+    async with serving(settings) as client, looking(browser, client.url) as (page, _):
+        await page.goto("/")
+        freshness = card(page, "btc_usd").locator(".freshness")
+        await expect(freshness).to_have_text(
+            re.compile("stale.*The exchange had locked this price")
+        )
+    others = settings.model_copy(update={"tickers": ("eth_usd",)})
+    async with serving(others) as client, looking(browser, client.url) as (page, _):
+        await page.goto("/")
+        freshness = card(page, "btc_usd").locator(".freshness")
+        await expect(freshness).to_have_text(re.compile("stale.*It is no longer collected here"))

@@ -202,6 +202,8 @@ async def test_axe_finds_no_serious_fault_and_nothing_hangs_over_a_phone_s_edge(
     ):
         for path, last in (
             ("/", "#cards .change"),
+            ("/?starred=eth_usd&sort=rise", "#cards .change"),
+            ("/?search=nosuch", "#unmatched-words"),
             ("/btc_usd", "#legend"),
             ("/nosuch_usd", "#message"),
         ):

@@ -3,22 +3,16 @@
 export type Point = readonly [seconds: number, price: number]; // floats, to be drawn
 
 const DAY = 86_400; // seconds
-const OLDEST_BASE = DAY / 10; // seconds: a base is at most so much older than a day, as for `change`
+const SPAN = DAY + DAY / 10; // seconds: the first point is at most so much older than the newest
 const BREAK = DAY / 16; // seconds: a line is not drawn over a longer time without prices
+const STEP = DAY / 96; // seconds of which a line needs two points, however long the page is open
 const WIDTH = 120;
 const HEIGHT = 32;
 
-/** Seconds before the newest price that a point is needed for. */
-export const SPAN = DAY + OLDEST_BASE;
-
-/** How far the newest point is from the one a day before it, in percent; undefined without one. */
-export function changeOverDay(points: Point[]): number | undefined {
-  const newest = points.at(-1);
-  if (!newest) return undefined;
-  const dayBefore = newest[0] - DAY;
-  const base = points.findLast(([seconds]) => seconds <= dayBefore);
-  if (!base || dayBefore - base[0] >= OLDEST_BASE) return undefined;
-  return ((newest[1] - base[1]) / base[1]) * 100;
+/** The point that a day's change is told from; undefined where the first is younger than a day. */
+export function baseOf(points: Point[]): Point | undefined {
+  const [first, newest] = [points[0], points.at(-1)];
+  return first && newest && newest[0] - first[0] >= DAY ? first : undefined;
 }
 
 /** Both in order, without points that are too old; `newer` wins where a minute is in both. */
@@ -28,14 +22,23 @@ export function merged(older: Point[], newer: Point[]): Point[] {
   return points.filter(([seconds]) => seconds >= first);
 }
 
-/** The day up to now; what is older is left out. */
+/** The points with one more, which takes the place of the last where its step has two already. */
+export function extended(points: Point[], point: Point): Point[] {
+  const step = ([seconds]: Point): number => Math.floor(seconds / STEP);
+  const [before, last] = points.slice(-2);
+  const full = before && last && last[0] < point[0] && step(before) === step(point);
+  return merged(full ? points.slice(0, -1) : points, [point]);
+}
+
+/** The day up to now, from the last point before it. */
 export function sparkline(points: Point[]): SVGElement {
   const from = Date.now() / 1000 - DAY;
-  const drawn = points.filter(([seconds]) => seconds >= from);
+  const before = points.findLastIndex(([seconds]) => seconds < from);
+  const drawn = points.slice(Math.max(before, 0));
   const prices = drawn.map(([, price]) => price);
   const [low, high] = [Math.min(...prices), Math.max(...prices)];
   const path = drawn.map(([seconds, price], index) => {
-    const x = Math.min((seconds - from) / DAY, 1) * WIDTH;
+    const x = Math.min(Math.max((seconds - from) / DAY, 0), 1) * WIDTH;
     const y = HEIGHT - 1 - ((price - low) / (high - low || 1)) * (HEIGHT - 2);
     const joined = seconds - (drawn[index - 1]?.[0] ?? 0) < BREAK;
     return `${joined ? "L" : "M"}${x.toFixed(1)} ${y.toFixed(1)}`;

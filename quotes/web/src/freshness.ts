@@ -40,12 +40,12 @@ export function warningOf(tickers: Ticker[]): string {
 /** Why there is no newer price, as a sentence. */
 export function causeOf(ticker: Ticker, latest: Latest | undefined, connected: boolean): string {
   if (!connected) return "This page has no connection to the service.";
+  if (!ticker.collected) return "It is no longer collected here.";
   const failure = ticker.lastFailure;
   if (failure && (!latest || Date.parse(failure.minute) > Date.parse(latest.at))) {
     const reason = reasonOf(failure.cause);
     return `${reason.charAt(0).toUpperCase()}${reason.slice(1)}.`;
   }
-  if (!ticker.collected) return "It is no longer collected here.";
   return ticker.staleReason ?? "It has not been requested since.";
 }
 

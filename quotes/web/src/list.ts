@@ -1,156 +1,78 @@
-// The list of all tickers: price, change over a day, sparkline and freshness of each.
-import { type DayOf, Days } from "./days";
-import { type Point, changeOverDay, merged, sparkline } from "./day";
-import { byId, element, setText } from "./element";
-import { decimalsFor, decimalsOf, exact, money, pair, percent } from "./format";
-import { type Latest, type Ticker, causeOf, freshnessOf, stateOf } from "./freshness";
-import { ROOT } from "./root";
+// The list of all tickers: which cards are shown, in which order, and which of them are in view.
+import { Card } from "./card";
+import { byId } from "./element";
+import type { Ticker } from "./freshness";
+import { type Listing, matches } from "./listing";
+import { Sparklines, pointsOf } from "./sparklines";
 import type { Quote } from "./stream";
+import type { TickersAnswer } from "../generated/operations";
 
-const REDRAWN = 60_000; // milliseconds after which the day has moved on under the sparkline
+const AHEAD = 100; // lines of the first request: those in view and what follows them
+const SETTLED = 500; // milliseconds after a minute's last price until the cards are sorted anew
 
-type Price = Pick<Quote, "price" | "at" | "origin" | "ageSeconds">;
-
-/** One ticker's card. Its day is read once it is in view, and goes on with each new price. */
-export class Card implements DayOf {
-  latest: Latest | undefined;
-  readonly row: HTMLLIElement;
-  readonly #price = element("span", { class: "price" });
-  readonly #change = element("span", { class: "change" });
-  readonly #line = element("span", { class: "sparkline" });
-  readonly #freshness = element("span", { class: "freshness" });
-  readonly #link: HTMLAnchorElement;
-  #exactDecimals = 0; // the most that a live price had
-  #day: "unread" | "wanted" | "read" = "unread";
-  #points: Point[] = [];
-  #drawn = 0; // milliseconds
-
-  constructor(public ticker: Ticker) {
-    this.#link = element(
-      "a",
-      { href: `${ROOT.pathname}${ticker.name}` },
-      element("span", { class: "name" }, pair(ticker.name)),
-      this.#price,
-      this.#change,
-      this.#line,
-      this.#freshness,
-    );
-    this.row = element("li", {}, this.#link);
-    this.update(ticker);
-  }
-
-  get name(): string {
-    return this.ticker.name;
-  }
-
-  get newest(): number {
-    return this.latest ? Date.parse(this.latest.at) / 1_000 : Math.floor(Date.now() / 60_000) * 60;
-  }
-
-  /** Those of its prices. No digit of a live price is left out; averages are rounded to them. */
-  get decimals(): number {
-    return this.latest ? Math.max(decimalsFor(this.latest.price), this.#exactDecimals) : 2;
-  }
-
-  /** Whether its day is to be read now; true once only. */
-  wantsDay(): boolean {
-    const unread = this.#day === "unread";
-    if (unread) this.#day = "wanted";
-    return unread;
-  }
-
-  /** Its entry in `tickers`. A price that was streamed since is newer, and stays. */
-  update(ticker: Ticker): void {
-    this.ticker = ticker;
-    if (ticker.last && this.#isNews(ticker.last)) this.#show(ticker.last);
-  }
-
-  quote(quote: Quote): void {
-    if (this.#day !== "unread") {
-      const point = [Date.parse(quote.at) / 1_000, Number(quote.price)] as const;
-      this.#points = merged(this.#points, [point]);
-    }
-    if (this.#isNews(quote)) {
-      this.#show(quote);
-      this.#link.classList.remove("moved");
-      requestAnimationFrame(() => this.#link.classList.add("moved"));
-    }
-    this.#draw();
-  }
-
-  show(points: Point[]): void {
-    this.#day = "read";
-    this.#points = merged(points, this.#points);
-    this.#draw();
-  }
-
-  failed(): void {
-    setText(this.#change, "change unknown");
-  }
-
-  /** After a stream that may lack quotes or hold others: everything seen before is discarded. */
-  restart(): boolean {
-    const wasRead = this.#day !== "unread";
-    this.latest = undefined;
-    this.#points = [];
-    return wasRead;
-  }
-
-  select(selected: boolean): void {
-    if (selected) this.#link.setAttribute("aria-current", "page");
-    else this.#link.removeAttribute("aria-current");
-  }
-
-  /** Updates what changes with time: ages and the day. */
-  tick(connected: boolean): void {
-    const state = stateOf(this.latest);
-    this.row.dataset["state"] = state;
-    const why = state === "live" ? "" : `. ${causeOf(this.ticker, this.latest, connected)}`;
-    setText(this.#freshness, freshnessOf(this.latest) + why);
-    if (Date.now() - this.#drawn > REDRAWN) this.#draw();
-  }
-
-  #isNews({ at }: Price): boolean {
-    return !this.latest || Date.parse(at) > Date.parse(this.latest.at);
-  }
-
-  #show({ price, at, origin, ageSeconds }: Price): void {
-    this.latest = { price, at, ageSeconds, received: Date.now() };
-    if (origin === "LIVE") this.#exactDecimals = Math.max(this.#exactDecimals, decimalsOf(price));
-    setText(this.#price, money(price, this.decimals), exact(price));
-  }
-
-  #draw(): void {
-    if (this.#day !== "read") return;
-    this.#drawn = Date.now();
-    const moved = changeOverDay(this.#points);
-    const without = this.#points.length > 0 ? "no price a day ago" : "";
-    setText(this.#change, moved === undefined ? without : `${percent(moved)} in 24 h`);
-    this.#change.dataset["moved"] = ["down", "", "up"][1 + Math.sign(moved ?? 0)] ?? "";
-    this.#line.replaceChildren(sparkline(this.#points));
-  }
-}
+/** By which cards are sorted, the smallest first. */
+const KEYS: Record<string, (card: Card) => number> = {
+  rise: ({ moved }) => (moved === undefined ? Infinity : -moved),
+  fall: ({ moved }) => moved ?? Infinity,
+  fresh: ({ at }) => -at,
+  stale: ({ at }) => at,
+};
 
 /** The cards by their tickers' names, in the page's list. */
 export class List {
   readonly cards = new Map<string, Card>();
-  readonly #days = new Days();
+  shown: Card[] = [];
+  #sorting: ReturnType<typeof setTimeout> | undefined;
+  #asked = false; // whether lines were read before
+  readonly #sparklines = new Sparklines();
   readonly #cardOf = new WeakMap<Element, Card>();
   readonly #early = new Map<string, Quote>(); // the newest of tickers that have no card yet
   readonly #inView = new IntersectionObserver((entries) => {
-    const cards = entries.filter((entry) => entry.isIntersecting).map(({ target }) => target);
-    this.#read(cards.map((row) => this.#cardOf.get(row)));
+    for (const { target, isIntersecting } of entries) {
+      const card = this.#cardOf.get(target);
+      if (card) card.inView = isIntersecting;
+    }
+    this.ticked();
+    this.#readLines();
   });
 
-  show(tickers: Ticker[]): void {
-    for (const ticker of tickers) {
-      const card = this.cards.get(ticker.name);
-      if (card) card.update(ticker);
-      else this.#add(new Card(ticker));
-    }
-    if (this.cards.size === byId("cards").childElementCount) return;
-    const byName = [...this.cards].sort(([one], [other]) => (one < other ? -1 : 1));
-    byId("cards").replaceChildren(...byName.map(([, { row }]) => row));
+  /** `ticked` is called when cards have come into view, and when they are told something new. */
+  constructor(
+    public listing: Listing,
+    readonly ticked: () => void,
+  ) {}
+
+  /** The tickers there are, with the ends of their days. Others are gone. */
+  show({ tickers, sparklines }: TickersAnswer): void {
+    const names = new Set(tickers.map(({ name }) => name));
+    for (const card of this.cards.values()) if (!names.has(card.name)) this.#remove(card);
+    for (const ticker of tickers) this.#cardFor(ticker).update(ticker);
+    for (const line of sparklines) this.cards.get(line.ticker)?.ends(pointsOf(line));
+    this.#early.clear();
+    this.arrange(this.listing);
+  }
+
+  /** Shows what the listing names, in its order. The card that has the focus keeps it. */
+  arrange(listing: Listing): void {
+    this.listing = listing;
+    const starred = new Set(listing.starred);
+    const key = KEYS[listing.sort] ?? (() => 0);
+    const keyed = [...this.cards.values()]
+      .filter(({ name }) => matches(name, listing.search))
+      .map((card) => ({ card, key: key(card), starred: starred.has(card.name) }));
+    keyed.sort(
+      (one, other) =>
+        Number(other.starred) - Number(one.starred) ||
+        (one.key < other.key ? -1 : one.key > other.key ? 1 : 0) ||
+        (one.card.name < other.card.name ? -1 : 1),
+    );
+    for (const card of this.cards.values()) card.starred = starred.has(card.name);
+    this.shown = keyed.map(({ card }) => card);
+    place(
+      byId("cards"),
+      this.shown.map(({ row }) => row),
+    );
+    this.ticked();
   }
 
   /** Returns whether the ticker has a card; else the quote is shown once it has one. */
@@ -158,30 +80,83 @@ export class List {
     const card = this.cards.get(quote.ticker);
     if (card) card.quote(quote);
     else this.#early.set(quote.ticker, quote);
+    if (card && this.listing.sort in KEYS) this.#sortSoon();
     return card !== undefined;
   }
 
-  /** The card of the opened ticker; its day is shown beside the chart, where no list may be. */
+  tick(connected: boolean): void {
+    for (const card of this.cards.values()) card.tick(connected);
+  }
+
+  /** The card of the opened ticker. */
   select(ticker: string): void {
-    for (const card of this.cards.values()) card.select(card.name === ticker);
-    this.#read([this.cards.get(ticker)]);
+    for (const card of this.cards.values()) card.selected = card.name === ticker;
   }
 
   /** The stream began anew, for everybody at once: see `Card.restart`. */
   restart(): void {
-    this.#days.soon([...this.cards.values()].filter((card) => card.restart()));
+    for (const card of this.cards.values()) card.restart();
+    this.#sparklines.soon(this.#wanted(this.shown.filter(({ inView }) => inView)));
   }
 
-  #add(card: Card): void {
+  #cardFor(ticker: Ticker): Card {
+    const known = this.cards.get(ticker.name);
+    if (known) return known;
+    const card = new Card(ticker);
     this.cards.set(card.name, card);
     this.#cardOf.set(card.row, card);
     this.#inView.observe(card.row);
     const quote = this.#early.get(card.name);
     if (quote) card.quote(quote);
-    this.#early.delete(card.name);
+    return card;
   }
 
-  #read(cards: Array<Card | undefined>): void {
-    this.#days.now(cards.filter((card) => card !== undefined).filter((card) => card.wantsDay()));
+  #remove(card: Card): void {
+    this.cards.delete(card.name);
+    this.#inView.unobserve(card.row);
+    this.#sparklines.forget(card);
   }
+
+  #sortSoon(): void {
+    clearTimeout(this.#sorting);
+    this.#sorting = setTimeout(() => this.arrange(this.listing), SETTLED);
+  }
+
+  /** A first look takes the lines in view and those that follow. Whoever goes on gets all others. */
+  #readLines(): void {
+    const first = this.shown.findIndex(({ inView, line }) => inView && line === "unread");
+    if (first < 0) return;
+    const cards = this.#asked ? [...this.cards.values()] : this.shown.slice(first, first + AHEAD);
+    this.#asked = true;
+    this.#sparklines.now(this.#wanted(cards));
+  }
+
+  #wanted(cards: Card[]): Card[] {
+    const unread = cards.filter(({ line }) => line === "unread");
+    for (const card of unread) card.line = "wanted";
+    return unread;
+  }
+}
+
+/**
+ * Puts the rows into the list in this order. Where one of them holds the focus, the others are put
+ * around it, since an element that is moved loses it; and it stays on the screen if it was there.
+ */
+function place(list: HTMLElement, rows: HTMLElement[]): void {
+  if (rows.length === list.children.length && rows.every((row, at) => list.children[at] === row)) {
+    return;
+  }
+  const at = rows.findIndex((row) => row.contains(document.activeElement));
+  const focused = rows[at];
+  if (!focused) {
+    list.replaceChildren(...rows);
+    return;
+  }
+  const kept = new Set(rows);
+  for (const row of [...list.children]) if (!kept.has(row as HTMLElement)) row.remove();
+  const { top, bottom } = focused.getBoundingClientRect();
+  focused.before(...rows.slice(0, at));
+  focused.after(...rows.slice(at + 1));
+  const followed = document.activeElement?.matches(":focus-visible"); // as by the keyboard
+  if (followed && bottom > 0 && top < innerHeight) focused.scrollIntoView({ block: "nearest" });
 }

@@ -1,4 +1,5 @@
 // What of a ticker is looked at: interval, range and time zone, as the address holds them.
+import { type Listing, addressOf } from "./listing";
 import { ROOT } from "./root";
 import { UTC, chosenZone, zoneOf } from "./zones";
 
@@ -136,10 +137,10 @@ function unknown(name: string, text: string, shown: string): string {
 }
 
 /** Without a zone it leaves that to each viewer's own choice, which is UTC until one is made. */
-export function toAddress({ ticker, interval, range, zone }: View): string {
+export function toAddress({ ticker, interval, range, zone }: View, listing: Listing): string {
   const parameters = new URLSearchParams({ interval, range });
   if (zone !== UTC || chosenZone() !== UTC) parameters.set("zone", zone);
-  return `${ROOT.pathname}${ticker}?${parameters}`;
+  return addressOf(`${ROOT.pathname}${ticker}`, listing, parameters);
 }
 
 /** The first moment of the range, a whole minute. */
