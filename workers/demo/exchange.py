@@ -13,7 +13,6 @@ from workers.demo import market, names
 from workers.demo.controls import Controls
 from workers.demo.faults import (
     ERRORS,
-    PRICES,
     RESPONSES,
     UNKNOWN_INDEX,
     Fault,
@@ -23,12 +22,12 @@ from workers.demo.faults import (
     error_reply,
     result,
 )
+from workers.demo.indexes import Indexes
 from workers.demo.socket import STATE, Sockets
 
 __all__ = ["Exchange", "Fault", "serve"]
 
 LOOPBACK = "127.0.0.1"
-PRICES_CHANNEL = "deribit_price_index"
 ROOT = "A stand-in for the exchange, for trials and tests: every price here is made up.\n"
 HEADERS = {  # as in a recorded answer
     "Access-Control-Allow-Headers": (
@@ -51,14 +50,12 @@ def _now() -> datetime:
     return datetime.now(UTC)
 
 
-class Exchange:
-    """Change `prices` and `faults` at any time, each by index name; the next answer follows.
+class Exchange(Indexes):
+    """Its indexes over HTTP; with `sockets` over a WebSocket, too.
 
-    A price is pinned by its JSON text, known index or not, and leaves the charts alone; `charts`
-    pins an index's charts, of every range, likewise, and `answers` a method's result.
-    `requests` counts those over HTTP by their methods, those for a price in `price_requests` by
-    their index. Another `clock` replays any moment.
-    With `sockets` it has a WebSocket, whose channels each send a message `every` so many seconds.
+    There each channel sends a message `every` so many seconds. `charts` pins an index's charts, of
+    every range, by their JSON text, and `answers` a method's result. `requests` counts those over
+    HTTP by their methods, those for a price in `price_requests` by their index.
     """
 
     def __init__(
@@ -70,18 +67,14 @@ class Exchange:
         sockets: bool = False,
         every: float = 1.0,
     ) -> None:
-        self.seed = seed
-        self.clock = clock
+        super().__init__(seed, clock)
         self.slow_seconds = slow_seconds
-        self.prices: dict[str, str] = {}
         self.charts: dict[str, str] = {}
         self.answers: dict[str, str] = {}
-        self.faults: dict[str, Fault] = {}
         self.requests: Counter[str] = Counter()
         self.price_requests: Counter[str] = Counter()
         self.every = every
         self.sockets = Sockets(self, allowed=sockets)
-        self._frozen: dict[str, datetime] = {}  # since when each price stays what it is
         self._methods: dict[str, Callable[[Mapping[str, str]], Reply]] = {
             "get_index_price": self._index_price,
             "get_index_chart_data": self._chart,
@@ -153,30 +146,8 @@ class Exchange:
     def _micros(self) -> int:
         return market.micros(self.clock())
 
-    def known(self) -> dict[str, None]:
-        """The indexes that have a price here, in their order."""
-        return dict.fromkeys((*market.INDEXES, *self.prices))
-
-    def listed(self) -> list[str]:
-        """As on its lists: a fault may hide some."""
-        return [name for name in self.known() if self.faults.get(name) is not Fault.UNKNOWN_INDEX]
-
     def accepts(self, channel: str) -> bool:
-        kind, _, index = channel.partition(".")
-        if kind != PRICES_CHANNEL:
-            return channel == STATE
-        known = index in market.INDEXES or index in self.prices
-        return known and self.faults.get(index) not in (Fault.UNLISTED, Fault.UNKNOWN_INDEX)
-
-    def data(self, channel: str) -> str | None:
-        kind, _, index = channel.partition(".")
-        if kind != PRICES_CHANNEL or self.faults.get(index) is Fault.SILENT:
-            return None
-        milliseconds = market.micros(self._moment(index)) // 1_000
-        return (
-            f'{{"timestamp":{milliseconds},"price":{self._price_text(index)},'
-            f'"index_name":{compact(index)}}}'
-        )
+        return channel == STATE or self.publishes(channel)
 
     def locked(self) -> set[str]:
         return {index for index, fault in self.faults.items() if fault is Fault.LOCKED}
@@ -187,27 +158,11 @@ class Exchange:
             return '{"locked":"false"}'
         return f'{{"locked":"partial","locked_indices":{compact(sorted(locked))}}}'
 
-    def _moment(self, index: str) -> datetime:
-        """Of the index's price: now, or when it froze."""
-        if self.faults.get(index) is Fault.FROZEN:
-            return self._frozen.setdefault(index, self.clock())
-        self._frozen.pop(index, None)
-        return self.clock()
-
-    def _price_text(self, index: str) -> str:
-        """Raises KeyError for an index that is not here."""
-        fault = self.faults.get(index)
-        if fault in PRICES:
-            return PRICES[fault]
-        if index in self.prices:
-            return self.prices[index]
-        return market.text(market.price(index, self._moment(index), self.seed))
-
     def _index_price(self, query: Mapping[str, str]) -> Reply:
         index = query.get("index_name", "")
-        if index not in market.INDEXES and index not in self.prices:
+        if index not in self.known():
             return UNKNOWN_INDEX
-        text = self._price_text(index)
+        text = self.price_text(index)
         return result(f'{{"index_price":{text},"estimated_delivery_price":{text}}}')
 
     def _chart(self, query: Mapping[str, str]) -> Reply:

@@ -33,6 +33,12 @@ class Fault(StrEnum):
     FROZEN = "FROZEN"  # the price, and its own time, stay what they are
     SILENT = "SILENT"  # no messages over the WebSocket
     UNLISTED = "UNLISTED"  # not accepted where the WebSocket is subscribed to it
+    # Of the exchanges that the index is made of:
+    OUTLIER = "OUTLIER"  # one is at ten times the price, and used: the index is wrong, too
+    ALONE = "ALONE"  # only one is there, as an object in place of a list
+    NAMELESS = "NAMELESS"  # what is sent of them cannot be understood
+    UNRANKED = "UNRANKED"  # their channel is not accepted
+    RANKING_SILENT = "RANKING_SILENT"  # their channel brings nothing
 
 
 def result(text: str) -> Reply:

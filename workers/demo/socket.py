@@ -16,6 +16,7 @@ MAX_FRAME = 32 << 10  # bytes, from a client
 SHORTEST_HEARTBEAT = 10  # seconds
 
 MALFORMED = error_reply(-32600, "Invalid Request")
+TOO_MANY = error_reply(10028, "too_many_requests")
 BAD_PARAMS = error_reply(-32602, "Invalid params", reason="wrong format", param="channels")
 
 
@@ -26,6 +27,10 @@ class Publisher(Protocol):
 
     def accepts(self, channel: str) -> bool:
         """Whether there is such a channel. The others are left out of a subscription's reply."""
+        ...
+
+    def refuses(self, channel: str) -> bool:
+        """Whether a subscription to it is one request too many, which ends the connection."""
         ...
 
     def data(self, channel: str) -> str | None:
@@ -50,11 +55,13 @@ class Socket:
 
     def __init__(self, publisher: Publisher, socket: web.WebSocketResponse) -> None:
         self.channels: list[str] = []
+        self.subscriptions = 0  # requests for them
         self.tests = 0  # requests for public/test, which is how a test request is answered
         self._publisher = publisher
         self._socket = socket
         self._heartbeat = 0  # seconds; 0 for none
         self._locked: set[str] = set()  # as last sent
+        self._refused = False
         self._methods: dict[str, Callable[[dict[str, Any]], object]] = {
             "subscribe": lambda params: self._subscribe(params["channels"]),
             "unsubscribe": lambda params: self._unsubscribe(params["channels"]),
@@ -68,6 +75,8 @@ class Socket:
             async for message in self._socket:
                 if message.type is WSMsgType.TEXT:
                     await self.send(self._answer(message.data))
+                if self._refused:
+                    break
         finally:
             for task in tasks:
                 task.cancel()
@@ -126,6 +135,10 @@ class Socket:
 
     def _reply(self, method: str, params: dict[str, Any]) -> Reply:
         self.tests += method == "test"
+        self.subscriptions += method == "subscribe"
+        if any(map(self._publisher.refuses, params.get("channels", ()))):
+            self._refused = True
+            return TOO_MANY
         if (own := self._methods.get(method)) is None:
             return self._publisher.reply(method, params)
         try:
@@ -154,6 +167,7 @@ class Sockets:
     def __init__(self, publisher: Publisher, *, allowed: bool) -> None:
         self.allowed = allowed
         self.open: list[Socket] = []
+        self.opened = 0  # so far
         self._publisher = publisher
 
     async def handle(self, request: web.Request) -> web.StreamResponse:
@@ -163,6 +177,7 @@ class Sockets:
         await response.prepare(request)
         socket = Socket(self._publisher, response)
         self.open.append(socket)
+        self.opened += 1
         try:
             await socket.run()
         finally:
