@@ -19,6 +19,7 @@ from collections.abc import AsyncIterator, Iterator
 from contextlib import asynccontextmanager, contextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
+from decimal import Decimal
 from pathlib import Path
 from statistics import median
 from typing import Any
@@ -30,13 +31,17 @@ from quotes.api.errors import RefusedError
 from quotes.api.plans import queries
 from quotes.api.plans.answers import Answers
 from quotes.api.plans.plans import Plans
+from quotes.database import constituents
 from quotes.database.collected import Collected
+from quotes.database.constituents import Told
 from quotes.database.maintenance import migrations
+from quotes.database.sessions import Sessions, open_engine
 from quotes.live.feed import open_feed
 from quotes.live.newest import Newest
 from quotes.live.single_flight import SingleFlight
 from quotes.local.embedded import Postgres
 from quotes.market.charts import OLDEST
+from quotes.market.constituents import Constituent, Spreads, spread
 from quotes.server.lanes import open_lanes
 from quotes.server.process import collect_garbage_seldom
 from quotes.settings import Settings
@@ -45,6 +50,11 @@ HOUR, MINUTE = timedelta(hours=1), timedelta(minutes=1)
 NOW = datetime.now(UTC).replace(minute=0, second=0, microsecond=0)
 QUARTER = NOW - timedelta(days=90)
 QUOTE = "ticker price at timestamp observedAt source origin cursor ageSeconds stale collected"
+NOW_TOO = f"{QUOTE} confidence {{ spread percent exchanges ageSeconds }}"
+MADE_OF = (
+    "nodes { exchange price originalPrice weight observedAt used } observedAt ageSeconds "
+    "confidence { spread percent exchanges ageSeconds }"
+)
 CANDLE = "openTime closeTime open high low close count coverage complete filled"
 X = 'ticker: "btc_usd"'
 
@@ -84,7 +94,10 @@ WAYS = {
     "change": f'change({X}, window: "90d") {{ percent latest {{ {QUOTE} }} base {{ {QUOTE} }} }}',
     "priceAt": f'priceAt({X}, at: "2026-01-01T00:00Z", direction: NEAREST) {{ {QUOTE} }}',
     "latestPrice": f"latestPrice({X}) {{ {QUOTE} }}",
+    "latestPrice, confidence": f"latestPrice({X}) {{ {NOW_TOO} }}",
     "latestPrices": f"latestPrices {{ {QUOTE} }}",
+    "latestPrices, confidence": f"latestPrices {{ {NOW_TOO} }}",
+    "constituents": f"constituents({X}) {{ {MADE_OF} }}",
     "tickers": f"tickers {{ name first {{ {QUOTE} }} last {{ {QUOTE} }} }}",
 }
 
@@ -196,6 +209,24 @@ def backends(pids: list[int]) -> float:
     return sum(int(Path(f"/proc/{pid}/schedstat").read_text().split()[0]) for pid in pids) / 1e6
 
 
+async def tell(url: str) -> None:
+    """Of all tickers twelve exchanges, as many as any index has."""
+    at = datetime.now(UTC)
+    prices = [Decimal(f"100000.{place:02}") for place in range(12)]
+    exchanges = [
+        Constituent(f"exchange{price}", price, price, Decimal("8.333333"), at, used=True)
+        for price in prices
+    ]
+    found = spread(exchanges)
+    spreads = Spreads(at, found, {NOW: found})
+    zero = timedelta()
+    async with open_engine(url, name="bench") as engine, Sessions(engine).begin() as session:
+        names = ["btc_usd", *(f"t{place}_usd" for place in range(1, 300))]
+        await constituents.tell(
+            session, [Told(name, exchanges, spreads, zero, zero) for name in names]
+        )
+
+
 async def bench(url: str, runs: int) -> None:
     print(
         f"{'':24}{'times':>6}{'points':>8}{'hold':>8}{'loop':>8}{'threads':>9}{'database':>10}{'kB':>8}"
@@ -203,6 +234,7 @@ async def bench(url: str, runs: int) -> None:
     collect_garbage_seldom()  # as a web process does
     async with planning(url) as plans:
         for name, way in WAYS.items():
+            await tell(url)  # what is known of indexes is forgotten in a minute
             for query, number, points in ((f"{{ {way} }}", 1, alone(way)), dearest(way)):
                 await plans.answer(query, None, None)  # opens connections, fills caches
                 pids = [row["pid"] for row in await plans.context.queries.fetch(ACTIVE)]

@@ -25,7 +25,7 @@ from quotes.settings import PREFIX, Settings
 
 FAST = {"fsync": "off", "full_page_writes": "off", "synchronous_commit": "off"}
 EMPTY = """
-    TRUNCATE quotes, failures, hours, backfills, heartbeats, indexes, tokens;
+    TRUNCATE quotes, failures, hours, backfills, heartbeats, indexes, tokens, constituents;
     UPDATE high_water SET seq = 0
 """
 

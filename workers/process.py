@@ -14,6 +14,7 @@ from quotes.database.sessions import Sessions, open_engine
 from quotes.market.sources import Source
 from quotes.settings import Settings, SettingsError
 from workers.collecting import Collector
+from workers.constituents import telling
 from workers.exchange.deribit import Deribit, open_http
 from workers.exchange.pacing import Pace
 from workers.exchange.streamed import open_streamed
@@ -70,8 +71,9 @@ class Process(Middleware):
         async with (
             open_engine(url, name="worker") as engine,
             open_http(exchange) as http,
-            open_streamed(http, exchange, Deribit(http, exchange, Pace())) as self.source,
+            open_streamed(http, exchange, Deribit(http, exchange, Pace())) as streamed,
         ):
+            self.source = streamed
             self.sessions = Sessions(engine)
             self.collector = Collector(self.source, self.sessions)
             self.collected = Collected(self.settings.selection, self.sessions)
@@ -81,6 +83,7 @@ class Process(Middleware):
                 open_collected(self.collected, self._loop_ended),
                 open_listing(listing, self.collected, self._loop_ended),
                 beating(self.sessions),
+                telling(self.sessions, streamed.rankings),
                 metrics.measured_loop(),
             ):
                 yield

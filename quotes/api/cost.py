@@ -155,6 +155,7 @@ _WORK: Mapping[str, Callable[[Arguments, datetime], Work]] = {
     "candles": _candles,
     "candleUpdates": _lookups(20),
     "change": _lookups(3),
+    "constituents": _lookups(1),
     "gaps": _gaps,
     "latestPrice": _lookups(1),
     "latestPrices": _of_tickers,

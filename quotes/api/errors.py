@@ -28,6 +28,8 @@ class Code(StrEnum):
     STALE_PRICE = (
         "STALE_PRICE"  # older than `maxAge`; the extensions have the last one and the cause
     )
+    UNCERTAIN_PRICE = "UNCERTAIN_PRICE"  # its exchanges are further apart than `maxSpread`, or that
+    # is not known; the extensions have the last one, and the spread
     UNAUTHENTICATED = (
         "UNAUTHENTICATED"  # an access token is required; the message says how to send it
     )

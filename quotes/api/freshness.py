@@ -1,10 +1,11 @@
-"""Whether a price is as fresh as its reader needs, and if not, what there is and why."""
+"""Whether a price is as fresh, and as sure, as its reader needs; if not, what there is and why."""
 
 from collections.abc import Iterable, Mapping
 from datetime import datetime, timedelta
+from decimal import Decimal
 
 from quotes.api.errors import Code, RefusedError
-from quotes.api.scalars import duration_text, utc_text
+from quotes.api.scalars import duration_text, percent_text, utc_text
 from quotes.api.types import STALE_AFTER, Quote
 from quotes.database import models
 from quotes.database.heartbeats import Heartbeat
@@ -79,6 +80,32 @@ def require(
         lastGood=None if quote is None else _shown(quote),
         ageSeconds=age,
         cause=cause,
+    )
+
+
+def require_within(ticker: str, quote: Quote | None, max_spread: Decimal) -> None:
+    """Raises RefusedError unless there is a quote, and its spread is known to be no wider.
+
+    `max_spread` is in percent.
+    """
+    confidence = None if quote is None else quote.confidence
+    if confidence is not None and Decimal(confidence.percent) <= max_spread:
+        return
+    if quote is None:
+        state = f"{ticker} has no price yet"
+    elif confidence is None:
+        state = f"How far the exchanges that {ticker} is made of are apart is not known"
+    else:
+        state = f"The exchanges that {ticker} is made of are {confidence.percent}% apart"
+    raise RefusedError(
+        Code.UNCERTAIN_PRICE,
+        f"{state}, and {percent_text(max_spread)} is the most that was asked for. "
+        "`extensions` hold the last price; try again, or with a larger `maxSpread`.",
+        ticker=ticker,
+        lastGood=None if quote is None else _shown(quote),
+        spread=None if confidence is None else confidence.spread,
+        percent=None if confidence is None else confidence.percent,
+        maxSpread=percent_text(max_spread),
     )
 
 

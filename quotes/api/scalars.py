@@ -3,6 +3,7 @@
 import re
 from collections.abc import Callable, Mapping
 from datetime import UTC, date, datetime, timedelta
+from decimal import Decimal
 from typing import Any, NewType, TypeVar
 from zoneinfo import ZoneInfo
 
@@ -16,6 +17,7 @@ from quotes.market.intervals import Interval
 
 Ticker = NewType("Ticker", str)
 Timestamp = NewType("Timestamp", int)
+Percent = NewType("Percent", Decimal)
 Parsed = TypeVar("Parsed")
 
 MAX_SHOWN = 40  # characters of a wrong value that its refusal repeats
@@ -28,6 +30,7 @@ _UNITS = {
     "d": timedelta(days=1),
     "w": timedelta(weeks=1),
 }
+_PERCENT = re.compile(r"([0-9]{1,4}(?:\.[0-9]{1,4})?)%")
 _DURATION = re.compile(r"([0-9]{1,9})([smhdw])")
 
 
@@ -101,6 +104,16 @@ def _duration(value: object) -> timedelta:
     )
 
 
+def _percent(value: object) -> Percent:
+    text = _text(value, "A Percent")
+    if (match := _PERCENT.fullmatch(text)) and (percent := Decimal(match[1])) > 0:
+        return Percent(percent)
+    raise bad_input(
+        f"{text[:MAX_SHOWN]!r} is no Percent; write a number above 0 and below 10,000, "
+        "with at most 4 decimals, and its sign, as in 0.5% or 2%."
+    )
+
+
 def _written(parse: Callable[[object], Parsed]) -> Callable[..., Parsed]:
     """`parse` for a value that stands in a document: its fault is shown there."""
 
@@ -117,6 +130,10 @@ def duration_text(length: timedelta) -> str:
     """In the largest unit that leaves a whole number."""
     unit = next(unit for unit in reversed(_UNITS) if not length % _UNITS[unit])
     return f"{length // _UNITS[unit]}{unit}"
+
+
+def percent_text(percent: Decimal) -> str:
+    return f"{percent:f}%"
 
 
 def utc_text(moment: datetime) -> str:
@@ -170,6 +187,16 @@ SCALARS: Mapping[object, ScalarDefinition] = {
         description="A time zone by its IANA name, as `Europe/Berlin` or `UTC`.",
         parse_value=_time_zone,
         parse_literal=_written(_time_zone),
+    ),
+    Percent: strawberry.scalar(
+        name="Percent",
+        description=(
+            "A share of a whole, as `0.5%`: a number above 0 and below 10,000, with at most 4 "
+            "decimals, and its sign."
+        ),
+        serialize=percent_text,
+        parse_value=_percent,
+        parse_literal=_written(_percent),
     ),
     timedelta: strawberry.scalar(
         name="Duration",

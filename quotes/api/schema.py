@@ -11,6 +11,7 @@ from strawberry.schema.config import StrawberryConfig
 from strawberry.types import ExecutionContext
 
 from quotes.api import cursors, freshness, pagination, types
+from quotes.api.constituents import ConstituentQuery
 from quotes.api.context import (
     Info,
     SomeTickers,
@@ -29,12 +30,12 @@ from quotes.api.history.price_at import MomentQuery
 from quotes.api.history.series import SeriesQuery
 from quotes.api.history.sparklines import SparklineQuery
 from quotes.api.price_updates import PriceSubscription
-from quotes.api.scalars import SCALARS, Ticker
-from quotes.database import backfills, heartbeats, store
+from quotes.api.scalars import SCALARS, Percent, Ticker
+from quotes.database import backfills, constituents, heartbeats, store
 
 
 @strawberry.type(description='What can be queried. `latestPrice(ticker: "BTC")` is a start.')
-class Query(CandleQuery, SeriesQuery, SparklineQuery, GapQuery, MomentQuery):
+class Query(CandleQuery, SeriesQuery, SparklineQuery, GapQuery, MomentQuery, ConstituentQuery):
     @strawberry.field(
         description=(
             "A ticker's quotes, oldest first, a page at a time. Without a range: all there are. "
@@ -99,7 +100,9 @@ class Query(CandleQuery, SeriesQuery, SparklineQuery, GapQuery, MomentQuery):
         description=(
             "A ticker's newest quote; null before its first. With `maxAge`, an older or missing "
             "one is refused as STALE_PRICE; `extensions` then have the `lastGood` price, its "
-            "`ageSeconds` and the `cause`."
+            "`ageSeconds` and the `cause`. With `maxSpread`, one whose `confidence` is wider, or "
+            "not known, is refused as UNCERTAIN_PRICE; `extensions` then have the `lastGood` "
+            "price, its `spread` and `percent`."
         )
     )
     async def latest_price(
@@ -110,6 +113,12 @@ class Query(CandleQuery, SeriesQuery, SparklineQuery, GapQuery, MomentQuery):
             timedelta | None,
             strawberry.argument(description="How old `observedAt` may be, as `90s`; any if null."),
         ] = None,
+        max_spread: Annotated[
+            Percent | None,
+            strawberry.argument(
+                description="How large `confidence { percent }` may be, as `0.5%`; any if null."
+            ),
+        ] = None,
     ) -> types.Quote | None:
         async with info.context.sessions() as session:
             quotes = await store.newest(session, [ticker])
@@ -117,9 +126,12 @@ class Query(CandleQuery, SeriesQuery, SparklineQuery, GapQuery, MomentQuery):
         if not quotes:
             await require_known(info.context, [ticker])
         now, collected = info.context.now(), info.context.collected
-        quote = types.Quote.of(quotes[0], now, collected) if quotes else None
+        known = (await constituents.spreads(info.context.queries, [ticker])).get(ticker)
+        quote = types.Quote.of(quotes[0], now, collected, known) if quotes else None
         if max_age is not None:
             freshness.require(ticker, quote, failures, max_age)
+        if max_spread is not None:
+            freshness.require_within(ticker, quote, max_spread)
         return quote
 
     @strawberry.field(
@@ -129,9 +141,10 @@ class Query(CandleQuery, SeriesQuery, SparklineQuery, GapQuery, MomentQuery):
         names = await chosen(info.context, tickers)
         async with info.context.sessions() as session:
             quotes = await store.newest(session, names)
+        known = await constituents.spreads(info.context.queries, names)
         now, collected = info.context.now(), info.context.collected
         return [
-            types.Quote.of(quote, now, collected)
+            types.Quote.of(quote, now, collected, known.get(quote.ticker))
             for quote in sorted(quotes, key=lambda quote: quote.ticker)
         ]
 

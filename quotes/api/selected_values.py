@@ -16,13 +16,15 @@ from graphql import (
 from graphql.execution.executor import Executor as CoreExecutor
 
 from quotes.api.errors import Code, RefusedError
+from quotes.market.constituents import MOST
 
 MAX_FIELDS = 500  # selected ones, once fragments are spread; the explorer's introspection has 250
 NAME = 32  # characters of an alias that count as one value more
 VALUE = 1.0  # microseconds of a value that the database writes
 STATEMENT = 700.0  # microseconds of a statement, besides its rows
 
-_LENGTHS = {("TickerInfo", "unfinishedCharts"): 6}  # of lists that are no rows
+# Of lists that are no rows.
+_LENGTHS = {("TickerInfo", "unfinishedCharts"): 6, ("Constituents", "nodes"): MOST}
 # Fields that take a statement of their own.
 _READ = {("PageInfo", "hasNextPage"), ("PageInfo", "hasPreviousPage")}
 

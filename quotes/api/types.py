@@ -7,9 +7,11 @@ from typing import Self
 import strawberry
 
 from quotes.api import cursors
+from quotes.api.constituents import Confidence
 from quotes.api.enums import Cause, Origin
 from quotes.api.scalars import Ticker, Timestamp
 from quotes.database import models
+from quotes.database.constituents import Known
 
 STALE_AFTER = timedelta(minutes=2)
 MILLISECOND = timedelta(milliseconds=1)
@@ -49,10 +51,23 @@ class Quote:
     collected: bool = strawberry.field(
         description="Whether its ticker is collected here; false for one that is only history."
     )
+    confidence: Confidence | None = strawberry.field(
+        description=(
+            "How far the exchanges that the index is made of were apart at the most, from the "
+            "beginning of this quote's minute until now. Only of `latestPrice` and `latestPrices`; "
+            "null where it is not known."
+        )
+    )
 
     @classmethod
-    def of(cls, quote: models.Quote, now: datetime, collected: Collection[str]) -> Self:
-        """`collected` are the tickers collected here."""
+    def of(
+        cls,
+        quote: models.Quote,
+        now: datetime,
+        collected: Collection[str],
+        known: Known | None = None,
+    ) -> Self:
+        """`collected` are the tickers collected here; `known` is of the index."""
         age = max(now - quote.observed_at, timedelta())
         return cls(
             ticker=Ticker(quote.ticker),
@@ -66,6 +81,7 @@ class Quote:
             age_seconds=(age + MILLISECOND / 2) // MILLISECOND / 1_000,
             stale=age > STALE_AFTER,
             collected=quote.ticker in collected,
+            confidence=Confidence.of(quote.minute, known),
         )
 
 

@@ -3,8 +3,10 @@
 from datetime import datetime
 from decimal import Decimal
 from enum import StrEnum
+from typing import Any
 
 from sqlalchemy import (
+    JSON,
     BigInteger,
     CheckConstraint,
     Column,
@@ -165,6 +167,27 @@ class ListedIndex(SQLModel, table=True):
     __table_args__ = (PrimaryKeyConstraint("ticker", name="indexes_pkey"),)
 
     ticker: str = Field(sa_type=Text)
+
+
+class ConstituentsRow(SQLModel, table=True):
+    """What an index is made of: the last that a worker received, and nothing of the past.
+
+    It is written every few seconds, so it is not logged, and its pages have room for the next one.
+    """
+
+    __tablename__ = "constituents"
+    __table_args__ = (
+        PrimaryKeyConstraint("ticker", name="constituents_pkey"),
+        {"prefixes": ["UNLOGGED"], "postgresql_with": {"fillfactor": 50}},
+    )
+
+    ticker: str = Field(sa_type=Text)
+    # By the database's clock: when it came, and when the newest of the prices in use was made.
+    received_at: datetime = Field(sa_type=DateTime(timezone=True))
+    made_at: datetime = Field(sa_type=DateTime(timezone=True))
+    # As quotes.database.constituents writes them; what is selected most often is the shorter one.
+    exchanges: list[Any] = Field(sa_type=JSON)
+    spreads: list[Any] = Field(sa_type=JSON)
 
 
 class Token(SQLModel, table=True):

@@ -12,13 +12,13 @@ from rows import until
 
 from quotes.market.sources import Cause, SourceError, Tick
 from workers.demo.exchange import Exchange, Fault, serve
-from workers.exchange import socket, streamed
+from workers.exchange import channels, socket, streamed
 from workers.exchange.deribit import Deribit, open_http
 from workers.exchange.pacing import Pace
 from workers.exchange.streamed import StreamedDeribit, open_streamed, socket_url
 
 MINUTE = datetime(2026, 9, 20, 21, 17, tzinfo=UTC)
-CHANNEL = "deribit_price_index.btc_usd"
+CHANNEL, RANKING = "deribit_price_index.btc_usd", "deribit_price_ranking.btc_usd"
 
 
 class Clock:
@@ -42,7 +42,7 @@ def _short(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(socket, "FIRST_DELAY", 0.05)
     monkeypatch.setattr(socket, "LONGEST_DELAY", 0.1)
     monkeypatch.setattr(socket, "CHECK", 0.05)
-    monkeypatch.setattr(socket, "CHANNEL_SILENCE", 60.0)
+    monkeypatch.setattr(channels, "SILENCE", 60.0)
 
 
 @asynccontextmanager
@@ -251,6 +251,7 @@ async def test_a_socket_that_falls_silent_is_opened_again(
 ) -> None:
     monkeypatch.setattr(socket, "SILENCE", 0.3)
     (silent,) = exchange.sockets.open
+    await until(lambda: RANKING in silent.channels)  # the last to be subscribed to
     silent.channels.clear()
 
     await until(lambda: exchange.sockets.open not in ([], [silent]))
@@ -260,7 +261,7 @@ async def test_a_socket_that_falls_silent_is_opened_again(
 async def test_a_channel_that_falls_silent_is_subscribed_to_again(
     exchange: Exchange, source: StreamedDeribit, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(socket, "CHANNEL_SILENCE", 0.3)
+    monkeypatch.setattr(channels, "SILENCE", 0.3)
     await carried(source, "eth_usd")
     (connection,) = exchange.sockets.open
     connection.channels.remove(CHANNEL)

@@ -14,9 +14,7 @@ class Prices:
     """One index's prices at their own times, whatever order they arrive in."""
 
     newest: Tick | None = None
-    # By the loop's clock: the last message, and the last that had a price.
-    heard_at: float = float("-inf")
-    added_at: float = float("-inf")
+    added_at: float = float("-inf")  # the last of them, by the loop's clock
     _first: dict[datetime, Tick] = field(default_factory=dict)  # by their minutes
     _changed: asyncio.Event = field(default_factory=asyncio.Event)
 

@@ -15,9 +15,20 @@ import structlog
 from quotes.market.sources import Tick
 from workers.conditions import Condition
 from workers.exchange import messages
+from workers.exchange.channels import Channels
 from workers.exchange.locks import Locked
-from workers.exchange.messages import PRICE, STATE, IndexPrice, Lock, Message, Reply
+from workers.exchange.messages import (
+    FUTURE,
+    PRICE,
+    RANKING,
+    STATE,
+    IndexPrice,
+    Lock,
+    Message,
+    Reply,
+)
 from workers.exchange.prices import Prices
+from workers.exchange.rankings import Rankings
 
 log = structlog.get_logger(__name__)
 
@@ -27,14 +38,8 @@ CLOSE_TIMEOUT = 1.0  # seconds
 SILENCE = 15.0  # seconds without a message, of which each channel sends one a second
 IDLE_SILENCE = 2.5 * HEARTBEAT  # seconds, where no channel is open
 FIRST_DELAY, LONGEST_DELAY = 1.0, 60.0  # seconds before connecting again, doubling
-# A subscription costs the exchange more than a request: 3.3 a second, of frames up to 32 kB.
-CHANNELS_AT_ONCE = 300
-PAUSE = 0.35  # seconds between two subscriptions
-# A channel without messages for so many seconds is subscribed to again, and so is, after a longer
-# while, one that was not accepted.
-CHANNEL_SILENCE, REFUSED_PAUSE = 30.0, 300.0
-CHECK = 5.0  # seconds between two looks for such channels
-FUTURE = timedelta(seconds=5)  # a price's own time is no further ahead of the exchange's clock
+PAUSE = 0.35  # seconds between two subscriptions, of which the exchange takes 3.3 a second
+CHECK = 5.0  # seconds between two looks for channels that have fallen silent
 
 
 class LostError(Exception):
@@ -53,7 +58,9 @@ class Socket:
         self._now = now
         self._lost = Condition(log, "exchange_socket_lost", now=_time)
         self._prices: defaultdict[str, Prices] = defaultdict(Prices)  # of all that are wanted
-        self._wanted = asyncio.Event()
+        self._channels = Channels()
+        self.rankings = Rankings()
+        self._sent: dict[int, tuple[datetime, str, Sequence[str]]] = {}  # without a reply so far
         self._reset()
 
     def _reset(self) -> None:
@@ -62,21 +69,19 @@ class Socket:
         # How far the exchange's clock was ahead of this host's, in the last reply.
         self.ahead: timedelta | None = None
         self._numbers = count(1)
-        self._sent: dict[int, tuple[datetime, str, Sequence[str]]] = {}  # without a reply so far
-        self._subscribed_at: dict[str, float] = {}  # by the loop's clock
-        self._accepted: set[str] = set()
+        self._channels.reset(channels for _, _, channels in self._sent.values())
+        self._sent.clear()
         for prices in self._prices.values():
             prices.wake()
 
     def follow(self, ticker: str) -> Prices:
         """The ticker's prices, from soon after the first call on."""
-        if ticker not in self._prices:
-            self._wanted.set()
+        self._channels.want(ticker)
         return self._prices[ticker]
 
     def carries(self, ticker: str) -> bool:
-        """Whether the ticker's channel is open."""
-        return ticker in self._accepted
+        """Whether the channel of the ticker's prices is open."""
+        return self._channels.carries(PRICE + ticker)
 
     async def run(self) -> None:
         """Hold the connection; ends only by cancellation."""
@@ -88,7 +93,7 @@ class Socket:
                 error = lost.exceptions[0]
                 reason = str(error) or type(error).__name__
                 self._lost.persists(reason=reason, prices_by="HTTP")
-            delay = FIRST_DELAY if self._accepted else min(LONGEST_DELAY, 2 * delay)
+            delay = FIRST_DELAY if self._channels.any_open else min(LONGEST_DELAY, 2 * delay)
             self._reset()
             await asyncio.sleep(delay * random.uniform(0.75, 1.25))  # noqa: S311  # no secret
 
@@ -109,50 +114,38 @@ class Socket:
         await self._request(socket, "subscribe", channels=[STATE])
         await self._request(socket, "status")
         while True:
-            self._wanted.clear()
-            due = [ticker for ticker in self._prices if self._is_due(ticker)]
-            for at in range(0, len(due), CHANNELS_AT_ONCE):
-                await self._subscribe_to(socket, due[at : at + CHANNELS_AT_ONCE])
+            self._channels.wanted.clear()
+            while due := self._channels.due():
+                await self._subscribe_to(socket, due)
                 await asyncio.sleep(PAUSE)
             with suppress(TimeoutError):
                 async with asyncio.timeout(CHECK):
-                    await self._wanted.wait()
+                    await self._channels.wanted.wait()
 
     async def _subscribe_to(
-        self, socket: aiohttp.ClientWebSocketResponse, tickers: Sequence[str]
+        self, socket: aiohttp.ClientWebSocketResponse, channels: Sequence[str]
     ) -> None:
-        channels = [PRICE + ticker for ticker in tickers]
-        if silent := [channel for channel in channels if self.carries(channel[len(PRICE) :])]:
-            log.warning("exchange_channels_silent", channels=silent)
+        if silent := self._channels.silent(channels):
             await self._request(socket, "unsubscribe", channels=silent)
-        self._subscribed_at |= dict.fromkeys(tickers, _time())
-        await self._request(socket, "subscribe", tickers, channels=channels)
-
-    def _is_due(self, ticker: str) -> bool:
-        """Whether to subscribe to it: for the first time, or again."""
-        at = self._subscribed_at.get(ticker)
-        if at is None:
-            return True
-        if not self.carries(ticker):
-            return _time() - at > REFUSED_PAUSE
-        return _time() - max(at, self._prices[ticker].heard_at) > CHANNEL_SILENCE
+        self._channels.subscribing(channels)
+        await self._request(socket, "subscribe", channels, channels=channels)
 
     async def _request(
         self,
         socket: aiohttp.ClientWebSocketResponse,
         method: str,
-        tickers: Sequence[str] = (),
+        subscribed: Sequence[str] = (),
         **params: object,
     ) -> None:
         number = next(self._numbers)
-        self._sent[number] = self._now(), method, tickers
+        self._sent[number] = self._now(), method, subscribed
         request = {"id": number, "method": f"public/{method}", "params": params}
         async with asyncio.timeout(TIMEOUT):
             await socket.send_str(json.dumps({"jsonrpc": "2.0", **request}))
 
     async def _receive(self, socket: aiohttp.ClientWebSocketResponse) -> None:
         while True:
-            seconds = SILENCE if self._accepted else IDLE_SILENCE
+            seconds = SILENCE if self._channels.any_open else IDLE_SILENCE
             try:
                 async with asyncio.timeout(seconds):
                     message = await socket.receive()
@@ -167,6 +160,8 @@ class Socket:
         match message:
             case IndexPrice():
                 self._price(message)
+            case messages.Ranking():
+                self._ranking(message)
             case Lock():
                 known = self.locked or Locked()
                 self.locked = known.changed(message.ticker, locked=message.locked)
@@ -177,10 +172,9 @@ class Socket:
 
     def _price(self, message: IndexPrice) -> None:
         """Keep it. One of no possible price or time only counts as a sign of life."""
-        if message.ticker not in self._accepted:
+        if not self._channels.hear(PRICE + message.ticker):
             return
         prices = self._prices[message.ticker]
-        prices.heard_at = _time()
         if message.price is None or message.observed_at is None or self.ahead is None:
             return
         if message.observed_at <= self.exchange_now() + FUTURE:
@@ -189,31 +183,30 @@ class Socket:
                 _time(),
             )
 
+    def _ranking(self, message: messages.Ranking) -> None:
+        if self._channels.hear(RANKING + message.ticker) and self.ahead is not None:
+            self.rankings.add(message, _time(), self.exchange_now())
+
     def exchange_now(self) -> datetime:
         """The exchange's clock, as far as it is known."""
         return self._now() + (self.ahead or timedelta())
 
     def _reply(self, reply: Reply) -> None:
-        sent_at, method, tickers = self._sent.pop(reply.number, (None, "", ()))
+        sent_at, method, channels = self._sent.pop(reply.number, (None, "", ()))
         if reply.testnet is not None and reply.testnet is not self._testnet:
             raise LostError("it is of another environment, check QUOTES_DERIBIT_URL")
         if reply.code is not None:
+            if self._channels.tolerates(channels, reply.code):
+                return
             raise LostError(f"it answers public/{method} with the error {reply.code}")
         if sent_at is not None and reply.sent_at is not None:
             self.ahead = reply.sent_at - (sent_at + (self._now() - sent_at) / 2)
         if method == "status":
             self.locked = Locked.of(reply.result)
-        elif tickers:
-            self._subscribed(tickers, reply.result)
-
-    def _subscribed(self, tickers: Sequence[str], result: object) -> None:
-        channels = set(map(str, result)) if isinstance(result, list) else set()
-        accepted = {ticker for ticker in tickers if PRICE + ticker in channels}
-        self._accepted |= accepted
-        if refused := sorted(set(tickers) - accepted):
-            log.warning("exchange_channels_refused", tickers=refused, prices_by="HTTP")
-        if accepted:
-            self._lost.ended()
+        elif channels:
+            self._channels.subscribed(channels, reply.result)
+            if self._channels.any_open:
+                self._lost.ended()
 
 
 def _time() -> float:

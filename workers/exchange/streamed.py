@@ -25,6 +25,7 @@ from quotes.market.sources import (
 from workers.exchange.deribit import Deribit, utc_now
 from workers.exchange.locks import Locked
 from workers.exchange.prices import Prices
+from workers.exchange.rankings import Rankings
 from workers.exchange.socket import Socket
 
 WAIT = 2.0  # seconds for a minute's first price, before it is requested by HTTP
@@ -45,6 +46,11 @@ class StreamedDeribit:
     @property
     def name(self) -> str:
         return self._requests.name
+
+    @property
+    def rankings(self) -> Rankings:
+        """What the indexes are made of."""
+        return self._socket.rankings
 
     async def tick(
         self,

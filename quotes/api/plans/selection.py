@@ -8,8 +8,14 @@ from graphql import GraphQLObjectType, get_named_type
 
 from quotes.api.execution import Executor
 
-# Fields that each answer gives anew, by their types: an age, and the end of the log.
-OF_THE_MOMENT = {("Quote", "ageSeconds"), ("Quote", "stale"), ("Series", "cursor")}
+# Fields that each answer gives anew, by their types: an age, what the indexes are made of just now,
+# and the end of the log.
+OF_THE_MOMENT = {
+    ("Quote", "ageSeconds"),
+    ("Quote", "stale"),
+    ("Quote", "confidence"),
+    ("Series", "cursor"),
+}
 
 
 class NotPlainError(Exception):
@@ -38,6 +44,9 @@ class Selection:
     @property
     def type_name(self) -> str:
         return self.kind.name
+
+    def selects(self, name: str) -> bool:
+        return any(each.name == name for each in self.fields)
 
     def of_the_moment(self) -> bool:
         """Whether it holds a field whose value depends on when it is answered."""

@@ -19,7 +19,7 @@ from quotes.api.plans.scope import FOREVER, ONCE, SCOPES, Scope
 from quotes.api.plans.selection import NotPlainError
 from quotes.api.plans.shapes import Shape, shape_of
 from quotes.api.schema import schema
-from quotes.database import store
+from quotes.database import constituents, store
 from quotes.database.models import Quote
 from quotes.database.queries import history, json_pages, latest
 
@@ -108,16 +108,26 @@ def _once(arguments: Arguments, now: datetime) -> Scope:
 def _latest_price(root: Root) -> Step:
     shape = _shape(root)
     lasting = not root.of_the_moment()
+    shows = _shows_confidence(root)
 
     async def read(context: Context, arguments: Arguments, now: datetime) -> Read:
-        ticker, max_age = arguments["ticker"], arguments.get("maxAge")
+        ticker, max_spread = arguments["ticker"], arguments.get("maxSpread")
+        max_age = arguments.get("maxAge")
         newest = await _newest(context, [ticker])
-        quote = types.Quote.of(newest[ticker], now, context.collected) if ticker in newest else None
+        known = None
+        if shows or max_spread is not None:
+            known = (await constituents.spreads(context.queries, [ticker])).get(ticker)
+        quote = None
+        if ticker in newest:
+            quote = types.Quote.of(newest[ticker], now, context.collected, known)
         if max_age is not None and not freshness.is_fresh(quote, max_age):
             async with context.sessions() as session:
                 failures = await store.last_failures(session, [ticker])
             freshness.require(ticker, quote, failures, max_age)
-        scope = Scope(frozenset([ticker])) if lasting and max_age is None else ONCE
+        if max_spread is not None:
+            freshness.require_within(ticker, quote, max_spread)
+        lasts = lasting and max_age is None and max_spread is None
+        scope = Scope(frozenset([ticker])) if lasts else ONCE
         return Read(_dumped(shape, quote), scope)
 
     return read
@@ -126,6 +136,7 @@ def _latest_price(root: Root) -> Step:
 def _latest_prices(root: Root) -> Step:
     shape = _shape(root)
     lasting = not root.of_the_moment()
+    shows = _shows_confidence(root)
 
     async def read(context: Context, arguments: Arguments, now: datetime) -> Read:
         tickers = arguments.get("tickers")
@@ -133,11 +144,16 @@ def _latest_prices(root: Root) -> Step:
         names = sorted(newest.keys() if tickers is None else newest.keys() & set(tickers))
         scope = Scope(None if tickers is None else frozenset(tickers)) if lasting else ONCE
         collected = context.collected
-        shown = [types.Quote.of(newest[name], now, collected) for name in names]
+        known = await constituents.spreads(context.queries, names) if shows else {}
+        shown = [types.Quote.of(newest[name], now, collected, known.get(name)) for name in names]
         text = await _written(context, shape, shown, len(shown))
         return Read(text, scope, len(shown))
 
     return read
+
+
+def _shows_confidence(root: Root) -> bool:
+    return root.selection is not None and root.selection.selects("confidence")
 
 
 async def _newest(context: Context, tickers: list[str] | None) -> Mapping[str, Quote]:

@@ -1,0 +1,55 @@
+"""Tells the web processes what each index is made of, as the exchange's WebSocket brings it."""
+
+import asyncio
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from datetime import timedelta
+from functools import partial
+
+from quotes.background import background
+from quotes.database import constituents
+from quotes.database.constituents import Told
+from quotes.database.errors import DatabaseError
+from quotes.database.outages import Outage
+from quotes.database.sessions import Sessions
+from quotes.settings import SettingsError
+from workers.exchange.rankings import Rankings
+
+EVERY = 3.0  # seconds between two writes; rankings come each second
+TIMEOUT = 5.0  # seconds for one
+
+
+@asynccontextmanager
+async def telling(sessions: Sessions, rankings: Rankings) -> AsyncIterator[None]:
+    """Until the block ends."""
+    async with background(_tell(sessions, rankings), "constituents"):
+        yield
+
+
+async def _tell(sessions: Sessions, rankings: Rankings) -> None:
+    """For ever; ends only by cancellation."""
+    outage = Outage("constituents")
+    told_at = float("-inf")
+    while True:
+        began = _time()
+        told = []
+        for each in rankings.since(told_at):
+            ago = timedelta(seconds=_time() - each.at)
+            told.append(Told(each.ticker, each.constituents, each.spreads, ago, ago + each.lag))
+            await asyncio.sleep(0)  # reading all takes 20 ms, and prices are not to wait for that
+        try:
+            if told:
+                async with asyncio.timeout(TIMEOUT):
+                    await sessions.transact(partial(constituents.tell, told=told))
+        except (DatabaseError, TimeoutError) as error:
+            outage.failed(error)
+        except SettingsError:
+            return  # the first message's work meets it, too, and the worker ends
+        else:
+            told_at = began
+            outage.recovered()
+        await asyncio.sleep(EVERY)
+
+
+def _time() -> float:
+    return asyncio.get_running_loop().time()
