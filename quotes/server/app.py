@@ -47,6 +47,8 @@ from quotes.server.limits.export_limits import ExportLimits
 from quotes.server.limits.host_check import HostCheck
 from quotes.server.operations import Streams
 from quotes.server.pages import NOT_BUILT, Site, WithExplorer
+from quotes.server.udf.endpoint import PREFIX as UDF
+from quotes.server.udf.endpoint import UdfEndpoint
 from quotes.server.websocket import WebSocketEndpoint
 from quotes.settings import FAILED, REFUSED, Settings, SettingsError
 
@@ -95,7 +97,7 @@ class Web(Starlette):
 
 def _reads(path: str) -> bool:
     """Whether it is an address of data, to which all limits apply."""
-    return path in endpoint.PATHS or path.startswith(EXPORT)
+    return path in endpoint.PATHS or path.startswith((EXPORT, UDF))
 
 
 def create_app(settings: Settings) -> Starlette:
@@ -105,6 +107,7 @@ def create_app(settings: Settings) -> Starlette:
         log.warning("page_not_built", how=NOT_BUILT.strip())
     graphql: Any = WithExplorer(endpoint.Endpoint(), site)
     export: Any = ExportEndpoint()
+    udf: Any = UdfEndpoint()
     sockets = WebSocketEndpoint(origins=settings.allowed_origins)
     hosts = partial(HostCheck, host=settings.host, origins=settings.allowed_origins)
     cors = partial(
@@ -128,6 +131,7 @@ def create_app(settings: Settings) -> Starlette:
         root_path=settings.root_path,
         routes=[
             Route(f"{EXPORT}{{path:path}}", export),
+            Route(f"{UDF}{{name:path}}", udf),
             *_redirects(settings.root_path),
             Route("/healthz", _answer(Health.alive)),
             Route("/readyz", _answer(Health.ready)),

@@ -95,8 +95,9 @@ class Endpoint:
         outcome = await outcome_of(operation, streams, method=request.method)
         best = next(each for each in media if each is not Media.EVENTS)
         response = response_of(outcome, best)
-        if outcome.answer is not None and request.method in {"GET", "HEAD"}:
-            validate(request, response, outcome.answer, streams)
+        answer, readable = outcome.answer, request.method in {"GET", "HEAD"}
+        if readable and answer is not None and answer.closed(streams.context.now()):
+            validate(request, response, answer.etag, streams)
         if len(response.body) > codings.SHORT:
             await compress(request, response, outcome.answer, streams.plans.answers)
         await response(request.scope, request.receive, send)
