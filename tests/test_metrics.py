@@ -29,10 +29,11 @@ DOCUMENTED = in_tables((ROOT / "docs/metrics.md").read_text(), r"`((?:quotes|pro
 ALERTS = ROOT / "docs/prometheus/alerts.yml"
 CACHED = '{ latestPrice(ticker: "old_usd") { price } }'
 UPDATES = "subscription ($after: String) { priceUpdates(after: $after) { price } }"
-# A scrape meets the first two by chance only; the third moves from a worker's second minute on.
+# A scrape meets the first three by chance only; the fourth moves from a worker's second minute on.
 SELDOM = {
     "quotes_lane_waiting",
     "quotes_queries_running",
+    "quotes_exports_running",
     "quotes_exchange_streamed_prices_total",
 }
 
@@ -119,6 +120,8 @@ async def test_in_a_demo_with_faults_each_documented_metric_moves(
             await asyncio.gather(*days)
             async with client.http.get(f"{client.url}/graphql?query={'x' * 20_000}") as response:
                 assert response.status == 414
+            async with client.http.get(f"{client.url}/export/old_usd/2026-01.csv") as response:
+                assert response.status == 200
             for _ in range(99):
                 await subscription.next()
             found = await moved(look)

@@ -11,6 +11,7 @@ from starlette.datastructures import State
 from quotes.live.feed import Feed
 from quotes.server.health import Health
 from quotes.server.http.open_connections import OpenConnections
+from quotes.server.limits.export_limits import ExportLimits
 from quotes.server.operations import Streams
 
 
@@ -26,6 +27,7 @@ class WebCollector(Collector):
         health: Health | None = getattr(self._state, "health", None)
         if health is not None:
             yield from _of_streams(self._state.streams)
+            yield from _of_exports(self._state.exports.limits)
             yield from _of_feed(self._state.context.feed)
             yield from _of_health(health)
 
@@ -59,6 +61,14 @@ def _of_streams(streams: Streams) -> Iterator[Metric]:
         answers.uses(),
     )
     yield _gauge("answer_cache_bytes", "The size of the cache of answers.", answers.size)
+
+
+def _of_exports(limits: ExportLimits) -> Iterator[Metric]:
+    yield _gauge("exports_running", "Exports that are being sent.", limits.running)
+    yield _labelled(
+        CounterMetricFamily("quotes_exports", "Exports.", labels=["outcome"]),
+        {"begun": limits.begun_total, "refused": limits.refused_total},
+    )
 
 
 def _of_feed(feed: Feed) -> Iterator[Metric]:

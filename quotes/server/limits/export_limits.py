@@ -16,7 +16,7 @@ class ExportLimits:
         self._most = most
         self._most_of_a_client = max(most // 2, 1)
         self._of_client: Counter[str] = Counter()
-        self.running = self.refused_total = 0
+        self.running = self.begun_total = self.refused_total = 0
 
     @contextmanager
     def begun(self, who: str) -> Iterator[None]:
@@ -25,6 +25,7 @@ class ExportLimits:
             self._refuse(f"This server sends as many exports as it may, {self._most} at once.")
         if self._of_client[who] >= self._most_of_a_client:
             self._refuse(f"This client has as many exports as it may, {self._most_of_a_client}.")
+        self.begun_total += 1
         self.running += 1
         self._of_client[who] += 1
         try:
