@@ -27,11 +27,11 @@ def run(*command: str | Path, cwd: Path, **environment: str) -> subprocess.Compl
     )
 
 
-def build(source: Path, **environment: str) -> subprocess.CompletedProcess[str]:
-    return run(_uv(), "build", "--wheel", "--out-dir", "dist", cwd=source, **environment)
+def build(source: Path, to: Path, **environment: str) -> subprocess.CompletedProcess[str]:
+    return run(uv(), "build", "--wheel", "--out-dir", to, cwd=source, **environment)
 
 
-def _uv() -> str:
+def uv() -> str:
     """The one that `./dev` runs these tests with."""
     found = os.environ.get("UV") or shutil.which("uv") or str(ROOT / ".tools/bin/uv")
     assert Path(found).exists(), "these tests need uv; run them by ./dev test"
@@ -55,15 +55,15 @@ def source(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.fixture(scope="module")
 def installed(source: Path) -> Path:
     """`python` of an environment with the wheel, and with these tests' libraries beside it."""
-    built = build(source)
+    built = build(source, source / "dist")
     assert built.returncode == 0, built.stderr
     assert "The pages of quotes/web were not built" in built.stderr
     (wheel,) = (source / "dist").glob("*.whl")
     environment = source.parent / "environment"
-    run(_uv(), "venv", "--python", sys.executable, environment, cwd=source.parent)
+    run(uv(), "venv", "--python", sys.executable, environment, cwd=source.parent)
     python = environment / "bin" / "python"
     words = ("pip", "install", "--no-deps", "--offline", "--python", python, wheel)
-    done = run(_uv(), *words, cwd=source.parent)
+    done = run(uv(), *words, cwd=source.parent)
     assert done.returncode == 0, done.stderr
     (packages,) = environment.glob("lib/python*/site-packages")
     (packages / "libraries.pth").write_text(sysconfig.get_path("purelib") + "\n")
@@ -102,8 +102,16 @@ def test_an_installed_wheel_knows_the_same_revisions_and_schema(
     assert quotes(installed, "schema", cwd=tmp_path).stdout == (ROOT / "schema.graphql").read_text()
 
 
+def test_the_wheel_leaves_the_client_to_its_own_distribution(
+    installed: Path, tmp_path: Path
+) -> None:
+    done = run(installed, "-P", "-c", "import quotes.client", cwd=tmp_path)
+
+    assert "No module named 'quotes.client'" in done.stderr
+
+
 def test_a_build_that_requires_the_pages_fails_without_them(source: Path) -> None:
-    built = build(source, REQUIRE_PAGES="1")
+    built = build(source, source / "dist", REQUIRE_PAGES="1")
 
     assert built.returncode != 0
     assert "The pages of quotes/web were not built" in built.stderr
