@@ -2,7 +2,7 @@
 
 import asyncio
 import time
-from collections.abc import Iterable, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from contextlib import aclosing
 from datetime import UTC, datetime
 
@@ -15,8 +15,8 @@ from quotes.database.errors import DatabaseError, RejectedError, UnavailableErro
 from quotes.database.models import Failure, Origin, Quote
 from quotes.database.outages import Outage
 from quotes.database.sessions import Sessions
-from quotes.market.sources import Cause, MixedError, Source
-from workers.conditions import Condition
+from quotes.market.sources import HALTS, Cause, MixedError, Source
+from workers.conditions import Affected, Condition
 from workers.exchange.clock import ExchangeClock
 from workers.polling import Missed, Outcome, Poller
 
@@ -41,6 +41,10 @@ class Collector:
         self._sessions = sessions
         self._outage = Outage("collect")
         self._rejection = Condition(log, "quotes_refused")
+        self._lasting = {
+            cause: Affected(log, "tickers_halted", "tickers", cause=cause.value)
+            for cause in (*sorted(HALTS), Cause.UNKNOWN_INDEX)
+        }
 
     def stop(self) -> None:
         """Stop the current `collect`, which returns the tickers still missing."""
@@ -60,28 +64,39 @@ class Collector:
         """
         began = time.monotonic()
         missing = await self._missing(begin, tickers)
-        failed, stored = dict[str, Missed](), 0
+        failed, priced, stored = dict[str, Missed](), set[str](), 0
         async with aclosing(self._poller.poll(begin, missing)) as outcomes:
             async for batch in outcomes:
                 stored += await self._store(begin, batch)
                 failed |= {each.ticker: each for each in batch if isinstance(each, Missed)}
-                for quote in _quotes(batch):
-                    failed.pop(quote.ticker, None)
+                priced.update(quote.ticker for quote in _quotes(batch))
+        for ticker in priced:
+            failed.pop(ticker, None)
         seconds = time.monotonic() - began
         metrics.COLLECTION.observe(seconds)
         for each in failed.values():
             _FAILURES[each.error.cause].inc()
+        self._log_halts(failed, priced)
+        missed = [each for each in failed.values() if each.error.cause not in self._lasting]
         log.info(
             "minute_collected",
             minute=begin.isoformat(),
             requested=len(missing),
             stored=stored,
-            missed={each.ticker: each.error.cause.value for each in failed.values()},
-            reasons=_reasons(failed.values()),
+            missed={each.ticker: each.error.cause.value for each in missed},
+            reasons=_reasons(missed),
+            halted=len(failed) - len(missed),
             unknown=sum(map(self._poller.is_suspended, missing)),
             seconds=round(seconds, 3),
         )
         return await self._missing(begin, missing) if self._poller.stopped else []
+
+    def _log_halts(self, failed: Mapping[str, Missed], priced: Collection[str]) -> None:
+        """What may last for hours, or for ever, is logged when it begins and when it ends."""
+        for cause, state in self._lasting.items():
+            now = {ticker for ticker, each in failed.items() if each.error.cause is cause}
+            state.begin(now)
+            state.end({*priced, *failed} - now)
 
     async def _missing(self, begin: datetime, tickers: Sequence[str]) -> list[str]:
         try:

@@ -1,7 +1,7 @@
 """Logging a lasting state without a line for each time it is met."""
 
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 
 import structlog
 
@@ -52,3 +52,28 @@ class Condition:
         if self._since is not None:
             self._log.info(f"{self._event}_ended", seconds=round(self._now() - self._since))
             self._since = None
+
+
+class Affected:
+    """What is in a lasting state, as some tickers: logs what enters it and what leaves it, once."""
+
+    def __init__(
+        self, log: structlog.stdlib.BoundLogger, event: str, kind: str, **fields: object
+    ) -> None:
+        self._log = log
+        self._event = event
+        self._kind = kind  # the field that names them
+        self._fields = fields
+        self.names: set[str] = set()
+
+    def begin(self, names: Iterable[str]) -> None:
+        """Report that these are in the state."""
+        if new := sorted(set(names) - self.names):
+            self.names.update(new)
+            self._log.warning(self._event, **{self._kind: new}, **self._fields)
+
+    def end(self, names: Iterable[str]) -> None:
+        """Report that these are not, or no longer."""
+        if left := sorted(self.names.intersection(names)):
+            self.names.difference_update(left)
+            self._log.info(f"{self._event}_ended", **{self._kind: left}, **self._fields)

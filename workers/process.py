@@ -3,6 +3,7 @@
 import asyncio
 from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack, asynccontextmanager
+from functools import partial
 
 import structlog
 from dramatiq import Broker, MessageProxy, Middleware, Worker
@@ -17,7 +18,7 @@ from workers.collecting import Collector
 from workers.constituents import telling
 from workers.exchange.deribit import Deribit, open_http
 from workers.exchange.pacing import Pace
-from workers.exchange.streamed import open_streamed
+from workers.exchange.streamed import StreamedDeribit, open_streamed
 from workers.heartbeat import beating
 from workers.listing import Listing, open_listing
 
@@ -77,7 +78,7 @@ class Process(Middleware):
             self.sessions = Sessions(engine)
             self.collector = Collector(self.source, self.sessions)
             self.collected = Collected(self.settings.selection, self.sessions)
-            self.collected.changed = self.collector.resume
+            self.collected.changed = partial(self._changed, streamed)
             listing = Listing(self.source, self.sessions, self.collected)
             async with (
                 open_collected(self.collected, self._loop_ended),
@@ -87,6 +88,10 @@ class Process(Middleware):
                 metrics.measured_loop(),
             ):
                 yield
+
+    def _changed(self, source: StreamedDeribit, new: frozenset[str]) -> None:
+        source.keep(self.collected.tickers)
+        self.collector.resume(new)
 
     def _loop_ended(self, task: asyncio.Task[None]) -> None:
         """Without its loops a worker would never learn of another ticker: it ends."""

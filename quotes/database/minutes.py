@@ -10,6 +10,8 @@ from sqlalchemy import ARRAY, DateTime, Integer, Text, bindparam, text
 from sqlmodel.ext.asyncio.session import AsyncSession
 
 from quotes.database.models import Failure
+from quotes.market.coverage import MINUTE
+from quotes.market.sources import HALTS
 
 _MISSING = text(
     """
@@ -29,6 +31,33 @@ async def missing(session: AsyncSession, minute: datetime, tickers: Sequence[str
     parameters = {"tickers": list(tickers), "minute": minute}
     connection = await session.connection()
     return list((await connection.scalars(_MISSING, parameters)).all())
+
+
+_HALTED = text(
+    """
+    SELECT date_bin('1 hour', minute, '2000-01-01 00:00+00') AS hour,
+           bit_or(1::bigint << extract(minute FROM minute AT TIME ZONE 'UTC')::int) AS bits
+    FROM failures
+    WHERE ticker = :ticker AND minute >= :since AND minute < :until AND cause = ANY (:causes)
+    GROUP BY 1
+    """
+).bindparams(
+    bindparam("since", type_=DateTime(timezone=True)),
+    bindparam("until", type_=DateTime(timezone=True)),
+    bindparam("causes", type_=ARRAY(Text)),
+)
+
+
+async def halted(
+    session: AsyncSession, ticker: str, since: datetime, until: datetime
+) -> set[datetime]:
+    """The minutes of [since, until) for which the exchange itself made no price."""
+    causes = [cause.value for cause in HALTS]
+    parameters = {"ticker": ticker, "since": since, "until": until, "causes": causes}
+    rows = (await (await session.connection()).execute(_HALTED, parameters)).all()
+    return {
+        hour + number * MINUTE for hour, bits in rows for number in range(60) if bits >> number & 1
+    }
 
 
 _RECORD = text(

@@ -79,6 +79,10 @@ class Cause(StrEnum):
     NOT_ASKED = "NOT_ASKED"  # also of gaps for which nothing is recorded
 
 
+# Of an index for which the exchange itself makes no price, as at night or in trouble of its own.
+HALTS = frozenset({Cause.LOCKED, Cause.FROZEN})
+
+
 class Priority(IntEnum):
     """The order in which queued requests are sent, the most urgent first."""
 

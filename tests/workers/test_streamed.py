@@ -8,6 +8,7 @@ from datetime import UTC, datetime, timedelta
 from decimal import Decimal
 
 import pytest
+import structlog
 from rows import until
 
 from quotes.market.sources import Cause, SourceError, Tick
@@ -268,6 +269,52 @@ async def test_a_channel_that_falls_silent_is_subscribed_to_again(
 
     await until(lambda: CHANNEL in connection.channels)
 
+    assert exchange.sockets.open == [connection]
+
+
+@pytest.mark.parametrize(
+    ("fault", "event"),
+    [(Fault.SILENT, "exchange_channels_silent"), (Fault.UNLISTED, "exchange_channels_refused")],
+)
+async def test_a_channel_that_brings_nothing_for_long_is_logged_once_and_once_when_it_is_back(
+    exchange: Exchange,
+    source: StreamedDeribit,
+    monkeypatch: pytest.MonkeyPatch,
+    fault: Fault,
+    event: str,
+) -> None:
+    monkeypatch.setattr(channels, "SILENCE", 0.3)
+    monkeypatch.setattr(channels, "REFUSED_PAUSE", 0.1)
+    exchange.faults["eth_usd"] = fault
+    opened = source._socket._channels._channels
+    name = "deribit_price_index.eth_usd"
+    with structlog.testing.capture_logs() as logged:
+        source._socket.follow("eth_usd")
+        for _ in range(4):
+            last = opened[name].subscribed_at
+            await until(lambda: opened[name].subscribed_at != last)  # noqa: B023  # in this round
+        exchange.faults.clear()
+        await until(lambda: any(each["event"] == f"{event}_ended" for each in logged))
+
+    lines = [(each["event"], each["channels"]) for each in logged if event in each["event"]]
+    assert [each for each in lines if name in each[1]] == [
+        (event, [name]),
+        (f"{event}_ended", [name]),
+    ]
+
+
+async def test_a_ticker_that_is_no_longer_collected_is_followed_no_more(
+    exchange: Exchange, source: StreamedDeribit
+) -> None:
+    await carried(source, "eth_usd")
+    (connection,) = exchange.sockets.open
+
+    source.keep(["btc_usd"])
+    await until(lambda: not any("eth_usd" in each for each in connection.channels))
+
+    assert CHANNEL in connection.channels
+    assert (await source.tick("btc_usd", MINUTE)).price == Decimal("80814.47")
+    await carried(source, "eth_usd")  # and again where it is wanted again
     assert exchange.sockets.open == [connection]
 
 

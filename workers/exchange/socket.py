@@ -4,7 +4,7 @@ import asyncio
 import json
 import random
 from collections import defaultdict
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Sequence
 from contextlib import suppress
 from datetime import datetime, timedelta
 from itertools import count
@@ -36,7 +36,7 @@ HEARTBEAT = 30  # seconds; the exchange allows 10 at least
 TIMEOUT = 10.0  # seconds to connect, or to send
 CLOSE_TIMEOUT = 1.0  # seconds
 SILENCE = 15.0  # seconds without a message, of which each channel sends one a second
-IDLE_SILENCE = 2.5 * HEARTBEAT  # seconds, where no channel is open
+IDLE_SILENCE = 2.5 * HEARTBEAT  # seconds, where no channel has sent anything so far
 FIRST_DELAY, LONGEST_DELAY = 1.0, 60.0  # seconds before connecting again, doubling
 PAUSE = 0.35  # seconds between two subscriptions, of which the exchange takes 3.3 a second
 CHECK = 5.0  # seconds between two looks for channels that have fallen silent
@@ -79,6 +79,12 @@ class Socket:
         self._channels.want(ticker)
         return self._prices[ticker]
 
+    def keep(self, tickers: Collection[str]) -> None:
+        """Follow no others any more; the exchange is told so soon."""
+        self._channels.keep(tickers)
+        for ticker in self._prices.keys() - tickers:
+            del self._prices[ticker]
+
     def carries(self, ticker: str) -> bool:
         """Whether the channel of the ticker's prices is open."""
         return self._channels.carries(PRICE + ticker)
@@ -115,6 +121,8 @@ class Socket:
         await self._request(socket, "status")
         while True:
             self._channels.wanted.clear()
+            if left := self._channels.left():
+                await self._request(socket, "unsubscribe", channels=left)
             while due := self._channels.due():
                 await self._subscribe_to(socket, due)
                 await asyncio.sleep(PAUSE)
@@ -145,7 +153,7 @@ class Socket:
 
     async def _receive(self, socket: aiohttp.ClientWebSocketResponse) -> None:
         while True:
-            seconds = SILENCE if self._channels.any_open else IDLE_SILENCE
+            seconds = SILENCE if self._channels.any_heard else IDLE_SILENCE
             try:
                 async with asyncio.timeout(seconds):
                     message = await socket.receive()

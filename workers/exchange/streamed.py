@@ -1,9 +1,9 @@
 """Index prices as Deribit makes them, by WebSocket, and by HTTP those that it does not bring."""
 
 import asyncio
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Collection
 from contextlib import asynccontextmanager, suppress
-from datetime import datetime
+from datetime import datetime, timedelta
 from math import inf
 from urllib.parse import urlsplit
 
@@ -30,6 +30,7 @@ from workers.exchange.socket import Socket
 
 WAIT = 2.0  # seconds for a minute's first price, before it is requested by HTTP
 HEARD = 5.0  # seconds; a channel that brought a price within them is alive
+RESTS = timedelta(minutes=1)  # without a new price, after which the next is not awaited eagerly
 STATUS_AGE = 30.0  # seconds for which an answer about locked indexes holds
 
 
@@ -74,9 +75,14 @@ class StreamedDeribit:
         if (first := prices.first(minute)) is not None:  # it has come meanwhile
             return first
         # An answer has no time of its price: an unchanged one may be as old as the channel's last.
-        if self._socket.carries(ticker) and _same(prices.newest, tick):
-            raise _frozen(ticker, prices.newest)
+        newest = prices.newest
+        if newest is not None and newest.price == tick.price and self._socket.carries(ticker):
+            raise self._frozen(ticker, newest)
         return tick
+
+    def keep(self, tickers: Collection[str]) -> None:
+        """Follow the channels of no others any more."""
+        self._socket.keep(tickers)
 
     async def index_names(self) -> frozenset[str]:
         return await self._requests.index_names()
@@ -100,32 +106,34 @@ class StreamedDeribit:
             return None
         if self._socket.exchange_now() < minute:
             return newest  # whose time shows how early it is
-        raise _frozen(ticker, newest)
+        raise self._frozen(ticker, newest)
+
+    def _frozen(self, ticker: str, newest: Tick) -> SourceError:
+        """It is looked for again soon at first; of an index that rests for hours, less often."""
+        since = f"{newest.observed_at:%Y-%m-%d %H:%M:%S} UTC"
+        rests = self._socket.exchange_now() - newest.observed_at > RESTS
+        return SourceError(
+            Cause.FROZEN,
+            f"{ticker}: the exchange has made no new price since {since}.",
+            retry=Retry.SLOWLY if rests else Retry.SOON,
+        )
 
     async def _locked(self) -> Locked:
-        """As the socket says, else as an answer to HTTP does; nothing where neither is known."""
+        """As the socket says, else as the last answer to HTTP does; nothing before the first."""
         if self._socket.locked is not None:
             return self._socket.locked
         async with self._one_request:
             if _time() - self._status_at > STATUS_AGE:
                 self._status_at = _time()
-                self._status = Locked()
-                with suppress(SourceError):  # the request for a price names the cause
+                # Else what was known stays, as a locked index may still be answered with a price;
+                # the request for that names the cause.
+                with suppress(SourceError):
                     self._status = await self._requests.locked()
         return self._status
 
 
-def _same(newest: Tick | None, tick: Tick) -> bool:
-    return newest is not None and newest.price == tick.price
-
-
 def _is_alive(prices: Prices) -> bool:
     return _time() - prices.added_at <= HEARD
-
-
-def _frozen(ticker: str, newest: Tick | None) -> SourceError:
-    since = "" if newest is None else f" since {newest.observed_at:%Y-%m-%d %H:%M:%S} UTC"
-    return SourceError(Cause.FROZEN, f"{ticker}: the exchange has made no new price{since}.")
 
 
 def _time() -> float:

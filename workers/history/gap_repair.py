@@ -10,7 +10,7 @@ import structlog
 from sqlmodel.ext.asyncio.session import AsyncSession
 
 from quotes import metrics
-from quotes.database import backfills, store
+from quotes.database import backfills, minutes, store
 from quotes.database.models import Backfill, Origin
 from quotes.database.queries import history
 from quotes.database.sessions import Sessions
@@ -120,7 +120,10 @@ async def _missing(
     if since >= until:
         return set()
     hours = await history.incomplete_hours(session, ticker, since, until)
-    return missing_minutes(gaps(hours, since, until))
+    found = missing_minutes(gaps(hours, since, until))
+    if found:  # an average over a halt is not a price of it
+        found -= await minutes.halted(session, ticker, since, until)
+    return found
 
 
 async def _fetch(each: Repair, source: Source, sessions: Sessions, now: datetime) -> int:
