@@ -196,7 +196,10 @@ def rebuild(
 
 @app.command()
 def export(  # noqa: PLR0913  # options
-    tickers: Annotated[list[str], typer.Argument(metavar="TICKER...", help="As btc_usd or BTC.")],
+    tickers: Annotated[
+        list[str] | None,
+        typer.Argument(metavar="TICKER...", help="As btc_usd or BTC; all that are stored if none."),
+    ] = None,
     *,
     since: Annotated[
         str | None,
@@ -230,7 +233,7 @@ def export(  # noqa: PLR0913  # options
     url = start.database_here("export", wait)
     from quotes.local import export
 
-    status = export.export(url, tickers, since=since, until=until, form=form, out=out)
+    status = export.export(url, tickers or [], since=since, until=until, form=form, out=out)
     raise typer.Exit(status)
 
 

@@ -5,6 +5,7 @@ import sys
 from asyncio.subprocess import PIPE, Process
 from collections.abc import AsyncGenerator
 from contextlib import aclosing
+from functools import cache
 from importlib.metadata import PackageNotFoundError, version
 
 WRITER = "quotes.export.parquet_writer"
@@ -16,6 +17,7 @@ class ParquetError(Exception):
     """The writer has failed; its own stderr has the cause."""
 
 
+@cache  # it looks through all that is installed
 def library() -> str | None:
     """The version of the library that writes it; None where there is none.
 

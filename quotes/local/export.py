@@ -13,18 +13,19 @@ from pathlib import Path
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
 
-from quotes.database import connections
+from quotes.database import connections, store
 from quotes.database.connections import Pool
 from quotes.database.errors import DatabaseError
 from quotes.database.queries import exports
 from quotes.database.queries.exports import Version
+from quotes.database.sessions import Sessions, open_engine
 from quotes.database.store import Span
 from quotes.export.archive import Archive
 from quotes.export.files import ChangedError, File, Format, read
 from quotes.export.parquet import HOW
 from quotes.export.periods import Period, days
-from quotes.market import tickers as names
 from quotes.market.intervals import EPOCH
+from quotes.market.tickers import parse
 from quotes.settings import FAILED, REFUSED
 
 SAVE = 2.0  # seconds between two writes of a manifest: what is stopped in between is done again
@@ -39,7 +40,7 @@ def export(  # noqa: PLR0913  # the command's own options
 ) -> int:
     """Write a file for each ticker and day of [since, until) that has changed; the exit status."""
     try:
-        wanted = [*dict.fromkeys(map(names.parse, tickers))]
+        wanted = [*dict.fromkeys(map(parse, tickers))]
         kind = _format(form)
         begin, end = _bounds(since, until, datetime.now(UTC))
         asyncio.run(_export(url, wanted, begin, end, kind, out))
@@ -75,16 +76,24 @@ async def _export(  # noqa: PLR0913, PLR0917  # as above
     url: str, tickers: Sequence[str], since: datetime, until: datetime, form: Format, out: Path
 ) -> None:
     async with connections.open_pool(url, name="export", size=1) as pool:
-        stored = {each: await exports.version(pool, Span(each, since, until)) for each in tickers}
-        if empty := [ticker for ticker, whole in stored.items() if not whole.count]:
-            raise _Refused(f"Of that time there are no quotes of {', '.join(empty)} here")
-        wanted = {ticker: _days(whole) for ticker, whole in stored.items()}
+        names = tickers or await _all(url)
+        stored = {each: await exports.version(pool, Span(each, since, until)) for each in names}
+        empty = [name for name in names if not stored[name].count]
+        if len(empty) == len(names) or (empty and tickers):
+            of = f" of {', '.join(empty)}" if tickers else ""
+            raise _Refused(f"Of that time there are no quotes{of} here")
+        wanted = {ticker: _days(whole) for ticker, whole in stored.items() if whole.count}
         with _progress(sum(map(len, wanted.values()))) as advance:
             for ticker, of_ticker in wanted.items():
                 archive = await asyncio.to_thread(Archive.open, out / ticker)
                 await _ticker(
                     pool, archive, [File(ticker, day, form) for day in of_ticker], advance
                 )
+
+
+async def _all(url: str) -> Sequence[str]:
+    async with open_engine(url, name="export", size=1) as engine, Sessions(engine)() as session:
+        return await store.tickers(session)
 
 
 def _days(whole: Version) -> list[Period]:

@@ -3,6 +3,7 @@
 import asyncio
 import csv
 import json
+import os
 import sys
 from functools import partial
 from hashlib import sha256
@@ -69,6 +70,17 @@ async def test_each_day_is_a_file_that_hashes_to_what_the_manifest_says(
 
 def rows(path: Path) -> list[dict[str, str]]:
     return [*csv.DictReader(path.read_text().splitlines())]
+
+
+async def test_without_a_name_all_tickers_with_quotes_of_the_time_are_exported(
+    settings: Settings, sessions: Sessions, tmp_path: Path
+) -> None:
+    await insert(sessions, quote("eth_usd", 1_440), quote("sol_usd", 40 * 1_440))
+
+    status, _, _ = await export(settings, "--to", "2026-03", "--out", str(tmp_path))
+
+    assert status == 0
+    assert {*await asyncio.to_thread(os.listdir, tmp_path)} == {"btc_usd", "eth_usd"}
 
 
 @pytest.mark.parametrize("form", ["csv", "jsonl", "parquet"])
@@ -159,6 +171,7 @@ async def test_what_was_stopped_goes_on_where_it_was(
         (("BTC", "--from", "2999"), "--from 2999 has not begun yet"),
         (("BTC", "--from", "2026-02", "--to", "2026-02"), "--from is to be earlier than --to"),
         (("BTC", "ETH"), "no quotes of eth_usd here"),
+        (("--to", "2020"), "there are no quotes here"),
     ],
 )
 async def test_what_cannot_be_exported_is_refused_and_nothing_is_written(

@@ -15,6 +15,8 @@ import zstandard
 from client import Client, serving
 from connection import Connection, changed, connection
 from days import fill_days
+from processes import free_port
+from pydantic import SecretStr
 from rows import insert, minute, quote, until, wait
 
 from quotes.database import tokens
@@ -262,6 +264,25 @@ async def test_what_cannot_be_a_file_is_refused_with_what_to_change(
 async def test_a_file_is_only_read(client: Client) -> None:
     async with client.http.post(f"{client.url}/export/{DAY}") as response:
         assert (response.status, response.headers["Allow"]) == (405, "GET, HEAD, OPTIONS")
+
+
+async def test_a_foreign_host_name_is_refused(client: Client) -> None:
+    for path in (f"export/{DAY}", "udf/config"):
+        headers = {"Host": "evil.example"}
+        async with client.http.get(f"{client.url}/{path}", headers=headers) as response:
+            assert response.status == 421
+
+
+async def test_without_a_database_files_and_charts_are_unavailable(settings: Settings) -> None:
+    nowhere = SecretStr(f"postgresql://nobody@127.0.0.1:{free_port()}/quotes")
+    async with serving(changed(settings, database_url=nowhere)) as client:
+        for path in (DAY, MONTH.replace("csv", "json")):
+            assert (await refused(client, path))[:2] == (503, "UNAVAILABLE")
+        path = "history?symbol=btc_usd&resolution=60&from=0&to=1800000000"
+        async with client.http.get(f"{client.url}/udf/{path}") as response:
+            body = await response.json()
+    assert (response.status, body["s"]) == (503, "error")
+    assert "The database cannot be reached just now" in body["errmsg"]
 
 
 @asynccontextmanager
