@@ -43,6 +43,7 @@ def run(connection: Connection) -> None:
     context.configure(
         connection=connection,
         target_metadata=SQLModel.metadata,
+        include_object=migrations.is_known,
         transaction_per_migration=True,
     )
     with context.begin_transaction():

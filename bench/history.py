@@ -28,7 +28,7 @@ from sqlmodel.ext.asyncio.session import AsyncSession
 
 from quotes.api.history import candles, gaps, series
 from quotes.api.history.candles import Fill
-from quotes.database import rollup, store
+from quotes.database import partitions, rollup, store
 from quotes.database.maintenance import migrations
 from quotes.database.models import Origin, Quote
 from quotes.database.sessions import Sessions, open_engine
@@ -77,12 +77,15 @@ def walk(seed: str, since: datetime, until: datetime) -> Iterator[tuple[object, 
 
 async def fill(url: str) -> int:
     """Put the quotes there, past `store.insert`; how many."""
-    connection = await asyncpg.connect(url)
     spans = [(f"t{number:02}_usd", BEGIN) for number in range(20)] + [("year_usd", YEAR)]
     rows = [row for ticker, since in spans for row in walk(ticker, since, END)]
     rows.sort(key=itemgetter(1))  # as they would have come
     records = [(*row, seq) for seq, row in enumerate(rows, start=1)]
-    await connection.copy_records_to_table("quotes", records=records)
+    async with open_engine(url, name="bench") as engine, Sessions(engine).begin() as session:
+        await partitions.make(session, [YEAR + timedelta(days=day) for day in range(365)])
+    connection = await asyncpg.connect(url)
+    columns = ("ticker", "minute", "price", "observed_at", "source", "origin", "seq")
+    await connection.copy_records_to_table("quotes", records=records, columns=columns)
     await connection.execute("UPDATE high_water SET seq = $1", len(records))
     await connection.close()
     return len(records)

@@ -42,7 +42,7 @@ DAY = '{ prices(ticker: "t1_usd", date: "2026-01-02") { nodes { at price } } }'
 REPLAY = 'subscription { priceUpdates(after: "s0") { cursor price at } }'
 LIVE = 'subscription { priceUpdates(tickers: ["live_usd"]) { at } }'
 FILL = """
-    INSERT INTO quotes
+    INSERT INTO quotes (ticker, minute, price, observed_at, source, origin, seq)
     SELECT 't' || n % $2 || '_usd', $3::timestamptz + n / $2 * interval '1 minute', n, now(),
            'demo', 'LIVE', n
     FROM generate_series(1, $1) n
@@ -58,10 +58,11 @@ async def api(quotes: int) -> AsyncIterator[tuple[str, str, int]]:
         postgres = Postgres(folder / "postgres")
         await postgres.start()
         stack.push_async_callback(postgres.stop)
-        await asyncio.to_thread(migrations.migrate, postgres.url)
+        await asyncio.to_thread(migrations.migrate, postgres.url, "0001")
         connection = await asyncpg.connect(postgres.url)
         await connection.execute(FILL, quotes, TICKERS, BEGIN)
         await connection.execute("UPDATE high_water SET seq = $1", quotes)
+        await asyncio.to_thread(migrations.migrate, postgres.url)
         await connection.execute("VACUUM ANALYZE")
         await connection.close()
         with listen("127.0.0.1", 0) as free:

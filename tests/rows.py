@@ -9,7 +9,7 @@ from typing import TypeVar
 from sqlalchemy import text
 
 from quotes.api import cursors
-from quotes.database import minutes, store, stream
+from quotes.database import minutes, partitions, store, stream
 from quotes.database.models import Failure, Origin, Quote
 from quotes.database.sessions import Sessions
 
@@ -82,10 +82,15 @@ async def restore(sessions: Sessions, *, upto: int) -> None:
 
 async def log(sessions: Sessions, after: int = 0) -> list[Quote]:
     """Everything streamed, in order."""
+    found = list[Quote]()
     async with sessions() as session:
-        upto = await store.high_water(session)
-        quotes, _ = await stream.page(session, after=after, upto=upto, limit=1_000_000)
-        return list(quotes)
+        book = await partitions.book(session)
+        while after < book.upto:
+            quotes, after = await stream.page(
+                session, book, after=after, upto=book.upto, limit=1_000_000
+            )
+            found += quotes
+    return found
 
 
 def names(quotes: Iterable[Quote]) -> list[tuple[str, int]]:

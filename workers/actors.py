@@ -2,12 +2,14 @@
 
 import asyncio
 from datetime import UTC, datetime
+from functools import partial
 
 import dramatiq
 from dramatiq.middleware import CurrentMessage
 from periodiq import cron
 
 from quotes import queue
+from quotes.database import store
 from quotes.database.errors import DatabaseError
 from quotes.market import tickers as names
 from quotes.market.sources import MixedError
@@ -61,6 +63,20 @@ async def collect(minute: str, tickers: list[str]) -> None:
             args=(minute, missing),
             delay=1_000,  # else another thread of this stopping worker would take it
         )
+
+
+@dramatiq.actor(
+    queue_name=queue.WORK,
+    priority=3,
+    periodic=cron("10 2 * * *"),
+    max_age=3_600_000,
+    time_limit=60_000,
+    max_retries=3,
+    throws=(DatabaseError, SettingsError),
+)
+async def prepare_month() -> None:
+    """So that the first quotes of a month find its partition; else they make it themselves."""
+    await process.sessions.transact(partial(store.prepare, now=datetime.now(UTC)))
 
 
 @dramatiq.actor(

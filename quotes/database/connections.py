@@ -48,7 +48,6 @@ def connector(
     *,
     name: str,
     statement_timeout: float | None = STATEMENT_TIMEOUT,
-    plan_cache_mode: str = "auto",
 ) -> Connect:
     """A function that opens connections, named in pg_stat_activity and with time limits.
 
@@ -73,7 +72,10 @@ def connector(
         "timezone": "UTC",
         # A role's or a database's own default would make writers fail instead of wait.
         "default_transaction_isolation": "read committed",
-        "plan_cache_mode": plan_cache_mode,
+        # A plan for any range opens every partition, and is the wrong one for years of history.
+        "plan_cache_mode": "force_custom_plan",
+        # Replays go by the index that has their order, however few rows another one seems to have.
+        "enable_incremental_sort": "off",
         "jit": "off",  # these statements run for milliseconds; compiling them takes longer
     }
 

@@ -68,6 +68,7 @@ _RECORD = text(
          AS failed (ticker, minute, cause, message, failed_at, attempts)
     WHERE NOT EXISTS (
         SELECT FROM quotes WHERE quotes.ticker = failed.ticker AND quotes.minute = failed.minute
+          AND quotes.minute >= :first AND quotes.minute <= :latest
     )
     ORDER BY ticker, minute, failed_at DESC
     ON CONFLICT (ticker, minute) DO UPDATE SET
@@ -81,6 +82,8 @@ _RECORD = text(
     bindparam("messages", type_=ARRAY(Text)),
     bindparam("moments", type_=ARRAY(DateTime(timezone=True))),
     bindparam("attempts", type_=ARRAY(Integer)),
+    bindparam("first", type_=DateTime(timezone=True)),
+    bindparam("latest", type_=DateTime(timezone=True)),
 )
 
 
@@ -90,9 +93,12 @@ async def record_failures(session: AsyncSession, failures: Sequence[Failure]) ->
     Minutes that have a quote are skipped.
     """
     if failures:
+        minutes = [each.minute for each in failures]
         parameters = {
             "tickers": [each.ticker for each in failures],
-            "minutes": [each.minute for each in failures],
+            "minutes": minutes,
+            "first": min(minutes),
+            "latest": max(minutes),
             "causes": [each.cause for each in failures],
             "messages": [each.message for each in failures],
             "moments": [each.failed_at for each in failures],

@@ -8,10 +8,10 @@ from typing import Any
 from sqlalchemy import (
     JSON,
     BigInteger,
+    Boolean,
     CheckConstraint,
     Column,
     DateTime,
-    Index,
     Integer,
     LargeBinary,
     Numeric,
@@ -19,7 +19,6 @@ from sqlalchemy import (
     SmallInteger,
     Text,
     UniqueConstraint,
-    text,
 )
 from sqlmodel import Field, SQLModel
 
@@ -33,7 +32,11 @@ class Origin(StrEnum):
 
 
 class Quote(SQLModel, table=True):
-    """One ticker's price for one minute. Written once, by `store.insert`, and never changed."""
+    """One ticker's price for one minute. Written once, by `store.insert`, and never changed.
+
+    Partitioned by month. Each partition has indexes by seq besides, of which `partitions` tells:
+    an index of the whole table could not be unique without the minute.
+    """
 
     __tablename__ = "quotes"
     __table_args__ = (
@@ -42,32 +45,46 @@ class Quote(SQLModel, table=True):
             "ticker",
             "minute",
             name="quotes_pkey",
-            postgresql_include=["price", "observed_at", "source", "origin", "seq"],
+            postgresql_include=["observed_at", "seq", "price", "source", "origin", "exact_time"],
         ),
         CheckConstraint("price > 0 AND price < 'Infinity'", name="quotes_price_is_a_price"),
         CheckConstraint("date_trunc('minute', minute, 'UTC') = minute", name="quotes_whole_minute"),
         CheckConstraint(
             "origin IN ('LIVE', 'REPAIRED', 'BACKFILLED')", name="quotes_origin_is_known"
         ),
-        Index("quotes_stream", "seq", unique=True, postgresql_where=text("origin <> 'BACKFILLED'")),
-        # Finds the quote of a cursor that is not streamed.
-        Index("quotes_history", "seq", unique=True, postgresql_where=text("origin = 'BACKFILLED'")),
-        Index(
-            "quotes_stream_of_ticker",
-            "ticker",
-            "seq",
-            postgresql_where=text("origin <> 'BACKFILLED'"),
-        ),
+        {"postgresql_partition_by": "RANGE (minute)"},
     )
 
     ticker: str = Field(sa_type=Text)
     minute: datetime = Field(sa_type=DateTime(timezone=True))
     price: Decimal = Field(sa_type=Numeric)  # no scale: the exchange's digits, however many
     observed_at: datetime = Field(sa_type=DateTime(timezone=True))
+    # Whether `observed_at` is the price's own time, as the exchange's WebSocket tells it.
+    exact_time: bool = Field(default=False, sa_type=Boolean)
     source: str = Field(sa_type=Text)
     origin: Origin = Field(sa_type=Text)
     # Its position in commit order: 1, 2, 3, ... without a gap. 0 until it is stored.
     seq: int = Field(default=0, sa_type=BigInteger)
+
+
+class Partition(SQLModel, table=True):
+    """A partition of `quotes`, and which seqs it can hold.
+
+    A trigger of `quotes` widens these ranges in the transaction that stores a quote, whoever stores
+    it; nothing narrows them. So no quote has its seq outside of them.
+    """
+
+    __tablename__ = "partitions"
+    __table_args__ = (PrimaryKeyConstraint("name", name="partitions_pkey"),)
+
+    name: str = Field(sa_type=Text)  # the table's
+    since: datetime = Field(sa_type=DateTime(timezone=True))  # included
+    until: datetime = Field(sa_type=DateTime(timezone=True))  # excluded
+    # None where it holds no such quote.
+    first_streamed: int | None = Field(default=None, sa_type=BigInteger)
+    last_streamed: int | None = Field(default=None, sa_type=BigInteger)
+    first_backfilled: int | None = Field(default=None, sa_type=BigInteger)
+    last_backfilled: int | None = Field(default=None, sa_type=BigInteger)
 
 
 class HighWater(SQLModel, table=True):

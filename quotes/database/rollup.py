@@ -33,6 +33,7 @@ _REFRESH = text(
         LATERAL (SELECT (extract(epoch FROM minute - touched.hour) / 60)::int AS place) AS within
         WHERE quotes.ticker = touched.ticker
           AND minute >= touched.hour AND minute < touched.hour + interval '1 hour'
+          AND minute >= :since AND minute < :until
         HAVING count(*) > 0
     ) AS rolled
     ON CONFLICT (ticker, hour) DO UPDATE SET
@@ -43,18 +44,25 @@ _REFRESH = text(
 ).bindparams(
     bindparam("tickers", type_=ARRAY(Text)),
     bindparam("hours", type_=ARRAY(DateTime(timezone=True))),
+    bindparam("since", type_=DateTime(timezone=True)),
+    bindparam("until", type_=DateTime(timezone=True)),
 )
 
 
 async def refresh(session: AsyncSession, touched: Collection[Key]) -> None:
     """Recompute these hours. Only under `store.lock`, which excludes other writers."""
+    if not touched:
+        return
     connection = await session.connection()
     in_order = sorted(touched)
+    hours = [hour for _, hour in in_order]
     await connection.execute(
         _REFRESH,
         {
             "tickers": [ticker for ticker, _ in in_order],
-            "hours": [hour for _, hour in in_order],
+            "hours": hours,
+            "since": min(hours),
+            "until": max(hours) + HOUR,
         },
     )
 

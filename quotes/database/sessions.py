@@ -54,14 +54,13 @@ class Sessions:
 
 
 @asynccontextmanager
-async def open_engine(  # noqa: PLR0913  # each for one kind of user
+async def open_engine(
     url: str,
     *,
     name: str,
     size: int = POOL_SIZE,
     ping: bool = True,
     statement_timeout: float | None = connections.STATEMENT_TIMEOUT,
-    plan_cache_mode: str = "auto",
 ) -> AsyncIterator[AsyncEngine]:
     """A pool that connects on first use, so a process starts while its database is unavailable.
 
@@ -70,9 +69,7 @@ async def open_engine(  # noqa: PLR0913  # each for one kind of user
     """
     engine = create_async_engine(
         "postgresql+asyncpg://",
-        async_creator=connections.connector(
-            url, name=name, statement_timeout=statement_timeout, plan_cache_mode=plan_cache_mode
-        ),
+        async_creator=connections.connector(url, name=name, statement_timeout=statement_timeout),
         pool_size=size,
         max_overflow=0,
         pool_timeout=connections.CONNECT_TIMEOUT,

@@ -5,7 +5,7 @@ Each function runs in the transaction of the session it is given, and never comm
 
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import UTC, datetime, timedelta
 from functools import cache
 from operator import attrgetter
 from typing import TypeVar, cast
@@ -13,6 +13,7 @@ from typing import TypeVar, cast
 from sqlalchemy import (
     ARRAY,
     BigInteger,
+    Boolean,
     DateTime,
     Numeric,
     Text,
@@ -27,27 +28,30 @@ from sqlmodel import col, select
 from sqlmodel.ext.asyncio.session import AsyncSession
 from sqlmodel.sql.expression import SelectOfScalar
 
-from quotes.database import rollup
-from quotes.database.models import Failure, HighWater, Origin, Quote
+from quotes.database import partitions, rollup
+from quotes.database.models import Failure, HighWater, Quote
 from quotes.market.coverage import hour_of
 from quotes.market.sources import DEMO, require_one_kind
 
 CHANNEL = "quotes"  # notified by each commit that stored something
+# Where a newest quote is looked for first: what has one there needs no other partition.
+RECENT = timedelta(days=2)
 
 Row = TypeVar("Row", Quote, Failure)
 
 _INSERT = text(
     """
-    INSERT INTO quotes (ticker, minute, price, observed_at, source, origin, seq)
-    SELECT ticker, minute, price, observed_at, source, origin,
+    INSERT INTO quotes (ticker, minute, price, observed_at, exact_time, source, origin, seq)
+    SELECT ticker, minute, price, observed_at, exact_time, source, origin,
            :last + row_number() OVER (ORDER BY minute, ticker)
     FROM (
         SELECT DISTINCT ON (ticker, minute) *
-        FROM unnest(:tickers, :minutes, :prices, :observed, :sources, :origins)
-             AS arrived (ticker, minute, price, observed_at, source, origin)
+        FROM unnest(:tickers, :minutes, :prices, :observed, :exact, :sources, :origins)
+             AS arrived (ticker, minute, price, observed_at, exact_time, source, origin)
         WHERE NOT EXISTS (
             SELECT FROM quotes
             WHERE quotes.ticker = arrived.ticker AND quotes.minute = arrived.minute
+              AND quotes.minute >= :first AND quotes.minute <= :latest
         )
         ORDER BY ticker, minute
     ) AS new
@@ -58,6 +62,9 @@ _INSERT = text(
     bindparam("minutes", type_=ARRAY(DateTime(timezone=True))),
     bindparam("prices", type_=ARRAY(Numeric)),
     bindparam("observed", type_=ARRAY(DateTime(timezone=True))),
+    bindparam("exact", type_=ARRAY(Boolean)),
+    bindparam("first", type_=DateTime(timezone=True)),
+    bindparam("latest", type_=DateTime(timezone=True)),
     bindparam("sources", type_=ARRAY(Text)),
     bindparam("origins", type_=ARRAY(Text)),
 )
@@ -74,18 +81,22 @@ async def insert(session: AsyncSession, quotes: Sequence[Quote]) -> int:
     if not quotes:
         return 0
     last = await lock(session)
-    one = (await session.exec(select(Quote.source).limit(1))).all()  # the others are of its kind
     sources = {quote.source for quote in quotes}
-    require_one_kind(sources.union(one), made_up=DEMO in sources)
+    require_one_kind(sources.union(await _one_source(session)), made_up=DEMO in sources)
+    minutes = [quote.minute for quote in quotes]
+    await partitions.make(session, minutes)
     connection = await session.connection()
     inserted = await connection.execute(
         _INSERT,
         {
             "last": last,
             "tickers": [quote.ticker for quote in quotes],
-            "minutes": [quote.minute for quote in quotes],
+            "minutes": minutes,
+            "first": min(minutes),
+            "latest": max(minutes),
             "prices": [quote.price for quote in quotes],
             "observed": [quote.observed_at for quote in quotes],
+            "exact": [quote.exact_time for quote in quotes],
             "sources": [quote.source for quote in quotes],
             "origins": [quote.origin.value for quote in quotes],
         },
@@ -95,6 +106,22 @@ async def insert(session: AsyncSession, quotes: Sequence[Quote]) -> int:
         await rollup.refresh(session, touched)
         await advance(session, last + inserted.rowcount)
     return inserted.rowcount
+
+
+async def prepare(session: AsyncSession, now: datetime) -> None:
+    """Make the partitions of this month and the next one, ahead of their first quotes."""
+    await lock(session)
+    await partitions.make(session, [now, partitions.after(partitions.month_of(now))])
+
+
+async def _one_source(session: AsyncSession) -> Sequence[str]:
+    """Of any quote, since the others are of its kind; empty where there is none."""
+    query, minute = select(Quote.source).limit(1), col(Quote.minute)
+    if (grown := await partitions.last_grown(session)) is not None:
+        since, until = grown
+        if found := (await session.exec(query.where(minute >= since, minute < until))).all():
+            return found
+    return (await session.exec(query)).all()
 
 
 async def lock(session: AsyncSession) -> int:
@@ -121,18 +148,13 @@ async def high_water(session: AsyncSession) -> int:
     return (await session.exec(select(HighWater.seq))).one()
 
 
-async def with_seq(session: AsyncSession, seq: int) -> Quote | None:
-    """The quote with this seq, whether it is streamed or not."""
-    origin, with_it = col(Quote.origin), select(Quote).where(col(Quote.seq) == seq)
-    for kind in (origin != Origin.BACKFILLED, origin == Origin.BACKFILLED):  # an index for each
-        if quote := (await session.exec(with_it.where(kind))).first():
-            return quote
-    return None
-
-
 @cache  # building a statement costs more than running it
-def _one_each(model: type[Row], *, newest: bool, bounded: bool = False) -> SelectOfScalar[Row]:
-    """Of each of :tickers its row with the newest or oldest minute, of those with seq <= :upto.
+def _one_each(
+    model: type[Row], *, newest: bool, bounded: bool = False, recent: bool = False
+) -> SelectOfScalar[Row]:
+    """Of each of :tickers its row with the newest or oldest minute.
+
+    Of those with seq <= :upto where `bounded`, with minute >= :since where `recent`.
 
     One step down the key for each ticker, however many rows it has.
     """
@@ -142,6 +164,8 @@ def _one_each(model: type[Row], *, newest: bool, bounded: bool = False) -> Selec
     one = select(model).where(col(model.ticker) == wanted.c.ticker)
     if bounded:
         one = one.where(col(Quote.seq) <= bindparam("upto", type_=BigInteger))
+    if recent:
+        one = one.where(minute >= bindparam("since", type_=DateTime(timezone=True)))
     order = minute.desc() if newest else minute.asc()
     row = aliased(model, one.order_by(order).limit(1).lateral("one"))
     return select(row).select_from(wanted).join(row, true())
@@ -151,9 +175,14 @@ async def newest(
     session: AsyncSession, tickers: Iterable[str], *, upto: int | None = None
 ) -> Sequence[Quote]:
     """The newest quote of each ticker that has one, in the order of seq; none above `upto`."""
-    query = _one_each(Quote, newest=True, bounded=upto is not None)
-    parameters = {"tickers": list(tickers), "upto": upto}
-    quotes = (await session.exec(query, params=parameters)).all()
+    bounded, lacking = upto is not None, list(tickers)
+    parameters = {"upto": upto, "since": datetime.now(UTC) - RECENT}
+    query = _one_each(Quote, newest=True, bounded=bounded, recent=True)
+    quotes = [*(await session.exec(query, params={**parameters, "tickers": lacking})).all()]
+    lacking = [*set(lacking) - {quote.ticker for quote in quotes}]
+    if lacking:
+        query = _one_each(Quote, newest=True, bounded=bounded)
+        quotes += (await session.exec(query, params={**parameters, "tickers": lacking})).all()
     return sorted(quotes, key=attrgetter("seq"))
 
 
@@ -169,14 +198,15 @@ async def last_failures(session: AsyncSession, tickers: Iterable[str]) -> Sequen
     return (await session.exec(query, params={"tickers": list(tickers)})).all()
 
 
-# Hops from each ticker to the next over the key: as many steps as tickers, however many quotes.
+# Hops from each ticker to the next over the key of the hours, of which each quote has one: as many
+# steps as tickers, however many quotes.
 _TICKERS = text(
     """
     WITH RECURSIVE hop (ticker) AS (
-        (SELECT ticker FROM quotes ORDER BY ticker LIMIT 1)
+        (SELECT ticker FROM hours ORDER BY ticker LIMIT 1)
         UNION ALL
-        SELECT (SELECT ticker FROM quotes
-                WHERE quotes.ticker > hop.ticker ORDER BY ticker LIMIT 1)
+        SELECT (SELECT ticker FROM hours
+                WHERE hours.ticker > hop.ticker ORDER BY ticker LIMIT 1)
         FROM hop WHERE hop.ticker IS NOT NULL
     )
     SELECT ticker FROM hop WHERE ticker IS NOT NULL

@@ -1,14 +1,21 @@
-"""The statements that read the log: the streamed quotes in the order of their seqs."""
+"""The statements that read the log: the streamed quotes in the order of their seqs.
+
+Each is bound to the partitions that it needs by minutes that it is given as parameters, since
+PostgreSQL opens every other partition for what it has to look up itself.
+"""
 
 from collections.abc import Collection, Sequence
-from datetime import timedelta
-from typing import cast
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from typing import Any, cast
 
-from sqlalchemy import ARRAY, BigInteger, Integer, Text, bindparam, inspect, text
+from sqlalchemy import ARRAY, BigInteger, DateTime, Integer, Select, Text, bindparam, inspect, text
 from sqlmodel import col, select
 from sqlmodel.ext.asyncio.session import AsyncSession
 
+from quotes.database import partitions
 from quotes.database.models import Origin, Quote
+from quotes.database.partitions import Book, Piece
 
 _COLUMNS = inspect(Quote).columns
 _STREAMED = col(Quote.origin) != Origin.BACKFILLED
@@ -26,16 +33,17 @@ _OF_TICKERS = text(
         SELECT one.*, count(*) OVER of_ticker AS found, max(seq) OVER of_ticker AS reached
         FROM unnest(:tickers) AS wanted (name),
         LATERAL (
-            SELECT ticker, minute, price, observed_at, source, origin, seq
+            SELECT ticker, minute, price, observed_at, exact_time, source, origin, seq
             FROM quotes
-            WHERE origin <> 'BACKFILLED'
+            WHERE origin <> 'BACKFILLED' AND minute >= :since AND minute < :until
               AND (ticker, seq) > (wanted.name, :after) AND (ticker, seq) <= (wanted.name, :upto)
             ORDER BY ticker, seq
             LIMIT :share
         ) AS one
         WINDOW of_ticker AS (PARTITION BY ticker)
     )
-    SELECT ticker, minute, price, observed_at, source, origin, seq, complete.upto AS complete
+    SELECT ticker, minute, price, observed_at, exact_time, source, origin, seq,
+           complete.upto AS complete
     FROM piece,
          (SELECT min(reached) AS upto FROM piece WHERE found = :share) AS complete
     WHERE seq <= coalesce(complete.upto, :upto)
@@ -46,13 +54,16 @@ _OF_TICKERS = text(
     bindparam("tickers", type_=ARRAY(Text)),
     bindparam("after", type_=BigInteger),
     bindparam("upto", type_=BigInteger),
+    bindparam("since", type_=DateTime(timezone=True)),
+    bindparam("until", type_=DateTime(timezone=True)),
     bindparam("share", type_=Integer),
     bindparam("limit", type_=Integer),
 )
 
 
-async def page(
+async def page(  # noqa: PLR0913  # each a bound of its own
     session: AsyncSession,
+    book: Book,
     *,
     after: int,
     upto: int,
@@ -61,64 +72,124 @@ async def page(
 ) -> tuple[Sequence[Quote], int]:
     """Streamed quotes with after < seq <= upto, in order, at most `limit`; how far they reach.
 
-    All up to there are among them. They are rows with a quote's attributes.
+    All up to there are among them; that may be none at all. They are rows with a quote's
+    attributes. `book` is of the log up to `upto` or further.
     """
-    connection = await session.connection()
-    bounds = {"after": after, "upto": upto, "limit": limit}
+    piece = book.first(after, upto)
+    if piece is None:
+        return [], upto
+    complete = piece.upto
     if tickers is None:
-        query = (
-            select(*_COLUMNS)
-            .where(col(Quote.seq) > after, col(Quote.seq) <= upto, _STREAMED)
-            .order_by(col(Quote.seq))
-            .limit(limit)
-        )
-        rows = (await connection.execute(query)).all()
-        complete = None
+        query = _of(piece).order_by(col(Quote.seq)).limit(limit)
+        rows = (await (await session.connection()).execute(query)).all()
     else:
-        names = list(set(tickers))
-        share = min(limit, 2 * limit // max(len(names), 1) + LEAST_SHARE)
-        parameters = {**bounds, "tickers": names, "share": share}
-        rows = (await connection.execute(_OF_TICKERS, parameters)).all()
-        complete = rows[0].complete if rows else None
+        rows = await _of_tickers(session, piece, limit, list(set(tickers)))
+        if rows and rows[0].complete is not None:
+            complete = rows[0].complete
     if len(rows) == limit:
         complete = rows[-1].seq
-    return cast("Sequence[Quote]", rows), upto if complete is None else complete
+    return cast("Sequence[Quote]", rows), complete
+
+
+def _of(piece: Piece) -> Select[Any]:
+    seq, minute = col(Quote.seq), col(Quote.minute)
+    query: Select[Any] = select(*_COLUMNS)
+    return query.where(
+        _STREAMED,
+        seq > piece.after,
+        seq <= piece.upto,
+        minute >= piece.since,
+        minute < piece.until,
+    )
+
+
+async def _of_tickers(
+    session: AsyncSession, piece: Piece, limit: int, names: list[str]
+) -> Sequence[Any]:
+    parameters = {
+        "tickers": names,
+        "share": min(limit, 2 * limit // max(len(names), 1) + LEAST_SHARE),
+        "limit": limit,
+        "after": piece.after,
+        "upto": piece.upto,
+        "since": piece.since,
+        "until": piece.until,
+    }
+    return (await (await session.connection()).execute(_OF_TICKERS, parameters)).all()
 
 
 async def end(session: AsyncSession, *, upto: int | None = None, limit: int) -> Sequence[Quote]:
     """The last `limit` streamed quotes, with seq <= upto, in order; rows as those of `page`."""
-    query = select(*_COLUMNS).where(_STREAMED).order_by(col(Quote.seq).desc()).limit(limit)
-    if upto is not None:
-        query = query.where(col(Quote.seq) <= upto)
-    rows = (await (await session.connection()).execute(query)).all()
-    return cast("Sequence[Quote]", rows)[::-1]
+    book = await partitions.book(session)
+    found = list[Any]()  # the newest first
+    place = book.upto if upto is None else upto
+    while len(found) < limit and (piece := book.last(place)) is not None:
+        query = _of(piece).order_by(col(Quote.seq).desc()).limit(limit - len(found))
+        found += (await (await session.connection()).execute(query)).all()
+        place = piece.after
+    return cast("Sequence[Quote]", found)[::-1]
 
 
-# In one statement, since each takes a round of the event loop, and a busy one has long rounds.
+async def with_seq(session: AsyncSession, seq: int) -> Quote | None:
+    """The quote with this seq, whether it is streamed or not."""
+    origin, minute = col(Quote.origin), col(Quote.minute)
+    for since, until in await partitions.holding(session, seq):
+        with_it = select(Quote).where(col(Quote.seq) == seq, minute >= since, minute < until)
+        for kind in (origin != Origin.BACKFILLED, origin == Origin.BACKFILLED):  # an index for each
+            if quote := (await session.exec(with_it.where(kind))).first():
+                return quote
+    return None
+
+
+# In one statement, since each takes a round of the event loop, and a busy one has long rounds. In
+# which months the quotes are is guessed before, and `oldest` tells whether that was right.
 _NEWS = text(
     """
-    SELECT high_water.seq AS last, clock_timestamp() - advanced_at AS last_age, one.*
+    SELECT high_water.seq AS last, clock_timestamp() - advanced_at AS last_age,
+           (SELECT greatest(min(since), :beginning) FROM partitions
+            WHERE last_streamed >= :since HAVING count(*) > 0) AS oldest,
+           one.*
     FROM high_water
     LEFT JOIN LATERAL (
-        SELECT ticker, minute, price, observed_at, source, origin, seq
+        SELECT ticker, minute, price, observed_at, exact_time, source, origin, seq
         FROM quotes
         WHERE seq >= :since AND seq <= high_water.seq AND origin <> 'BACKFILLED'
+          AND minute >= :guessed
         ORDER BY seq
         LIMIT :limit
     ) AS one ON true
     """
-).bindparams(bindparam("since", type_=BigInteger), bindparam("limit", type_=Integer))
+).bindparams(
+    bindparam("since", type_=BigInteger),
+    bindparam("limit", type_=Integer),
+    bindparam("beginning", partitions.BEGINNING, type_=DateTime(timezone=True)),
+    bindparam("guessed", type_=DateTime(timezone=True)),
+)
 
 
-async def news(
-    session: AsyncSession, *, since: int, limit: int
-) -> tuple[Sequence[Quote], int, timedelta | None]:
-    """The first streamed quotes with seq >= since, at most `limit`; the last seq, and its age.
+@dataclass(frozen=True, slots=True)
+class News:
+    """What follows in the log."""
 
-    The age is by the database's clock; None where nothing was ever committed.
+    quotes: Sequence[Quote]
+    last: int  # seq
+    age: timedelta | None  # of that, by the database's clock; None where there never was one
+    oldest: datetime  # no minute of `quotes`, nor of what follows them, is older
+
+
+async def news(session: AsyncSession, *, since: int, limit: int, oldest: datetime) -> News:
+    """The first streamed quotes with seq >= since, at most `limit`.
+
+    None of them is left out because it is older than `oldest`, which is a guess for fewer
+    partitions to be read.
     """
-    rows = (
-        await (await session.connection()).execute(_NEWS, {"since": since, "limit": limit})
-    ).all()
-    quotes = [row for row in rows if row.seq is not None]
-    return cast("Sequence[Quote]", quotes), rows[0].last, rows[0].last_age
+    connection = await session.connection()
+    while True:
+        parameters = {"since": since, "limit": limit, "guessed": oldest}
+        rows = (await connection.execute(_NEWS, parameters)).all()
+        first = rows[0]
+        if first.oldest is None or first.oldest >= oldest:
+            quotes = [row for row in rows if row.seq is not None]
+            found = cast("Sequence[Quote]", quotes)
+            return News(found, first.last, first.last_age, first.oldest or oldest)
+        oldest = first.oldest

@@ -15,7 +15,7 @@ from sqlmodel.ext.asyncio.session import AsyncSession
 
 from quotes import metrics
 from quotes.background import Ended, background, log_failure
-from quotes.database import connections, stream
+from quotes.database import connections, partitions, stream
 from quotes.database.errors import DatabaseError, UnavailableError
 from quotes.database.models import Quote
 from quotes.database.outages import Outage
@@ -60,6 +60,7 @@ class Feed:
         # When the last complete read began, by the loop's clock; `_checked` is set after each read.
         self._current_at = float("-inf")
         self._checked = asyncio.Event()
+        self._oldest = partitions.BEGINNING  # minute of what is new, as far as is known
         self.read_at: datetime | None = None  # when `last` was last seen to be the newest
         self.outage = Outage("feed")
 
@@ -210,7 +211,8 @@ class Feed:
         """Read what is new, at most LARGEST_READ of it; returns whether there is more."""
         known, last = self.tail.newest, self.last
         since = (last or 0) + 1 if known is None else known.seq
-        quotes, end, age = await stream.news(session, since=since, limit=LARGEST_READ)
+        news = await stream.news(session, since=since, limit=LARGEST_READ, oldest=self._oldest)
+        quotes, end, self._oldest = news.quotes, news.last, news.oldest
         if self.tail.was_replaced(quotes, end):
             log.error("feed_log_replaced", last=last, found=end)
             self.tail.last = None
@@ -226,8 +228,8 @@ class Feed:
         new = quotes if known is None else quotes[1:]
         if end > self.last:
             self.tail.extend(new, new[-1].seq if more else end)
-            if age is not None and not more:
-                metrics.FEED_LAG.observe(age.total_seconds())
+            if news.age is not None and not more:
+                metrics.FEED_LAG.observe(news.age.total_seconds())
         return more
 
 

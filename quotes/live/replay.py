@@ -5,11 +5,14 @@ import time
 from collections.abc import AsyncIterator, Collection, Sequence
 from contextlib import asynccontextmanager
 
+from sqlmodel.ext.asyncio.session import AsyncSession
+
 from quotes import metrics
-from quotes.database import stream
+from quotes.database import partitions, stream
 from quotes.database.errors import UnavailableError
 from quotes.database.models import Quote
 from quotes.database.outages import Outage
+from quotes.database.partitions import Book
 from quotes.database.sessions import Sessions
 from quotes.live.turns import Turns
 
@@ -33,6 +36,8 @@ class Replay:
         self._sessions = sessions
         self._turns = Turns(turns)
         self._outage = Outage("replay")
+        self._book: Book | None = None  # of this log, up to some seq
+        self._era = 0  # incremented when the log was replaced
         self._pages: dict[tuple[int, frozenset[str] | None], asyncio.Task[Page]] = {}
 
     async def page(self, after: int, upto: int, tickers: Collection[str] | None) -> Page:
@@ -59,6 +64,8 @@ class Replay:
 
     def forget(self) -> None:
         """Of a log that is no longer the one that was read."""
+        self._book = None
+        self._era += 1
         self._pages.clear()
 
     def _shared(
@@ -80,8 +87,9 @@ class Replay:
         while True:
             try:
                 async with self._sessions() as session:
+                    book = await self._book_upto(session, upto)
                     page = await stream.page(
-                        session, after=after, upto=upto, limit=PAGE, tickers=tickers
+                        session, book, after=after, upto=upto, limit=PAGE, tickers=tickers
                     )
             except UnavailableError as error:
                 self._outage.failed(error)
@@ -89,6 +97,16 @@ class Replay:
             else:
                 self._outage.recovered()
                 return page
+
+    async def _book_upto(self, session: AsyncSession, upto: int) -> Book:
+        """One read serves all pages until the log has grown."""
+        if self._book is not None and self._book.upto >= upto:
+            return self._book
+        era = self._era
+        book = await partitions.book(session)
+        if era == self._era:
+            self._book = book
+        return book
 
 
 def _failed(task: "asyncio.Task[Page]") -> bool:

@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from quotes.database import store
+from quotes.database import store, stream
 from quotes.database.models import Quote
 from quotes.database.sessions import Sessions
 
@@ -36,4 +36,4 @@ class StoredQuote:
     async def read(self) -> Quote | None:
         """None where the log has none: it was removed, or never existed."""
         async with self.sessions() as session:
-            return await store.with_seq(session, self.seq)
+            return await stream.with_seq(session, self.seq)

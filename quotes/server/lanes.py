@@ -36,10 +36,7 @@ async def open_lanes(settings: Settings) -> AsyncIterator[Lanes]:
     async with (
         open_engine(url, name="live", size=1, ping=False) as live,
         open_engine(url, name="replay", size=settings.replay_connections) as replays,
-        # A plan for any range would be a wrong one for years of history: seconds, not milliseconds.
-        open_engine(
-            url, name="api", size=of_resolvers, plan_cache_mode="force_custom_plan"
-        ) as engine,
+        open_engine(url, name="api", size=of_resolvers) as engine,
         open_engine(url, name="health", size=1) as health,
         connections.open_pool(url, name="api", size=of_plans) as queries,
         connections.open_pool(url, name="export", size=1) as exports,

@@ -2,13 +2,14 @@ import asyncio
 import gc
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import aclosing
+from datetime import UTC, datetime
 
 import asyncpg
 import pytest
 from rows import insert, log, names, quote, until
 from sqlalchemy import text
 
-from quotes.database import connections, store
+from quotes.database import connections, partitions, store
 from quotes.database.errors import UnavailableError
 from quotes.database.models import Origin, Quote
 from quotes.database.sessions import Sessions
@@ -271,11 +272,14 @@ async def test_nothing_is_lost_or_doubled_wherever_a_subscriber_begins_at_the_ta
 
 
 async def test_a_log_of_any_length_is_replayed_with_a_bounded_number_of_quotes_in_memory(
-    running: Feed, settings: Settings
+    running: Feed, sessions: Sessions, settings: Settings
 ) -> None:
+    async with sessions.begin() as session:
+        await partitions.make(session, [datetime(2020, 1, 1, tzinfo=UTC)])
     connection = await asyncpg.connect(settings.require_database_url())
     await connection.execute(
-        "INSERT INTO quotes SELECT 't_usd', timestamptz '2020-01-01Z' + n * interval '1 minute', "
+        "INSERT INTO quotes (ticker, minute, price, observed_at, source, origin, seq) "
+        "SELECT 't_usd', timestamptz '2020-01-01Z' + n * interval '1 minute', "
         "n, now(), 'demo', 'LIVE', n FROM generate_series(1, 40000) n"
     )
     await connection.execute("UPDATE high_water SET seq = 40000")

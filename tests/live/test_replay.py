@@ -105,3 +105,20 @@ async def test_a_page_gives_way_to_all_that_is_ready(counting: Counting) -> None
     counter.cancel()
 
     assert rounds >= 100
+
+
+@pytest.mark.parametrize("tickers", [None, ["a_usd"]])
+async def test_a_page_is_read_of_whichever_months_the_log_has_grown_by(
+    counting: Counting, sessions: Sessions, tickers: list[str] | None
+) -> None:
+    lane = Replay(counting, 2)
+    await lane.page(0, 10, tickers)
+    await insert(sessions, quote("a_usd", at=-99_999))
+    await insert(sessions, quote("a_usd", at=99_999))
+
+    found, cursor = list[int](), 10
+    while cursor < 12:
+        quotes, cursor = await lane.page(cursor, 12, tickers)
+        found += [each.seq for each in quotes]
+
+    assert found == [11, 12]

@@ -21,11 +21,16 @@ class Points:
     count: int
 
 
-_EXTENT = """
+_LOWEST = "64 - position(B'1' IN (minutes & -minutes)::bit(64))"
+_HIGHEST = "64 - position(B'1' IN minutes::bit(64))"
+# From the hours, whose table is one and small. Bit n of an hour's minutes is its n-th minute.
+_EXTENT = f"""
     SELECT oldest.minute, newest.minute
-    FROM (SELECT minute FROM quotes WHERE ticker = :ticker ORDER BY minute LIMIT 1) AS oldest,
-         (SELECT minute FROM quotes WHERE ticker = :ticker ORDER BY minute DESC LIMIT 1) AS newest
-"""
+    FROM (SELECT hour + ({_LOWEST}) * interval '1 minute' AS minute
+          FROM hours WHERE ticker = :ticker ORDER BY hour LIMIT 1) AS oldest,
+         (SELECT hour + ({_HIGHEST}) * interval '1 minute' AS minute
+          FROM hours WHERE ticker = :ticker ORDER BY hour DESC LIMIT 1) AS newest
+"""  # noqa: S608  # our own text alone
 
 
 async def extent(session: AsyncSession, ticker: str) -> tuple[datetime, datetime] | None:
@@ -108,7 +113,8 @@ _OF_MINUTES = f"""
         ) AS bucket,
         LATERAL (VALUES (first), (high), (low), (last)) AS outermost (minute)
     ) AS chosen
-    JOIN quotes USING (minute) WHERE ticker = :ticker
+    JOIN quotes USING (minute)
+    WHERE ticker = :ticker AND minute >= :since AND minute < :until
 """  # noqa: S608  # our own text alone
 
 
