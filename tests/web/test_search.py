@@ -234,13 +234,16 @@ async def test_a_ticker_that_appears_and_one_that_is_gone_need_no_reload(
         await page.clock.install()
         await page.goto("/?search=o")
         await shows(page, old, "sol_usdc")
+        await expect(page.locator("#connection")).to_have_text("Live")
+
+        await insert(sessions, now("new-o_usd", market.this_minute, "7"))
+        await page.clock.run_for(11_000)  # within ten seconds of its first quote
+        await shows(page, "new-o_usd", old, "sol_usdc")
         async with sessions.begin() as session:
             connection = await session.connection()
             await connection.execute(text("DELETE FROM quotes WHERE ticker = 'old_usd'"))
-
-        await insert(sessions, now("new-o_usd", market.this_minute, "7"))
-
         await page.clock.run_for(90_000)
+
         await shows(page, "new-o_usd", "sol_usdc")
         await expect(page.locator("#count")).to_have_text("2 of 6")
         await expect(card(page, "new-o_usd").locator(".price")).to_have_text("7.00000")

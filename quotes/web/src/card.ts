@@ -100,7 +100,8 @@ export class Card implements Lined {
 
   set starred(starred: boolean) {
     const pressed = String(starred);
-    if (this.#star.ariaPressed !== pressed) this.#star.ariaPressed = pressed;
+    if (this.#star.getAttribute("aria-pressed") === pressed) return;
+    this.#star.setAttribute("aria-pressed", pressed);
   }
 
   set selected(selected: boolean) {

@@ -40,7 +40,7 @@ export function listenToControls(list: List, changed: (listing: Listing) => void
   addEventListener("keydown", (event) => {
     const modified = event.metaKey || event.ctrlKey || event.altKey;
     const typing = event.target instanceof Element && event.target.closest("input, select, dialog");
-    if (event.key !== "/" || modified || typing || !search.checkVisibility()) return;
+    if (event.key !== "/" || modified || typing || search.offsetParent === null) return;
     event.preventDefault();
     search.select();
   });

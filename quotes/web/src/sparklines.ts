@@ -4,6 +4,8 @@ import { query } from "./query";
 import { Refresh } from "./refresh";
 import { Sparklines as Document, type SparklinesAnswer } from "../generated/operations";
 
+const MOST = 500; // tickers of one request, as the service has it
+
 type Line = SparklinesAnswer["sparklines"][number];
 
 export interface Lined {
@@ -42,13 +44,14 @@ export class Sparklines {
   }
 
   async #read(): Promise<void> {
-    const cards = [...this.#wanted];
-    if (cards.length === 0) return;
-    const { sparklines } = await query(Document, { tickers: cards.map(({ name }) => name) });
-    const lines = new Map(sparklines.map((line) => [line.ticker, pointsOf(line)]));
-    for (const card of cards) {
-      this.#wanted.delete(card);
-      card.show(lines.get(card.name) ?? []);
+    while (this.#wanted.size > 0) {
+      const cards = [...this.#wanted].slice(0, MOST);
+      const { sparklines } = await query(Document, { tickers: cards.map(({ name }) => name) });
+      const lines = new Map(sparklines.map((line) => [line.ticker, pointsOf(line)]));
+      for (const card of cards) {
+        this.#wanted.delete(card);
+        card.show(lines.get(card.name) ?? []);
+      }
     }
   }
 }
