@@ -348,6 +348,7 @@ async def test_a_client_that_does_not_read_is_cut_off(
 async def test_a_client_that_reads_for_too_long_is_cut_off(
     few: Client, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    monkeypatch.setattr(protocol, "STALL_TIMEOUT", 120.0)
     monkeypatch.setattr(long_answer, "LONGEST", 0.3)
 
     async with stalled(few) as reader:

@@ -8,7 +8,9 @@ from starlette.responses import Response
 
 from quotes.api.scalars import utc_text
 from quotes.export.files import Format
-from quotes.server.exports.answer import Answer
+from quotes.server.exports.answer import VARY, Answer
+from quotes.server.http import codings
+from quotes.server.http.response import compress
 from quotes.server.own_queries import data
 
 ENDING = "json"
@@ -42,9 +44,11 @@ async def manifest(answer: Answer) -> Response:
             for each in Format.available()
         },
     }
-    return Response(
-        orjson.dumps(body), media_type="application/json", headers={"Cache-Control": "no-store"}
-    )
+    headers = {**VARY, "Cache-Control": "no-store"}
+    response = Response(orjson.dumps(body), media_type="application/json", headers=headers)
+    if len(response.body) > codings.SHORT:
+        await compress(answer.request, response, None, answer.streams.plans.answers)
+    return response
 
 
 async def _described(answer: Answer) -> dict[str, Any]:
