@@ -1,17 +1,14 @@
 """Worker processes on a real broker, a real database and the stand-in exchange."""
 
-import csv
 import socket
 from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack
 from datetime import UTC, datetime, timedelta
-from itertools import islice
-from pathlib import Path
 
 import pytest
 from client import serving
-from paths import REPLAY
 from processes import send, worker
+from recorded import REPLAYED, recorded
 from rows import log, logged, minute, names, standing, until, wait
 
 from quotes.database import store
@@ -19,8 +16,6 @@ from quotes.database.models import Failure
 from quotes.database.sessions import Sessions
 from quotes.settings import Settings
 from workers.demo.exchange import Exchange, Fault, serve
-
-REPLAYED = 60  # minutes of each ticker
 
 
 @pytest.fixture
@@ -47,7 +42,7 @@ async def failure(sessions: Sessions, ticker: str) -> Failure:
 async def test_what_graphql_answers_of_replayed_minutes_is_the_file_digit_for_digit(
     exchange: Exchange, here: Settings, sessions: Sessions
 ) -> None:
-    files = {name: rows(REPLAY / f"{name}.csv") for name in here.tickers}
+    files = {name: recorded(name) for name in here.tickers}
     moments = [at for at, _ in files["btc_usd"]]
     playing = iter(range(REPLAYED))
 
@@ -73,15 +68,6 @@ async def test_what_graphql_answers_of_replayed_minutes_is_the_file_digit_for_di
         assert {(node["origin"], node["source"]) for node in answer[name]["nodes"]} == {
             ("LIVE", "demo")
         }
-
-
-def rows(file: Path) -> list[tuple[str, str]]:
-    """Recorded minutes, which lie beside the maintainers' checkouts; elsewhere made-up ones."""
-    if not file.exists():
-        moments = (minute(at) for at in range(REPLAYED))
-        return [(f"{at:%Y-%m-%dT%H:%M:00Z}", f"{at:%H%M}.{at:%M}1") for at in moments]
-    with file.open() as lines:
-        return [(row["at"], row["price"]) for row in islice(csv.DictReader(lines), REPLAYED)]
 
 
 async def test_two_workers_and_every_message_twice_make_one_quote_a_minute(
