@@ -68,6 +68,13 @@ async def opened(exchange: Exchange) -> AsyncIterator[StreamedDeribit]:
         yield source
 
 
+@pytest.fixture
+async def source(exchange: Exchange) -> AsyncIterator[StreamedDeribit]:
+    """A worker's, that nobody is told by."""
+    async with opened(exchange) as source:
+        yield source
+
+
 @asynccontextmanager
 async def running(
     exchange: Exchange, settings: Settings, sessions: Sessions
@@ -263,6 +270,22 @@ async def test_prices_whose_time_does_not_move_grow_old_however_often_they_are_s
     found = await wait(lambda: client.data(MADE_OF), lambda each: each["ageSeconds"] > 2)
 
     assert found["observedAt"] == (await client.data(MADE_OF))["observedAt"]
+
+
+async def test_what_is_no_longer_followed_is_forgotten(
+    exchange: Exchange, source: StreamedDeribit
+) -> None:
+    def known() -> set[str]:
+        return {each.ticker for each in source.rankings.since(float("-inf"))}
+
+    await until(lambda: known() == set(BOTH))
+    (connection,) = exchange.sockets.open
+
+    source.keep(["eth_usd"])
+
+    assert known() == {"eth_usd"}
+    await until(lambda: not any(each.endswith("btc_usd") for each in connection.channels))
+    assert known() == {"eth_usd"}
 
 
 async def test_a_time_in_the_future_is_none(exchange: Exchange, client: Client) -> None:

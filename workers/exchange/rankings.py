@@ -1,7 +1,7 @@
 """What each index is made of, as its channel last said."""
 
 from collections import defaultdict
-from collections.abc import Iterator, Sequence
+from collections.abc import Collection, Iterator, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from datetime import datetime, timedelta
@@ -72,6 +72,12 @@ class Rankings:
             widest[minute] = spread(received.constituents())
             while len(widest) > MINUTES:
                 del widest[min(widest)]
+
+    def keep(self, tickers: Collection[str]) -> None:
+        """Forget all others."""
+        for ticker in self._received.keys() - tickers:
+            del self._received[ticker]
+            self._widest.pop(ticker, None)
 
     def since(self, at: float) -> Iterator[Heard]:
         """Of each index the last, where that came after `at`."""

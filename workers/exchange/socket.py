@@ -82,6 +82,7 @@ class Socket:
     def keep(self, tickers: Collection[str]) -> None:
         """Follow no others any more; the exchange is told so soon."""
         self._channels.keep(tickers)
+        self.rankings.keep(tickers)
         for ticker in self._prices.keys() - tickers:
             del self._prices[ticker]
 
