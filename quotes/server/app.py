@@ -33,7 +33,7 @@ from quotes.live.newest import Newest
 from quotes.live.single_flight import SingleFlight
 from quotes.server import sse
 from quotes.server.access import Access, open_access
-from quotes.server.exports.answer import Exports
+from quotes.server.exports.download import Exports
 from quotes.server.exports.endpoint import PREFIX as EXPORT
 from quotes.server.exports.endpoint import ExportEndpoint
 from quotes.server.health import Health, open_health

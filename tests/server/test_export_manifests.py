@@ -84,7 +84,7 @@ async def test_a_file_that_was_sent_once_need_not_be_read_for_its_hash(
 ) -> None:
     for ending in ("csv", "jsonl", "parquet"):
         await body_of(client, f"2026-01-31.{ending}")
-    monkeypatch.setattr("quotes.server.exports.answer.read", None)
+    monkeypatch.setattr("quotes.server.exports.download.read", None)
 
     assert (await told(client))["files"]["parquet"]["sha256"]
 

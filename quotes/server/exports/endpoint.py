@@ -14,7 +14,7 @@ from quotes.export.periods import Period
 from quotes.live.turns import client
 from quotes.market import tickers
 from quotes.server.access import client_of
-from quotes.server.exports.answer import Answer, Exports
+from quotes.server.exports.download import Download, Exports
 from quotes.server.exports.manifest import ENDING, manifest
 from quotes.server.exports.payment import Payment
 from quotes.server.http.endpoint import OVERLOADED
@@ -64,11 +64,11 @@ async def _serve(request: Request, send: Send, streams: Streams, shared: Exports
         version = await exports.version(shared.pool, file.span)
         if not version.count:
             await require_known(streams.context, [file.ticker])
-        answer = Answer(request, streams, shared, file, version)
+        download = Download(request, streams, shared, file, version)
         if is_manifest:
-            await (await manifest(answer))(scope, request.receive, send)
+            await (await manifest(download))(scope, request.receive, send)
         else:
-            await answer.send(send)
+            await download.send(send)
 
 
 def _requested(path: str, context: Context) -> tuple[File, bool]:

@@ -41,7 +41,7 @@ class Exports:
 
 
 @dataclass(frozen=True, slots=True)
-class Answer:
+class Download:
     """A file of a version, to be sent to whom the request is from."""
 
     request: Request
