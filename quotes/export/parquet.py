@@ -35,7 +35,11 @@ async def converted(lines: AsyncGenerator[bytes]) -> AsyncGenerator[bytes]:
     Raises ParquetError, and what `lines` raises.
     """
     process = await asyncio.create_subprocess_exec(
-        *(sys.executable, "-P", "-m", WRITER), stdin=PIPE, stdout=PIPE, limit=PIECE
+        *(sys.executable, "-P", "-m", WRITER),
+        stdin=PIPE,
+        stdout=PIPE,
+        limit=PIECE,
+        start_new_session=True,  # Ctrl-C is not for it: it ends with its pipes
     )
     feeding = asyncio.create_task(_feed(process, lines))
     try:

@@ -105,7 +105,7 @@ class Download:
     def _pieces(self) -> AsyncGenerator[bytes]:
         pay = Payment(self.streams.budgets).pay
         pieces = read(self.exports.pool, self.file, self.version, pay)
-        return self.exports.digests.noted(self.file, self.tag, pieces) if self.closed else pieces
+        return self.exports.digests.noted(self.file, self.tag, pieces)
 
     async def _send(
         self,
