@@ -36,6 +36,7 @@ def quote(
         minute=minute(at),
         price=Decimal(price),
         observed_at=minute(at) + timedelta(milliseconds=40),
+        exact_time=at % 2 == 0,
         source=source,
         origin=origin,
     )

@@ -203,6 +203,7 @@ class Poller:
             minute=begin,
             price=tick.price,
             observed_at=tick.observed_at,
+            exact_time=tick.exact_time,
             source=self._source.name,
             origin=Origin.LIVE,
         )

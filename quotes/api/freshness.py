@@ -114,6 +114,7 @@ def _shown(quote: Quote) -> dict[str, object]:
         "price": quote.price,
         "at": utc_text(quote.at),
         "observedAt": utc_text(quote.observed_at),
+        "exactTime": quote.exact_time,
         "source": quote.source,
         "origin": quote.origin.value,
         "cursor": quote.cursor,

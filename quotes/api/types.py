@@ -30,8 +30,17 @@ class Quote:
     timestamp: Timestamp = strawberry.field(description="`at` in UNIX seconds.")
     observed_at: datetime = strawberry.field(
         description=(
-            "When the exchange made this price, by its own clock; when it answered, where the "
-            "price came by HTTP, because the exchange's WebSocket did not bring it in time."
+            "When the exchange made this price, by its own clock, where `exactTime` is true. Else "
+            "when it answered a request for it, or the moment of its chart that the price is an "
+            "average around."
+        )
+    )
+    exact_time: bool = strawberry.field(
+        description=(
+            "Whether `observedAt` is the price's own time, as the exchange's WebSocket tells it. "
+            "False for a LIVE price that came by HTTP, which may be older than the answer that "
+            "brought it, for REPAIRED and BACKFILLED ones, and for all that was stored before "
+            "this was recorded."
         )
     )
     source: str = strawberry.field(
@@ -75,6 +84,7 @@ class Quote:
             at=quote.minute,
             timestamp=Timestamp(int(quote.minute.timestamp())),
             observed_at=quote.observed_at,
+            exact_time=quote.exact_time,
             source=quote.source,
             origin=Origin(quote.origin),
             cursor=cursors.stream(quote),

@@ -28,6 +28,8 @@ class Tick:
     ticker: str
     price: Decimal  # finite, above zero, the exchange's own digits
     observed_at: datetime  # aware UTC, by the exchange's own clock
+    # Whether that is when the exchange made this price, not when it answered a request for it.
+    exact_time: bool = False
     # How far that clock was ahead of this host's, within half the round-trip time.
     clock_ahead: timedelta = field(default=timedelta(), compare=False)
 

@@ -57,7 +57,7 @@ BOTH = """
 FRAGMENTS = """
     subscription { ...Root }
     fragment Root on Subscription {
-      priceUpdates(after: "s0") { ...Fields ... on Quote { observedAt } }
+      priceUpdates(after: "s0") { ...Fields ... on Quote { observedAt exactTime } }
     }
     fragment Fields on Quote { cursor }
 """

@@ -154,6 +154,7 @@ async def test_a_price_older_than_allowed_is_refused_with_what_there_is_and_why(
         "price": "101.50",
         "at": "2026-01-31T12:00:00Z",
         "observedAt": "2026-01-31T12:00:00.040000Z",
+        "exactTime": True,
         "source": "demo",
         "origin": "LIVE",
         "cursor": cursor(1, quote(at=0, price="101.50")),

@@ -17,7 +17,7 @@ from quotes.database.sessions import Sessions
 from quotes.settings import Settings
 
 ALL_FIELDS = """
-    ticker price at timestamp observedAt source origin cursor ageSeconds stale collected
+    ticker price at timestamp observedAt exactTime source origin cursor ageSeconds stale collected
 """
 
 
@@ -51,6 +51,7 @@ async def test_a_quote_has_everything_that_is_known_of_it(
         "at": "2026-01-31T12:00:00Z",
         "timestamp": int(NOON.timestamp()),
         "observedAt": "2026-01-31T12:00:00.040000Z",
+        "exactTime": True,
         "source": "demo",
         "origin": "LIVE",
         "cursor": cursor(1, quote(at=0, price="81110.428333")),

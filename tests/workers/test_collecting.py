@@ -3,8 +3,10 @@
 import asyncio
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from decimal import Decimal
+from typing import Any
 
 import pytest
 import structlog
@@ -13,7 +15,7 @@ from rows import failure, insert, log, logged, minute, names, quote, until, wait
 from quotes.database import minutes, store
 from quotes.database.models import Failure
 from quotes.database.sessions import Sessions, open_engine
-from quotes.market.sources import Cause
+from quotes.market.sources import Cause, Tick
 from workers.collecting import Collector, minute_of
 from workers.demo.exchange import Exchange, Fault, serve
 from workers.exchange.deribit import Deribit, open_http
@@ -67,6 +69,24 @@ async def test_a_minute_is_collected_with_the_exchange_s_own_digits_and_clock(
     }
     assert {each.observed_at for each in stored} == {minute(0) + timedelta(seconds=2)}
     assert {each.source for each in stored} == {"demo"}
+    assert not any(each.exact_time for each in stored)  # they are of an answer over HTTP
+
+
+class Telling(Deribit):
+    """One whose prices come with their own times, as over the WebSocket."""
+
+    async def tick(self, ticker: str, *words: Any, **options: Any) -> Tick:
+        return replace(await super().tick(ticker, *words, **options), exact_time=True)
+
+
+async def test_a_quote_keeps_that_its_time_is_the_price_s_own(
+    exchange: Exchange, sessions: Sessions
+) -> None:
+    async with serve(exchange) as url, open_http(url) as http:
+        source = Telling(http, url, Pace(rate=1_000))
+        await Collector(source, sessions).collect(minute(0), BOTH)
+
+    assert [each.exact_time for each in await log(sessions)] == [True, True]
 
 
 async def test_made_up_prices_are_not_collected_among_real_ones(

@@ -94,6 +94,7 @@ async def test_a_price_has_the_digits_and_the_time_that_the_exchange_gives_it(
 
     assert tick.price == Decimal("80814.47")
     assert timedelta(seconds=10) <= tick.observed_at - MINUTE < timedelta(seconds=40)
+    assert tick.exact_time
     assert abs(tick.clock_ahead - (exchange.clock() - datetime.now(UTC))) < timedelta(seconds=1)
     assert exchange.price_requests.total() == 0
 
@@ -159,6 +160,7 @@ async def test_a_channel_that_brings_nothing_costs_only_its_own_ticker_a_request
     both = await asyncio.gather(*(source.tick(each, MINUTE) for each in ("btc_usd", "eth_usd")))
 
     assert [each.price for each in both] == [Decimal("80814.47"), Decimal("3000.5")]
+    assert [each.exact_time for each in both] == [True, False]
     assert exchange.price_requests == {"eth_usd": 1}
 
 

@@ -187,10 +187,14 @@ class Socket:
         if message.price is None or message.observed_at is None or self.ahead is None:
             return
         if message.observed_at <= self.exchange_now() + FUTURE:
-            prices.add(
-                Tick(message.ticker, message.price, message.observed_at, clock_ahead=self.ahead),
-                _time(),
+            tick = Tick(
+                message.ticker,
+                message.price,
+                message.observed_at,
+                exact_time=True,
+                clock_ahead=self.ahead,
             )
+            prices.add(tick, _time())
 
     def _ranking(self, message: messages.Ranking) -> None:
         if self._channels.hear(RANKING + message.ticker) and self.ahead is not None:

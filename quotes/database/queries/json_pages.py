@@ -35,6 +35,7 @@ COLUMNS = {
         '"',
         'Z"',
     ),
+    "exactTime": Column("exact_time::text"),
     "source": Column("to_json(source)"),
     "origin": Column("origin", '"', '"'),
     "cursor": Column(f"seq || '-' || {FINGERPRINT}", '"s', '"'),
@@ -105,7 +106,7 @@ def _page(rows: tuple[Row, ...], *, newest_first: bool) -> str:
         SELECT {texts} min(minute), max(minute), count(*)
         FROM (
             SELECT * FROM (
-                SELECT ticker, minute, price, observed_at, source, origin, seq,
+                SELECT ticker, minute, price, observed_at, exact_time, source, origin, seq,
                        greatest($5::timestamptz - observed_at, interval '0') AS age,
                        $6::boolean AS collected
                 FROM quotes
