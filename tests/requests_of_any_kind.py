@@ -89,6 +89,7 @@ FITTING: dict[str, list[Any]] = {
     "Interval": ["1m", "1h", "1d", "1w", "1mo"],
     "TimeZone": ["UTC", "Europe/Berlin", "Asia/Kathmandu", "Pacific/Kiritimati"],
     "Duration": ["1s", "15m", "3650d"],
+    "Percent": ["0.0001%", "0.5%", "9999%"],
     "Int": [each for each in NUMBERS if isinstance(each, int) and abs(each) < 2**31],
     "String": [word for word in WORDS if word[:1] in {"s", "p"}],
     "Direction": [Name("BEFORE"), Name("AFTER"), Name("NEAREST")],
