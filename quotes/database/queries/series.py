@@ -21,14 +21,14 @@ class Points:
     count: int
 
 
-_LOWEST = "64 - position(B'1' IN (minutes & -minutes)::bit(64))"
-_HIGHEST = "64 - position(B'1' IN minutes::bit(64))"
+FIRST_MINUTE = "64 - position(B'1' IN (minutes & -minutes)::bit(64))"
+LAST_MINUTE = "64 - position(B'1' IN minutes::bit(64))"
 # From the hours, whose table is one and small. Bit n of an hour's minutes is its n-th minute.
 _EXTENT = f"""
     SELECT oldest.minute, newest.minute
-    FROM (SELECT hour + ({_LOWEST}) * interval '1 minute' AS minute
+    FROM (SELECT hour + ({FIRST_MINUTE}) * interval '1 minute' AS minute
           FROM hours WHERE ticker = :ticker ORDER BY hour LIMIT 1) AS oldest,
-         (SELECT hour + ({_HIGHEST}) * interval '1 minute' AS minute
+         (SELECT hour + ({LAST_MINUTE}) * interval '1 minute' AS minute
           FROM hours WHERE ticker = :ticker ORDER BY hour DESC LIMIT 1) AS newest
 """  # noqa: S608  # our own text alone
 

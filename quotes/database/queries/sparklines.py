@@ -6,19 +6,22 @@ from datetime import timedelta
 from sqlalchemy import ARRAY, Integer, Interval, Text, bindparam, text
 from sqlmodel.ext.asyncio.session import AsyncSession
 
+from quotes.database.queries.series import LAST_MINUTE
+
 Line = tuple[str, list[int], list[str]]  # a ticker, the minutes in UNIX seconds, exact prices
 
-# From the hours alone but for its ends: a day of the whole exchange is 7,000 hours, and 400,000
-# minutes. Its first hours begin within the window, so none of their quotes is older than the base.
+# From the hours alone but for the base: a day of the whole exchange is 7,000 hours, and 400,000
+# minutes; and of the newest hour the last minute is known without looking through partitions. The
+# first hours begin within the window, so none of their quotes is older than the base.
 _SPARKLINES = text(
-    """
+    f"""
     WITH ends AS MATERIALIZED (
         SELECT name, newest.minute AS until, newest.price AS last,
                base.minute AS since, base.price AS first
         FROM unnest(:tickers) AS wanted (name)
         CROSS JOIN LATERAL (
-            SELECT minute, price FROM quotes
-            WHERE ticker = name ORDER BY minute DESC LIMIT 1
+            SELECT hour + ({LAST_MINUTE}) * interval '1 minute' AS minute, close AS price
+            FROM hours WHERE ticker = name ORDER BY hour DESC LIMIT 1
         ) AS newest
         LEFT JOIN LATERAL (
             SELECT minute, price FROM quotes
@@ -44,7 +47,7 @@ _SPARKLINES = text(
         UNION SELECT name, until, last FROM ends
     ) AS point
     GROUP BY name ORDER BY name
-    """
+    """  # noqa: S608  # our own text alone
 ).bindparams(
     bindparam("tickers", type_=ARRAY(Text)),
     bindparam("window", type_=Interval),
