@@ -14,12 +14,14 @@ import pytest
 from client import serving
 from days import fill_days
 from processes import environment
-from pyarrow import parquet
+from pyarrow import parquet as reader
 from rows import insert, minute, quote, wait
 
 from quotes.database.maintenance import removal
 from quotes.database.models import Origin
 from quotes.database.sessions import Sessions
+from quotes.export import parquet
+from quotes.local.export import export as run
 from quotes.settings import Settings
 
 PRICES = ["0.000000001230", "91892.123456789012", "100000.50"]
@@ -133,7 +135,7 @@ async def test_only_the_days_of_the_range_are_written(settings: Settings, tmp_pa
 
     assert status == 0
     assert {*manifest(tmp_path)} == {"2026-02-01.parquet"}
-    table = parquet.read_table(tmp_path / "btc_usd/2026-02-01.parquet")
+    table = reader.read_table(tmp_path / "btc_usd/2026-02-01.parquet")
     assert table.column("price").to_pylist() == [PRICES[1]]
 
 
@@ -189,3 +191,15 @@ async def test_a_folder_that_cannot_be_written_is_named(settings: Settings, tmp_
     status, _, errors = await export(settings, "BTC", "--out", str(tmp_path / "file"))
 
     assert (status, f"Cannot write to {tmp_path / 'file'}" in errors) == (1, True)
+
+
+def test_without_the_library_parquet_is_refused_with_how_to_install_it(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], tmp_path: Path
+) -> None:
+    monkeypatch.setattr(parquet, "library", lambda: None)
+    nowhere = "postgresql://nobody@127.0.0.1:1/quotes"
+
+    status = run(nowhere, ["BTC"], since=None, until=None, form="parquet", out=tmp_path)
+
+    assert status == 2
+    assert "`pip install 'quotes[parquet]'`" in capsys.readouterr().err
