@@ -65,6 +65,7 @@ QUERIES = _histogram(
 )
 LANE_WAITS = _histogram("lane_wait_seconds", "Waiting for a turn in a lane.", _SHORT, "lane")
 REPLAY_PAGES = _counter("replay_pages", "Pages of the log that were replayed.", "source")
+REPLICA_READS = _counter("replica_reads", "What a replica could be read for.", "server")
 
 # Of workers.
 COLLECTION = _histogram("collection_seconds", "To collect all tickers of a minute.", _LONG)
@@ -93,7 +94,16 @@ class Process(StrEnum):
 
 
 _OF_PROCESS: dict[Process, tuple[Collector, ...]] = {
-    Process.API: (FEED_LAG, DELIVERY, FAN_OUT, MESSAGES, QUERIES, LANE_WAITS, REPLAY_PAGES),
+    Process.API: (
+        FEED_LAG,
+        DELIVERY,
+        FAN_OUT,
+        MESSAGES,
+        QUERIES,
+        LANE_WAITS,
+        REPLAY_PAGES,
+        REPLICA_READS,
+    ),
     Process.WORKER: (
         COLLECTION,
         FAILURES,

@@ -104,6 +104,7 @@ class Settings(BaseSettings):
     )
 
     database_url: Annotated[SecretStr, AfterValidator(_database_url)] | None = None
+    replica_url: Annotated[SecretStr, AfterValidator(_database_url)] | None = None
     redis_url: Annotated[SecretStr, AfterValidator(_redis_url)] | None = None
     data_dir: Annotated[Path, AfterValidator(_folder)] = Field(default_factory=_data_dir)
     tickers: Annotated[tuple[str, ...], NoDecode] = ("btc_usd", "eth_usd")

@@ -16,6 +16,7 @@ import pytest
 import redis
 from browser import browser  # noqa: F401  # a fixture
 from collected import market  # noqa: F401  # a fixture
+from standby import _followed_postgres, primary, standby  # noqa: F401  # fixtures
 from versions import OldestPostgres, require_oldest_postgres
 
 from quotes.database.maintenance import migrations

@@ -35,6 +35,10 @@ SELDOM = {
     "quotes_queries_running",
     "quotes_exports_running",
     "quotes_exchange_streamed_prices_total",
+    # These have tests of their own, in server/test_replica.
+    "quotes_replica_lag_seconds",
+    "quotes_replica_reads_total",
+    "quotes_replica_usable",
 }
 
 

@@ -14,6 +14,7 @@ from quotes.database.collected import Collected
 from quotes.database.sessions import Sessions
 from quotes.live.feed import Feed
 from quotes.live.newest import Newest
+from quotes.live.replica import Replica
 from quotes.live.single_flight import SingleFlight
 from quotes.live.thread import Thread
 from quotes.settings import Settings
@@ -38,6 +39,7 @@ class Context:
     newest: Newest
     collection: Collected
     now: Callable[[], datetime] = utc_now
+    replica: Replica | None = None  # read in place of the primary for what the log numbers
     thread: Thread = field(default_factory=Thread)  # for what takes more than a few milliseconds
 
     @property

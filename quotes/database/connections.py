@@ -48,11 +48,14 @@ def connector(
     *,
     name: str,
     statement_timeout: float | None = STATEMENT_TIMEOUT,
+    variable: str = "QUOTES_DATABASE_URL",
+    kind: type[Connection] = asyncpg.Connection,
 ) -> Connect:
     """A function that opens connections, named in pg_stat_activity and with time limits.
 
     asyncpg reads the URL, so libpq's parameters work: `?sslmode=`, `?host=/socket/folder`, several
-    hosts. Raises SettingsError if the URL, or libpq's environment, can never work.
+    hosts. Raises SettingsError if the URL, which is that of `variable`, or libpq's environment, can
+    never work.
     """
     parts = urlsplit(url)
     named = dict(parse_qsl(parts.query, keep_blank_values=True))
@@ -85,6 +88,7 @@ def connector(
                 dsn,
                 passfile=passfile and Path(passfile),
                 timeout=CONNECT_TIMEOUT,
+                connection_class=kind,
                 command_timeout=None if statement_timeout is None else statement_timeout + 1,
                 server_settings=server_settings,
             )
@@ -92,8 +96,8 @@ def connector(
             raise
         except ValueError as error:  # also ClientConfigurationError; no later attempt can succeed
             raise SettingsError(
-                "QUOTES_DATABASE_URL cannot be used, or a variable of libpq's (PGPORT, PGSSLMODE, "
-                f"...) that fills in what it leaves out: {error}."
+                f"{variable} cannot be used, or a variable of libpq's (PGPORT, PGSSLMODE, ...) "
+                f"that fills in what it leaves out: {error}."
             ) from error
 
     return connect
@@ -105,7 +109,13 @@ async def open_pool(url: str, *, name: str, size: int) -> AsyncIterator[Pool]:
 
     So a process starts while its database is unavailable.
     """
-    connect = connector(url, name=name)
+    async with pool_of(connector(url, name=name), size=size) as pool:
+        yield pool
+
+
+@asynccontextmanager
+async def pool_of(connect: Connect, *, size: int) -> AsyncIterator[Pool]:
+    """As `open_pool`, of connections that `connect` opens."""
 
     async def open_connection(*_: object, **__: object) -> Connection:
         return await connect()  # the pool's own arguments are the connector's already

@@ -24,6 +24,11 @@ class Sessions:
     def __init__(self, engine: AsyncEngine) -> None:
         self._maker = async_sessionmaker(engine, class_=AsyncSession, expire_on_commit=False)
 
+    @property
+    def primary(self) -> "Sessions":
+        """Sessions for what a replica cannot be known to have: rows without a seq, as failures."""
+        return self
+
     @asynccontextmanager
     async def __call__(self) -> AsyncIterator[AsyncSession]:
         """A session for reading."""
@@ -67,9 +72,19 @@ async def open_engine(
     With `ping` a connection is tested before each use, so no query fails after a restart of the
     database; without it, the first use after a restart fails.
     """
+    connect = connections.connector(url, name=name, statement_timeout=statement_timeout)
+    async with engine_of(connect, size=size, ping=ping) as engine:
+        yield engine
+
+
+@asynccontextmanager
+async def engine_of(
+    connect: connections.Connect, *, size: int, ping: bool
+) -> AsyncIterator[AsyncEngine]:
+    """As `open_engine`, of connections that `connect` opens."""
     engine = create_async_engine(
         "postgresql+asyncpg://",
-        async_creator=connections.connector(url, name=name, statement_timeout=statement_timeout),
+        async_creator=connect,
         pool_size=size,
         max_overflow=0,
         pool_timeout=connections.CONNECT_TIMEOUT,

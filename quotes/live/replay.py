@@ -4,6 +4,7 @@ import asyncio
 import time
 from collections.abc import AsyncIterator, Collection, Sequence
 from contextlib import asynccontextmanager
+from typing import TYPE_CHECKING
 
 from sqlmodel.ext.asyncio.session import AsyncSession
 
@@ -15,6 +16,9 @@ from quotes.database.outages import Outage
 from quotes.database.partitions import Book
 from quotes.database.sessions import Sessions
 from quotes.live.turns import Turns
+
+if TYPE_CHECKING:
+    from quotes.live.replica import Replica
 
 PAGE = 50  # quotes a turn: written within some 2 ms, in one round of the event loop
 MAX_PAGES = 128  # in memory, some 100 KB each
@@ -34,6 +38,7 @@ class Replay:
 
     def __init__(self, sessions: Sessions, turns: int) -> None:
         self._sessions = sessions
+        self.replica: Replica | None = None  # read in place of the primary
         self._turns = Turns(turns)
         self._outage = Outage("replay")
         self._book: Book | None = None  # of this log, up to some seq
@@ -86,17 +91,25 @@ class Replay:
     async def _read(self, after: int, upto: int, tickers: frozenset[str] | None) -> Page:
         while True:
             try:
-                async with self._sessions() as session:
-                    book = await self._book_upto(session, upto)
-                    page = await stream.page(
-                        session, book, after=after, upto=upto, limit=PAGE, tickers=tickers
-                    )
+                page = await self._from_either(after, upto, tickers)
             except UnavailableError as error:
                 self._outage.failed(error)
                 await asyncio.sleep(RETRY)
             else:
                 self._outage.recovered()
                 return page
+
+    async def _from_either(self, after: int, upto: int, tickers: frozenset[str] | None) -> Page:
+        async def read(sessions: Sessions) -> Page:
+            async with sessions() as session:
+                book = await self._book_upto(session, upto)
+                return await stream.page(
+                    session, book, after=after, upto=upto, limit=PAGE, tickers=tickers
+                )
+
+        if (replica := self.replica) is None:
+            return await read(self._sessions)
+        return await replica.read(lambda: read(replica.replays), lambda: read(self._sessions))
 
     async def _book_upto(self, session: AsyncSession, upto: int) -> Book:
         """One read serves all pages until the log has grown."""

@@ -30,6 +30,7 @@ from quotes.live.candle_log import CandleStreams
 from quotes.live.fan_out import open_fan_out
 from quotes.live.feed import open_feed
 from quotes.live.newest import Newest
+from quotes.live.replica import open_replica
 from quotes.live.single_flight import SingleFlight
 from quotes.server import sse
 from quotes.server.access import Access, open_access
@@ -163,7 +164,11 @@ def _lifespan(settings: Settings) -> Callable[[Starlette], Any]:
             open_feed(
                 lanes.live, lanes.listen, lanes.replays, settings.replay_connections, ended
             ) as (feed, task),
+            open_replica(
+                lanes.replica, feed.tail, ended, queries=lanes.sessions, replays=lanes.replays
+            ) as replica,
         ):
+            feed.replays.replica = replica
             single_flight = SingleFlight(feed)
             collected = Collected(settings.selection, Sessions(lanes.health))
             context = Context(
@@ -175,6 +180,7 @@ def _lifespan(settings: Settings) -> Callable[[Starlette], Any]:
                 single_flight,
                 Newest(feed, lanes.replays, single_flight),
                 collected,
+                replica=replica,
             )
             access = Access(
                 Sessions(lanes.health),

@@ -35,6 +35,7 @@ class Health:
         self._engine = engine
         self._sessions = Sessions(engine)
         self._feed = streams.context.feed
+        self._replica = streams.context.replica
         self._admission = streams.admission
         self._limits = streams.connection_limits
         self._task = task
@@ -60,6 +61,8 @@ class Health:
             "subscriptions": self._limits.subscriptions,
             **self._database_state(),
         }
+        if self._replica is not None:  # nothing is unready without it
+            report["replica"] = self._replica.state()
         parts = ("process", "feed", "queries", "database", "migrations")
         return {"ok": all(report.get(name, {}).get("ok") for name in parts), **report}
 

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 from sqlalchemy.ext.asyncio import AsyncEngine
 
-from quotes.database import connections
+from quotes.database import connections, replica
 from quotes.database.sessions import Sessions, open_engine
 from quotes.settings import Settings
 
@@ -22,6 +22,7 @@ class Lanes:
     queries: connections.Pool  # for queries without SQLAlchemy
     exports: connections.Pool  # one connection, for the pages of files
     health: AsyncEngine  # one connection, for the health check
+    replica: replica.Lanes | None  # to the standby, where there is one
 
     @property
     def sessions(self) -> Sessions:
@@ -40,6 +41,7 @@ async def open_lanes(settings: Settings) -> AsyncIterator[Lanes]:
         open_engine(url, name="health", size=1) as health,
         connections.open_pool(url, name="api", size=of_plans) as queries,
         connections.open_pool(url, name="export", size=1) as exports,
+        _open_replica(settings, of_resolvers, of_plans) as of_replica,
     ):
         yield Lanes(
             # It reads by single statements: a transaction around each would be two more.
@@ -50,4 +52,22 @@ async def open_lanes(settings: Settings) -> AsyncIterator[Lanes]:
             queries=queries,
             exports=exports,
             health=health,
+            replica=of_replica,
         )
+
+
+@asynccontextmanager
+async def _open_replica(
+    settings: Settings, of_resolvers: int, of_plans: int
+) -> AsyncIterator[replica.Lanes | None]:
+    """As many connections as to the primary, so that all queries find one at either."""
+    if settings.replica_url is None:
+        yield None
+        return
+    async with replica.open_lanes(
+        settings.replica_url.get_secret_value(),
+        of_resolvers=of_resolvers,
+        of_plans=of_plans,
+        of_replays=settings.replay_connections,
+    ) as lanes:
+        yield lanes

@@ -9,6 +9,7 @@ from prometheus_client.registry import Collector
 from starlette.datastructures import State
 
 from quotes.live.feed import Feed
+from quotes.live.replica import Replica
 from quotes.server.health import Health
 from quotes.server.http.open_connections import OpenConnections
 from quotes.server.limits.export_limits import ExportLimits
@@ -29,6 +30,7 @@ class WebCollector(Collector):
             yield from _of_streams(self._state.streams)
             yield from _of_exports(self._state.exports.limits)
             yield from _of_feed(self._state.context.feed)
+            yield from _of_replica(self._state.context.replica)
             yield from _of_health(health)
 
 
@@ -77,6 +79,16 @@ def _of_feed(feed: Feed) -> Iterator[Metric]:
     if feed.read_at is not None:
         age.add_metric([], (datetime.now(UTC) - feed.read_at).total_seconds())
     yield age
+
+
+def _of_replica(replica: Replica | None) -> Iterator[Metric]:
+    usable = GaugeMetricFamily("quotes_replica_usable", "1 while the replica has all quotes.")
+    lag = GaugeMetricFamily("quotes_replica_lag_seconds", "Since it has lacked some; 0 if none.")
+    if replica is not None:
+        usable.add_metric([], replica.usable)
+        lag.add_metric([], replica.lag)
+    yield usable
+    yield lag
 
 
 def _of_health(health: Health) -> Iterator[Metric]:

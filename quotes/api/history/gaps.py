@@ -123,7 +123,7 @@ async def read(  # noqa: PLR0913  # what it reads with, and what
         present, repaired = await history.present(session, span.ticker, since, until)
         hours = await history.incomplete_hours(session, span.ticker, since, until, limit)
     found, more = await thread.run(_first, hours, since, until, most, len(hours) == limit)
-    async with sessions() as session:
+    async with sessions.primary() as session:
         causes = await history.causes(session, span.ticker, found)
     nodes = await thread.run(_nodes, found, causes)
     expected = (until - since) // MINUTE

@@ -1,6 +1,7 @@
 """How root fields are read: each step gives its field's JSON, and what that rests on."""
 
 from collections.abc import Awaitable, Callable, Mapping
+from dataclasses import replace
 from datetime import datetime
 from types import SimpleNamespace
 from typing import NamedTuple
@@ -22,7 +23,11 @@ from quotes.api.schema import schema
 from quotes.database import constituents, store
 from quotes.database.models import Quote
 from quotes.database.queries import history, json_pages, latest
+from quotes.live.newest import BOUND
 
+# Fields that rest on the log: on quotes, and on what is computed of them with each commit. The
+# others are in memory, or also rest on what has no seq to know a replica's state by.
+OF_THE_LOG = frozenset({"candles", "change", "gaps", "priceAt", "prices", "series", "sparklines"})
 FEW = 100  # objects whose JSON is written in the event loop: a few milliseconds
 
 
@@ -39,8 +44,23 @@ Step = Callable[[Context, Arguments, datetime], Awaitable[Read]]
 
 def step_of(root: Root) -> Step:
     """Raises NotPlainError where only the ordinary execution can read the field so."""
-    make = _STEPS.get(root.name, _resolver)
-    return make(root)
+    step = _STEPS.get(root.name, _resolver)(root)
+    return _from_either(step) if root.name in OF_THE_LOG else step
+
+
+def _from_either(step: Step) -> Step:
+    """From the replica, if there is one that has all that was committed BOUND seconds before."""
+
+    async def read(context: Context, arguments: Arguments, now: datetime) -> Read:
+        replica = context.replica
+        if replica is None or not await context.feed.current(BOUND):
+            return await step(context, arguments, now)
+        there = replace(context, sessions=replica.sessions, queries=replica.queries)
+        return await replica.read(
+            lambda: step(there, arguments, now), lambda: step(context, arguments, now)
+        )
+
+    return read
 
 
 def _typename(root: Root) -> Step:

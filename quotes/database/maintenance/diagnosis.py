@@ -35,6 +35,30 @@ async def server(session: AsyncSession) -> Server:
     return Server(row.major, row.encoding, row.size)
 
 
+_CLUSTER = """
+    SELECT (SELECT system_identifier FROM pg_control_system()), pg_is_in_recovery(),
+           current_setting('hot_standby_feedback')::boolean
+"""
+
+
+@dataclass(frozen=True, slots=True)
+class Cluster:
+    """What a primary and its standbys have in common, and what they differ in."""
+
+    identifier: int  # the same of all of them, and of no other
+    in_recovery: bool  # a standby
+    feedback: bool  # a standby tells its primary which rows its queries still need
+
+
+async def cluster(connect: Connect) -> Cluster:
+    """Raises the driver's exceptions."""
+    connection = await connect()
+    try:
+        return Cluster(*await connection.fetchrow(_CLUSTER))
+    finally:
+        connection.terminate()
+
+
 async def notifies(connect: Connect) -> bool:
     """Whether a notification arrives at a connection that listens, as an API's does."""
     channel = f"quotes_doctor_{secrets.token_hex(8)}"

@@ -2,7 +2,7 @@
 
 import asyncio
 
-from quotes.local.doctor import database, exchange, machine
+from quotes.local.doctor import database, exchange, machine, replica
 from quotes.local.doctor.findings import Finding, State
 from quotes.server.pages import Site
 from quotes.settings import FAILED, Settings
@@ -14,6 +14,7 @@ async def examine(settings: Settings) -> list[Finding]:
     """What all checks find."""
     return [
         *await database.examine(settings),
+        *await replica.examine(settings),
         machine.queue(settings),
         *await exchange.examine(settings),
         *([machine.disk(settings)] if settings.data_dir.exists() else []),
