@@ -58,16 +58,18 @@ class Exchange(Indexes):
     HTTP by their methods, those for a price in `price_requests` by their index.
     """
 
-    def __init__(
+    def __init__(  # noqa: PLR0913  # what a trial or a test sets
         self,
         *,
         seed: int = 1,
         clock: Callable[[], datetime] = _now,
+        latency: float = 0.0,
         slow_seconds: float = 3.0,
         sockets: bool = False,
         every: float = 1.0,
     ) -> None:
         super().__init__(seed, clock)
+        self.latency = latency  # seconds, of each answer over HTTP
         self.slow_seconds = slow_seconds
         self.charts: dict[str, str] = {}
         self.answers: dict[str, str] = {}
@@ -113,6 +115,8 @@ class Exchange(Indexes):
         return response
 
     async def _hold(self, index: str) -> None:
+        if self.latency:
+            await asyncio.sleep(self.latency)
         if self.faults.get(index) is Fault.SLOW:
             await asyncio.sleep(self.slow_seconds)
         while self.faults.get(index) is Fault.TIMEOUT:  # noqa: ASYNC110  # a dict has no event to wait for
