@@ -19,6 +19,7 @@ from quotes.database import heartbeats, models, store
 from quotes.database.errors import DatabaseError, UnavailableError, translated
 from quotes.database.maintenance import migrations, revisions
 from quotes.database.sessions import Sessions
+from quotes.market.sources import HALTS
 from quotes.server.operations import Streams
 
 CHECK_EVERY = 2.0  # seconds between two looks at the database
@@ -157,7 +158,9 @@ def _ticker_state(
     state: dict[str, Any] = {"fresh": reason is None}
     if quote is not None:
         state["ageSeconds"] = round((now - quote.observed_at).total_seconds(), 3)
-    if reason is not None and failure is not None and freshness.failed_since(quote, failure):
+    failed = failure is not None and freshness.failed_since(quote, failure)
+    # Of a halt also while the last price is fresh yet: no other one follows.
+    if failure is not None and failed and (reason is not None or failure.cause in HALTS):
         state["cause"] = failure.cause
     return state if reason is None else {**state, "reason": reason}
 

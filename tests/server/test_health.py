@@ -174,6 +174,33 @@ async def test_without_fresh_prices_it_is_ready_but_not_fresh(
     assert half["ok"] is False
 
 
+async def test_a_halt_is_shown_while_the_last_price_is_fresh_yet(
+    quickly: None, settings: Settings, sessions: Sessions
+) -> None:
+    now = datetime.now(UTC)
+    at = (now - NOON) // timedelta(minutes=1)
+    async with serving(settings) as client:
+        for ticker, cause in (("btc_usd", "LOCKED"), ("eth_usd", "TIMEOUT")):
+            await insert(sessions, quote(ticker, at=at))
+            failed = Failure(
+                ticker=ticker,
+                minute=now + timedelta(minutes=1),
+                cause=cause,
+                message=f"{ticker}: it is {cause}.",
+                failed_at=now,
+                attempts=1,
+            )
+            await record(sessions, failed)
+        _, report = await wait(
+            lambda: client.report("/readyz"), lambda found: "LOCKED" in str(found[1])
+        )
+
+    tickers = report["tickers"]
+    assert [tickers[name]["fresh"] for name in ("btc_usd", "eth_usd")] == [True, True]
+    assert tickers["btc_usd"]["cause"] == "LOCKED"
+    assert "cause" not in tickers["eth_usd"]
+
+
 async def test_a_ticker_that_nobody_requests_has_the_missing_part_as_its_reason(
     quickly: None, settings: Settings
 ) -> None:

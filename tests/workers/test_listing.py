@@ -1,23 +1,29 @@
 """The tickers that the exchange's list is asked for: at the start, each hour, and in between."""
 
 import asyncio
+import threading
 from collections.abc import AsyncIterator
+from types import SimpleNamespace
+from typing import Any, cast
 
 import pytest
 import structlog
 from rows import until, wait
 
+from quotes.background import background
 from quotes.database import indexes, store
 from quotes.database.collected import Collected
 from quotes.database.models import Failure
 from quotes.database.sessions import Sessions
 from quotes.market.selection import Selection
 from quotes.market.sources import SourceError
-from workers import listing
+from quotes.settings import Settings
+from workers import listing, worker
 from workers.demo.exchange import Exchange, Fault, serve
 from workers.exchange.deribit import Deribit, open_http
 from workers.exchange.pacing import Pace
 from workers.listing import Listing, open_listing
+from workers.process import Process
 
 METHOD = "get_index_price_names"
 
@@ -217,3 +223,19 @@ async def test_two_workers_that_receive_different_lists_at_once_agree_in_the_end
 
     gone = await failures(sessions, *exchange.known())
     assert {each.attempts for each in gone} == {1}
+
+
+async def test_a_worker_ends_when_the_loop_that_receives_the_list_has_failed(
+    settings: Settings,
+) -> None:
+    process = Process(settings)
+
+    async def fail() -> None:
+        raise RuntimeError("a fault of ours")
+
+    async with background(fail(), "listing", process._loop_ended) as task:
+        await asyncio.wait({task})
+    threads = SimpleNamespace(workers=[], consumers={})
+    died = await asyncio.to_thread(worker._wait, cast("Any", threads), process, threading.Event())
+
+    assert died == ["listing"]

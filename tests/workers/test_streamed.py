@@ -305,6 +305,19 @@ async def test_a_channel_that_brings_nothing_for_long_is_logged_once_and_once_wh
     ]
 
 
+async def test_a_new_ticker_s_channel_is_waited_for_if_there_is_a_connection(
+    exchange: Exchange, source: StreamedDeribit
+) -> None:
+    names = [f"t{number}_usd" for number in range(300)]
+    exchange.prices |= dict.fromkeys(names, "1.5")
+    exchange.faults["t7_usd"] = Fault.UNLISTED
+
+    ticks = await asyncio.gather(*(source.tick(name, MINUTE) for name in names))
+
+    assert {each.price for each in ticks} == {Decimal("1.5")}
+    assert exchange.price_requests == {"t7_usd": 1}
+
+
 async def test_a_ticker_that_is_no_longer_collected_is_followed_no_more(
     exchange: Exchange, source: StreamedDeribit
 ) -> None:

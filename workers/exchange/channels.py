@@ -24,6 +24,7 @@ class _Channel:
     """What holds for one connection only. Times are the loop's."""
 
     name: str
+    answered: bool = False  # whether a subscription to it had a reply
     accepted: bool = False
     subscribed_at: float = -inf
     heard_at: float = -inf
@@ -116,6 +117,7 @@ class Channels:
         accepted = set(map(str, result)) if isinstance(result, list) else set()
         wanted = self._channels.keys() & set(names)  # some may be wanted no more
         for name in wanted:
+            self._channels[name].answered = True
             self._channels[name].accepted |= name in accepted
         self._refused.begin(wanted - accepted)
         self._refused.end(accepted)
@@ -139,6 +141,10 @@ class Channels:
     def carries(self, name: str) -> bool:
         """Whether the channel is open."""
         return name in self._channels and self._channels[name].accepted
+
+    def awaits(self, name: str) -> bool:
+        """Whether it is wanted, and may be open as soon as the exchange has replied."""
+        return name in self._channels and not self._channels[name].answered
 
     @property
     def any_open(self) -> bool:

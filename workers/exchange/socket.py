@@ -68,6 +68,7 @@ class Socket:
         self.locked: Locked | None = None  # None where it is not known
         # How far the exchange's clock was ahead of this host's, in the last reply.
         self.ahead: timedelta | None = None
+        self._connected = False
         self._numbers = count(1)
         self._channels.reset(channels for _, _, channels in self._sent.values())
         self._sent.clear()
@@ -90,6 +91,10 @@ class Socket:
         """Whether the channel of the ticker's prices is open."""
         return self._channels.carries(PRICE + ticker)
 
+    def opens(self, ticker: str) -> bool:
+        """Whether that channel is about to be open, or refused."""
+        return self._connected and self._channels.awaits(PRICE + ticker)
+
     async def run(self) -> None:
         """Hold the connection; ends only by cancellation."""
         delay = FIRST_DELAY
@@ -111,6 +116,7 @@ class Socket:
                 max_msg_size=messages.MAX_MESSAGE,
                 timeout=aiohttp.ClientWSTimeout(ws_close=CLOSE_TIMEOUT),
             )
+        self._connected = True
         async with socket, asyncio.TaskGroup() as tasks:  # the first that fails ends the other
             tasks.create_task(self._subscribe(socket), name="exchange-socket-subscribe")
             tasks.create_task(self._receive(socket), name="exchange-socket-receive")
@@ -218,6 +224,8 @@ class Socket:
             self.locked = Locked.of(reply.result)
         elif channels:
             self._channels.subscribed(channels, reply.result)
+            for prices in self._prices.values():
+                prices.wake()  # whoever waits may find its channel refused
             if self._channels.any_open:
                 self._lost.ended()
 

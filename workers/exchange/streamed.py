@@ -93,11 +93,11 @@ class StreamedDeribit:
         return await self._requests.index_chart(ticker, span, priority=priority)
 
     async def _streamed(self, ticker: str, minute: datetime, seconds: float) -> Tick | None:
-        """The minute's first price; None if the channel is not open, or is silent."""
+        """The minute's first price; None if the channel does not open, or is silent."""
         prices = self._socket.follow(ticker)
         with suppress(TimeoutError):
             async with asyncio.timeout(seconds):
-                while self._socket.carries(ticker) and prices.first(minute) is None:
+                while self._may_bring(ticker) and prices.first(minute) is None:
                     await prices.changed()
         if (tick := prices.first(minute)) is not None:
             return tick
@@ -117,6 +117,9 @@ class StreamedDeribit:
             f"{ticker}: the exchange has made no new price since {since}.",
             retry=Retry.SLOWLY if rests else Retry.SOON,
         )
+
+    def _may_bring(self, ticker: str) -> bool:
+        return self._socket.carries(ticker) or self._socket.opens(ticker)
 
     async def _locked(self) -> Locked:
         """As the socket says, else as the last answer to HTTP does; nothing before the first."""
