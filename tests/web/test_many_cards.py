@@ -77,6 +77,22 @@ async def test_a_viewer_of_all_cards_requests_at_most_twice_a_minute(
         assert watch.complaints == []
 
 
+async def test_all_lines_are_read_at_once_where_all_cards_are_in_view(
+    browser: Browser, many: Settings
+) -> None:
+    tall = {"width": 1600, "height": 12_000}
+
+    async with (
+        serving(many) as client,
+        looking(browser, client.url, viewport=tall) as (page, _),
+    ):
+        requests = Requests(page)
+        await page.goto("/")
+
+        await expect(page.locator("#cards path")).to_have_count(len(TICKERS))
+        assert requests.sent == {"Tickers": 1, "Sparklines": 1}
+
+
 async def test_a_card_off_the_screen_is_not_drawn_and_changes_only_with_its_price(
     browser: Browser, many: Settings, sessions: Sessions, market: Market
 ) -> None:

@@ -7,7 +7,7 @@ import { Sparklines, pointsOf } from "./sparklines";
 import type { Quote } from "./stream";
 import type { TickersAnswer } from "../generated/operations";
 
-const AHEAD = 100; // lines of the first request: those in view and what follows them
+const AHEAD = 100; // lines of the first request at least: those in view and what follows them
 const SETTLED = 500; // milliseconds after a minute's last price until the cards are sorted anew
 
 /** By which cards are sorted, the smallest first. */
@@ -124,9 +124,11 @@ export class List {
 
   /** A first look takes the lines in view and those that follow. Whoever goes on gets all others. */
   #readLines(): void {
-    const first = this.shown.findIndex(({ inView, line }) => inView && line === "unread");
+    const isUnread = ({ inView, line }: Card): boolean => inView && line === "unread";
+    const first = this.shown.findIndex(isUnread);
     if (first < 0) return;
-    const cards = this.#asked ? [...this.cards.values()] : this.shown.slice(first, first + AHEAD);
+    const last = Math.max(first + AHEAD, this.shown.findLastIndex(isUnread) + 1);
+    const cards = this.#asked ? [...this.cards.values()] : this.shown.slice(first, last);
     this.#asked = true;
     this.#sparklines.now(this.#wanted(cards));
   }
