@@ -10,8 +10,8 @@ from collected import STEP, Market
 from playwright.async_api import Browser, Locator, Page, expect
 from prices import priced
 from rows import insert
-from sqlalchemy import text
 
+from quotes.database.maintenance import removal
 from quotes.database.models import Quote
 from quotes.database.sessions import Sessions
 from quotes.settings import Settings
@@ -190,6 +190,21 @@ async def test_favourites_of_another_s_address_take_no_place_of_one_s_own_until_
         await shows(page, "sol_usdc", "btc_usd", "btc_usdc", "eth_usd", NEVER)
 
 
+async def test_a_favourite_of_one_window_is_one_in_the_other(
+    browser: Browser, listed: Settings
+) -> None:
+    async with serving(listed) as client, looking(browser, client.url) as (page, _):
+        await page.goto("/")
+        await shows(page, "btc_usd", "btc_usdc", "eth_usd", "sol_usdc", NEVER)
+        other = await page.context.new_page()
+        await other.goto("/")
+        await star(other, "sol_usdc").click()
+
+        await shows(page, "sol_usdc", "btc_usd", "btc_usdc", "eth_usd", NEVER)
+        await expect(page).to_have_url(f"{client.url}/?starred=sol_usdc")
+        await expect(page.locator("#foreign-stars")).to_be_hidden()
+
+
 @pytest.mark.parametrize("search", ["sort=price", "sort=constructor", "sort=" + "9" * 400])
 async def test_an_order_that_there_is_not_is_told_and_the_usual_one_shown(
     browser: Browser, listed: Settings, search: str
@@ -240,8 +255,8 @@ async def test_a_ticker_that_appears_and_one_that_is_gone_need_no_reload(
         await page.clock.run_for(11_000)  # within ten seconds of its first quote
         await shows(page, "new-o_usd", old, "sol_usdc")
         async with sessions.begin() as session:
-            connection = await session.connection()
-            await connection.execute(text("DELETE FROM quotes WHERE ticker = 'old_usd'"))
+            piece = removal.Extent(old, market.this_minute, market.this_minute + STEP)
+            await removal.remove(session, piece)
         await page.clock.run_for(90_000)
 
         await shows(page, "new-o_usd", "sol_usdc")

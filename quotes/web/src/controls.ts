@@ -1,7 +1,15 @@
 // The list's own controls: search, order and favourites, and what they leave of it.
 import { byId, element, setText } from "./element";
 import type { List } from "./list";
-import { type Listing, SORTS, hasForeignStars, keepStars, ownStars, starredOrNot } from "./listing";
+import {
+  type Listing,
+  SORTS,
+  followed,
+  hasForeignStars,
+  keepStars,
+  ownStars,
+  starredOrNot,
+} from "./listing";
 
 /** Calls `changed` with the listing that the viewer chose. */
 export function listenToControls(list: List, changed: (listing: Listing) => void): void {
@@ -37,6 +45,7 @@ export function listenToControls(list: List, changed: (listing: Listing) => void
   byId("own-stars").addEventListener("click", () =>
     changed({ ...list.listing, starred: ownStars() }),
   );
+  addEventListener("storage", (event) => changed(followed(list.listing, event)));
   addEventListener("keydown", (event) => {
     const modified = event.metaKey || event.ctrlKey || event.altKey;
     const typing = event.target instanceof Element && event.target.closest("input, select, dialog");

@@ -58,7 +58,17 @@ export function starredOrNot(listing: Listing, ticker: string): Listing {
 
 /** Whether its favourites came with an address, and are not those remembered in this browser. */
 export function hasForeignStars({ starred }: Listing): boolean {
-  return [...starred].sort().join() !== [...ownStars()].sort().join();
+  return !areSame(starred, ownStars());
+}
+
+/** With the viewer's own favourites, if it had them until another window of the page changed them. */
+export function followed(listing: Listing, { key, oldValue }: StorageEvent): Listing {
+  const own = key === STORED && areSame(listing.starred, namesIn(oldValue));
+  return own ? { ...listing, starred: ownStars() } : listing;
+}
+
+function areSame(some: readonly string[], others: readonly string[]): boolean {
+  return [...some].sort().join() === [...others].sort().join();
 }
 
 /** Whether each word of the search is in the name, however its parts are joined. */
