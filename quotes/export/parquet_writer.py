@@ -21,6 +21,7 @@ SCHEMA = pa.schema(
         pa.field("at", MOMENT, nullable=False),
         pa.field("price", pa.string(), nullable=False),
         pa.field("observedAt", MOMENT, nullable=False),
+        pa.field("exactTime", pa.bool_(), nullable=False),
         pa.field("source", pa.string(), nullable=False),
         pa.field("origin", pa.string(), nullable=False),
     ]

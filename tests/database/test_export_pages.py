@@ -40,7 +40,9 @@ async def test_a_page_has_only_what_was_stored_up_to_a_seq(
     found, count = await lines(database_url, upto)
 
     assert (len(found), count) == (2, 2)
-    assert found[1] == ("btc_usd,2026-01-31T12:09:00Z,7.50,2026-01-31T12:09:00.040000Z,demo,LIVE")
+    assert found[1] == (
+        "btc_usd,2026-01-31T12:09:00Z,7.50,2026-01-31T12:09:00.040000Z,false,demo,LIVE"
+    )
     assert (await lines(database_url, upto + 9))[1] == 3
 
 

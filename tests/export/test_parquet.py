@@ -12,7 +12,7 @@ from pyarrow import parquet as reader
 from quotes.export.files import HEADER, ChangedError
 from quotes.export.parquet import ParquetError, converted
 
-LINE = b"btc_usd,2026-01-31T12:00:00Z,91892.50,2026-01-31T12:00:00.040000Z,demo,LIVE\n"
+LINE = b"btc_usd,2026-01-31T12:00:00Z,91892.50,2026-01-31T12:00:00.040000Z,true,demo,LIVE\n"
 PRICES = [b"0.000000001230", b"91892.123456789012", b"12345678901234567890123456789.50"]
 
 
@@ -41,6 +41,7 @@ async def test_a_price_keeps_each_digit_and_a_time_each_microsecond() -> None:
         "at": datetime(2026, 1, 31, 12, tzinfo=UTC),
         "price": "0.000000001230",
         "observedAt": datetime(2026, 1, 31, 12, 0, 0, 40_000, tzinfo=UTC),
+        "exactTime": True,
         "source": "demo",
         "origin": "LIVE",
     }

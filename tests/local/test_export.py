@@ -144,7 +144,7 @@ async def test_what_was_stopped_goes_on_where_it_was(
 ) -> None:
     extent = removal.Extent("btc_usd", minute(0), minute(10_000))
     await sessions.transact(partial(removal.remove, piece=extent))
-    await fill_days(sessions, 300)
+    await fill_days(sessions, 150)
     process = await asyncio.create_subprocess_exec(
         *(sys.executable, "-P", "-m", "quotes", "export", "BTC", "--out", str(tmp_path)),
         env=environment(settings),
@@ -155,12 +155,12 @@ async def test_what_was_stopped_goes_on_where_it_was(
     async with asyncio.timeout(60):
         assert await process.wait() == 1
     before = len(manifest(tmp_path))
-    assert 0 < before < 300
+    assert 0 < before < 150
 
     status, output, _ = await export(settings, "BTC", "--out", str(tmp_path))
 
     assert (status, f"; {before} more were up to date" in output) == (0, True)
-    assert len(manifest(tmp_path)) == 300
+    assert len(manifest(tmp_path)) == 150
     assert not [*folder.glob(".*")]
 
 

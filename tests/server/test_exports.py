@@ -67,6 +67,7 @@ async def test_a_csv_file_has_each_digit_and_all_that_is_known_of_a_quote(client
         "at": "2026-01-31T12:01:00Z",
         "price": "91892.123456789012",
         "observedAt": "2026-01-31T12:01:00.040000Z",
+        "exactTime": "false",
         "source": "demo",
         "origin": "LIVE",
     }
@@ -77,7 +78,7 @@ async def test_a_csv_file_has_each_digit_and_all_that_is_known_of_a_quote(client
 async def test_the_lines_of_a_jsonl_file_are_what_a_query_of_the_day_answers(
     client: Client,
 ) -> None:
-    fields = "ticker at price observedAt source origin"
+    fields = "ticker at price observedAt exactTime source origin"
     query = f'{{ prices(ticker: "BTC", date: "2026-01-31") {{ nodes {{ {fields} }} }} }}'
     _, body = await got(client, "BTC/2026-01-31.jsonl")
 
@@ -96,7 +97,7 @@ async def test_a_source_that_a_csv_has_to_quote_is_quoted(
 
 async def test_a_period_without_quotes_is_a_file_without_lines(client: Client) -> None:
     assert (await got(client, "btc_usd/2020.csv"))[1] == (
-        b"ticker,at,price,observedAt,source,origin\n"
+        b"ticker,at,price,observedAt,exactTime,source,origin\n"
     )
     assert (await got(client, "btc_usd/2020.jsonl"))[1] == b""
 

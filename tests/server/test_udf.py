@@ -142,6 +142,8 @@ async def test_without_bars_the_time_of_the_last_one_before_is_told(client: Clie
 
     last = await bars(client, "15", day_after["nextTime"], day_after["nextTime"] + 900)
     assert last["t"] == [NOON + HOUR]
+    nothing = {"s": "no_data", "nextTime": NOON - HOUR}
+    assert await bars(client, "60", NOON, NOON) == nothing
     assert "nextTime" in await bars(client, "15", NOON + DAY, NOON + 90 * DAY, countback=10)
     assert await bars(client, "15", NOON - 2 * DAY, NOON - DAY) == {"s": "no_data"}
     assert await bars(client, "1M", 0, 1, countback=300) == {"s": "no_data"}

@@ -10,11 +10,11 @@ from quotes.database.fingerprints import FINGERPRINT
 from quotes.database.queries.json_pages import COLUMNS, Column, Row, expression
 from quotes.database.store import Span
 
-NAMES = ("ticker", "at", "price", "observedAt", "source", "origin")
+NAMES = ("ticker", "at", "price", "observedAt", "exactTime", "source", "origin")
 
 # As RFC 4180 has it; of these only a source could hold what must be quoted.
 _CSV = {
-    **{name: COLUMNS[name].sql for name in ("observedAt", "origin", "price")},
+    **{name: COLUMNS[name].sql for name in ("exactTime", "observedAt", "origin", "price")},
     "ticker": "ticker",
     "at": "to_char(minute AT TIME ZONE 'UTC', 'YYYY-MM-DD\"T\"HH24:MI:SS\"Z\"')",
     "source": "CASE WHEN source ~ '[\",\\n\\r]' THEN '\"' || replace(source, '\"', '\"\"') || '\"'"
@@ -93,7 +93,7 @@ def _page(row: Row) -> str:
     return f"""
         SELECT string_agg({expression(row)}, ''), count(*)
         FROM (
-            SELECT ticker, minute, price, observed_at, source, origin
+            SELECT ticker, minute, price, observed_at, exact_time, source, origin
             FROM quotes
             WHERE ticker = $1 AND minute >= $2 AND minute < $3 AND seq <= $4
             ORDER BY minute
