@@ -1,10 +1,12 @@
 """The snippets of the README and docs/ as written, on a real service; with a wrong ticker, too."""
 
 import asyncio
+import re
 import sys
 from asyncio.subprocess import PIPE
 from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import pytest
@@ -12,7 +14,7 @@ from browser import browsing, needs_browser
 from client import Client, serving
 from node import BENCH, NODE, needs_clients
 from paths import snippets
-from rows import insert, quote, restore, until
+from rows import NOON, insert, quote, restore, until
 
 from quotes.database.sessions import Sessions
 from quotes.settings import Settings
@@ -185,6 +187,22 @@ async def test_the_urql_client_prints_quotes_and_the_service_s_sentence(client: 
     _, output = await end_of(JAVASCRIPT, addressed(code, client, wrong=True))
 
     assert UNKNOWN in output
+
+
+@pytest.mark.parametrize(
+    "query", [each for _, text in snippets("graphql") for each in re.split(r"\n(?=\{)", text)]
+)
+async def test_each_query_is_answered_as_it_is_written(
+    client: Client, sessions: Sessions, query: str
+) -> None:
+    now = (datetime.now(UTC) - NOON) // timedelta(minutes=1)  # a candle of which is open
+    await insert(sessions, quote("eth_usd"), quote(at=now))
+    async with client.subscription(query) as answer:
+        message = await answer.message()
+
+    assert message["type"] == "next"
+    refused = {each["extensions"]["code"] for each in message["payload"].get("errors", ())}
+    assert refused <= ({"STALE_PRICE", "UNCERTAIN_PRICE"} if "maxSpread" in query else set())
 
 
 async def test_the_curl_command_prints_the_latest_prices(client: Client) -> None:
