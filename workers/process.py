@@ -79,6 +79,7 @@ class Process(Middleware):
             self.collector = Collector(self.source, self.sessions)
             self.collected = Collected(self.settings.selection, self.sessions)
             self.collected.changed = partial(self._changed, streamed)
+            streamed.keep(self.collected.tickers)
             listing = Listing(self.source, self.sessions, self.collected)
             async with (
                 open_collected(self.collected, self._loop_ended),

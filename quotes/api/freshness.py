@@ -96,7 +96,7 @@ def require_within(ticker: str, quote: Quote | None, max_spread: Decimal) -> Non
     elif confidence is None:
         state = f"How far the exchanges that {ticker} is made of are apart is not known"
     else:
-        state = f"The exchanges that {ticker} is made of are {confidence.percent}% apart"
+        state = f"The exchanges that {ticker} is made of were up to {confidence.percent}% apart"
     raise RefusedError(
         Code.UNCERTAIN_PRICE,
         f"{state}, and {percent_text(max_spread)} is the most that was asked for. "

@@ -70,6 +70,20 @@ async def test_what_graphql_answers_of_replayed_minutes_is_the_file_digit_for_di
         }
 
 
+async def test_a_worker_hears_of_its_indexes_before_its_first_minute(
+    exchange: Exchange, here: Settings
+) -> None:
+    exchange.sockets.allowed = True
+    query = """{ btc: constituents(ticker: "BTC") { nodes { exchange } }
+        eth: constituents(ticker: "ETH") { nodes { exchange } } }"""
+
+    async with worker(here), serving(here) as client:
+        found = await wait(lambda: client.data(query), lambda each: all(each.values()))
+
+    assert len(found["btc"]["nodes"]) == len(found["eth"]["nodes"]) > 2
+    assert exchange.price_requests.total() == 0
+
+
 async def test_two_workers_and_every_message_twice_make_one_quote_a_minute(
     here: Settings, exchange: Exchange, sessions: Sessions
 ) -> None:

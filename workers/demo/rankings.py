@@ -4,7 +4,7 @@ from collections.abc import Collection
 from decimal import Decimal
 from typing import NamedTuple
 
-# In the order of the ranking, with how many hundred-thousandths, or so, each is off.
+# In the order of the ranking, with how many ten-thousandths, or fewer, each is off.
 OFFSETS = {
     "binance": 3,
     "bitfinex": -7,
@@ -33,7 +33,7 @@ class Share(NamedTuple):
 def shares(price: Decimal, excluded: Collection[str], *, outlier: bool) -> list[Share]:
     """Those that are used have `price` as their mean, but for an outlier."""
     used = [name for name in OFFSETS if name not in excluded]
-    step = Decimal(1).scaleb(price.adjusted() - 5)
+    step = Decimal(1).scaleb(price.adjusted() - 4)
     prices = {name: price + offset * step for name, offset in OFFSETS.items()}
     if used:
         prices[used[-1]] -= sum((prices[name] for name in used), Decimal()) - price * len(used)

@@ -81,7 +81,9 @@ class Socket:
         return self._prices[ticker]
 
     def keep(self, tickers: Collection[str]) -> None:
-        """Follow no others any more; the exchange is told so soon."""
+        """Follow these and no others; the exchange is told so soon."""
+        for ticker in tickers:
+            self.follow(ticker)
         self._channels.keep(tickers)
         self.rankings.keep(tickers)
         for ticker in self._prices.keys() - tickers:

@@ -81,7 +81,7 @@ class StreamedDeribit:
         return tick
 
     def keep(self, tickers: Collection[str]) -> None:
-        """Follow the channels of no others any more."""
+        """Follow the channels of these from now on, and of no others."""
         self._socket.keep(tickers)
 
     async def index_names(self) -> frozenset[str]:
