@@ -62,6 +62,12 @@ async def has_quotes(url: str) -> bool:
     return bool(await _value(url, "SELECT true FROM quotes LIMIT 1"))
 
 
+async def listed(url: str) -> list[str]:
+    """The exchange's indexes, as last received; none also if they are unknown."""
+    found = await _value(url, "SELECT array_agg(ticker) FROM indexes")
+    return found if isinstance(found, list) else []
+
+
 async def _value(url: str, statement: str) -> object:
     """The statement's only value; None if there is none, or no table or database."""
     import asyncpg

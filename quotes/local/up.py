@@ -126,6 +126,7 @@ class Up:
         fault = None if self.made_up else await self._exchange_fault()
         if not fault:
             await self._first_quotes()
+            fault = await self._pattern_fault()
         print(self._ready_line(), flush=True)
         if fault:
             print(fault, file=sys.stderr)
@@ -195,6 +196,15 @@ class Up:
             return (
                 f"The exchange at {url} cannot be reached ({reason}). Stored prices are served, "
                 "and it is requested again every minute. For made-up prices: ./dev up --demo"
+            )
+        return None
+
+    async def _pattern_fault(self) -> str | None:
+        listed = await external.listed(self.env[f"{PREFIX}DATABASE_URL"])
+        if listed and (unmatched := self.settings.selection.unmatched(listed)):
+            return (
+                f"None of the exchange's {len(listed)} indexes matches {', '.join(unmatched)}: "
+                f"correct {PREFIX}TICKERS, or set it to all."
             )
         return None
 

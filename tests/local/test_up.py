@@ -293,6 +293,20 @@ async def test_an_exchange_out_of_reach_is_reported_and_the_service_goes_on(
         assert answer.status == 200
 
 
+async def test_a_pattern_that_matches_nothing_is_named_and_what_else_there_is_is_collected(
+    up: Start,
+) -> None:
+    run = await up("--demo", QUOTES_TICKERS="btc_usd,*_xyz,*_eurr")
+    await run.ready()
+
+    await until(lambda: "matches *_xyz: correct QUOTES_TICKERS" in run.troubles)
+
+    query = "{ tickers { name collected } }"
+    async with aiohttp.ClientSession() as http:
+        shown = await Client(http, run.url).data(query)
+    assert {each["name"] for each in shown} == {"btc_usd", "btc_eurr", "eth_eurr"}
+
+
 async def test_a_port_in_use_is_named_with_its_setting(up: Start) -> None:
     with socket.create_server(("127.0.0.1", 0)) as taken:
         port = taken.getsockname()[1]

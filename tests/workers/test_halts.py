@@ -212,3 +212,27 @@ async def test_a_price_that_has_rested_for_long_is_looked_for_less_often(
             retries.append((failed.value.cause, failed.value.retry))
 
     assert retries == [(Cause.FROZEN, Retry.SOON), (Cause.FROZEN, Retry.SLOWLY)]
+
+
+async def test_an_index_that_the_exchange_does_not_know_is_named_once_however_often_it_is_asked_for(
+    clock: Clock, sessions: Sessions, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(attempts, "CONFIRM_DELAY", 0.01)
+    exchange = Exchange(clock=clock)
+    names = ["btc_usd", "nosuch_usd"]
+    with structlog.testing.capture_logs() as logged:
+        async with opened(exchange, clock) as source:
+            collector = Collector(source, sessions, ExchangeClock(clock))
+            for clock.minute in range(6):
+                if clock.minute in {2, 4}:
+                    collector.resume(names)  # as after an hour
+                if clock.minute == 4:
+                    exchange.prices["nosuch_usd"] = "1.5"
+                await collector.collect(minute(clock.minute), names)
+
+    assert exchange.price_requests["nosuch_usd"] == 2 + 2 + 2  # each of the first is confirmed
+    lines = [each for each in logged if "nosuch_usd" in str(each)]
+    assert [(each["event"], each["cause"]) for each in lines] == [
+        ("tickers_halted", "UNKNOWN_INDEX"),
+        ("tickers_halted_ended", "UNKNOWN_INDEX"),
+    ]
