@@ -44,6 +44,8 @@ class Relay:
                 while data := await source.read(65_536):
                     if asyncio.current_task() not in self._silent:
                         to.write(data)
+            if asyncio.current_task() in self._silent:
+                await asyncio.Event().wait()  # until it is cancelled: its end is not passed on
         finally:
             to.close()
 

@@ -4,7 +4,7 @@ import asyncio
 import os
 import random
 import signal
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager, suppress
 from datetime import datetime
 from pathlib import Path
@@ -16,6 +16,7 @@ from processes import Api, free_port, send, worker
 from redis import RedisError
 from rows import insert, log, minute, quote, seq_of, standing, wait
 
+from quotes.client import AsyncClient
 from quotes.database import store
 from quotes.database.errors import DatabaseError
 from quotes.database.maintenance import migrations
@@ -27,7 +28,7 @@ from workers.demo.exchange import Exchange, serve
 SEED = int(os.environ.get("QUOTES_TEST_CHAOS_SEED", "20260131"))
 ROUNDS = int(os.environ.get("QUOTES_TEST_CHAOS_ROUNDS", "6"))  # some 4 seconds each
 WRITERS = 4
-SUBSCRIBERS = 60
+SUBSCRIBERS, CLIENTS = 60, 6
 COLLECTED = 3  # seconds that a minute's message has before the next is sent
 WORKERS_TICKERS = ["btc_usd", "eth_usd"]  # those of the messages; others are the writers'
 SLOW, RESTLESS = 7, 5  # every so manieth reads slowly, or leaves now and then by itself
@@ -71,6 +72,19 @@ class Subscriber:
                     await asyncio.sleep(0.01)
                 if self.restless and self.dice.random() < 0.01:
                     return
+
+
+class ClientSubscriber:
+    """The Python client, which goes on by itself. One keeps to one web process."""
+
+    def __init__(self, number: int, urls: list[str]) -> None:
+        self.url = urls[number % len(urls)]
+        self.seen: list[int] = []
+
+    async def run(self) -> None:
+        async with AsyncClient(self.url, silence=1.0, attempts=15) as client:
+            async for quote in client.follow(after="s0"):
+                self.seen.append(seq_of(quote.cursor))
 
 
 async def write(number: int, sessions: Sessions, stop: asyncio.Event) -> None:
@@ -123,7 +137,7 @@ async def collected(sessions: Sessions) -> bool:
 
 
 async def last_seen(
-    everyone: list[Subscriber], readers: list[asyncio.Task[None]]
+    everyone: Sequence[Subscriber | ClientSubscriber], readers: list[asyncio.Task[None]]
 ) -> list[list[int]]:
     """What each saw last. Raises what ended a reader, which should read for ever."""
     for reader in readers:
@@ -174,7 +188,10 @@ async def test_whatever_is_killed_every_subscriber_sees_the_whole_table_once_and
         await worked.enter_async_context(worker(ours))
         sessions = Sessions(engine)
         urls = [api.url for api in apis]
-        everyone = [Subscriber(number, http, urls) for number in range(SUBSCRIBERS)]
+        everyone: list[Subscriber | ClientSubscriber] = [
+            *(Subscriber(number, http, urls) for number in range(SUBSCRIBERS)),
+            *(ClientSubscriber(number, urls) for number in range(CLIENTS)),
+        ]
         for api in apis:
             await api.start()
         writers = [asyncio.create_task(write(each, sessions, stop)) for each in range(WRITERS)]
@@ -202,7 +219,7 @@ async def test_whatever_is_killed_every_subscriber_sees_the_whole_table_once_and
 
     assert set(WORKERS_TICKERS) < {each.ticker for each in table}
     assert written == list(range(1, len(written) + 1))
-    assert [each.seen == written for each in everyone] == [True] * SUBSCRIBERS
+    assert [each.seen == written for each in everyone] == [True] * len(everyone)
 
 
 async def calamity(

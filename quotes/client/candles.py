@@ -20,8 +20,7 @@ _NEXT = """query ($ticker: Ticker!, $at: DateTime!) {
 
 _DAY = timedelta(days=1)
 _UNITS = {"m": timedelta(minutes=1), "h": timedelta(hours=1), "d": _DAY, "w": 7 * _DAY}
-_SHORTEST_MONTH, _LONGEST_MONTH = 28 * _DAY, 31 * _DAY
-_CLOCK_CHANGE = _DAY  # an interval is longer by less, where the clocks are changed in it
+_SHORTEST_MONTH = 28 * _DAY
 
 
 async def pieces(  # noqa: PLR0913, PLR0917  # the arguments of `candles`
@@ -59,7 +58,8 @@ async def _before_next(
     quote = (await endpoint.query(_NEXT, {"ticker": ticker, "at": moment_text(moment)}))["priceAt"]
     if quote is None:
         return None
-    return max(moment, datetime.fromisoformat(quote["at"]) - _longest(interval))
+    longest = 2 * _shortest(interval)  # and longer than any: a day of 25 hours, a month of 31 days
+    return max(moment, datetime.fromisoformat(quote["at"]) - longest)
 
 
 def _shortest(interval: Interval) -> timedelta:
@@ -71,8 +71,3 @@ def _shortest(interval: Interval) -> timedelta:
     if interval == "1mo":
         return _SHORTEST_MONTH
     return int(interval[:-1]) * _UNITS[interval[-1]]
-
-
-def _longest(interval: Interval) -> timedelta:
-    month = interval == "1mo"
-    return (_LONGEST_MONTH if month else _shortest(interval)) + _CLOCK_CHANGE

@@ -7,7 +7,16 @@ from datetime import datetime
 from decimal import Decimal
 from importlib import import_module
 from types import NoneType
-from typing import TYPE_CHECKING, Any, Generic, TypeVar, get_args, get_type_hints
+from typing import (
+    TYPE_CHECKING,
+    Any,
+    Generic,
+    SupportsIndex,
+    TypeVar,
+    get_args,
+    get_type_hints,
+    overload,
+)
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -26,6 +35,17 @@ class Rows(list[Row], Generic[Row]):
     def __init__(self, kind: type[Row], rows: Iterable[Row] = ()) -> None:
         super().__init__(rows)
         self.kind: type[Any] = kind
+
+    @overload
+    def __getitem__(self, place: SupportsIndex) -> Row: ...
+
+    @overload
+    def __getitem__(self, place: slice) -> Rows[Row]: ...
+
+    def __getitem__(self, place: SupportsIndex | slice) -> Row | Rows[Row]:
+        if isinstance(place, slice):
+            return Rows(self.kind, super().__getitem__(place))
+        return super().__getitem__(place)
 
     def to_pandas(self, *, floats: bool = False) -> pd.DataFrame:
         """A column for each field. Prices stay exact decimals unless `floats` are requested."""

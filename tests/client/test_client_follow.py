@@ -188,12 +188,12 @@ async def test_a_silent_connection_is_replaced_and_nothing_is_missed(
     ):
         seen = await some(stream, 1)
         relay.fall_silent()
-        await insert(sessions, quote(at=1))
-        seen += await some(stream, 1)
-        await insert(sessions, quote(at=2))
+        await insert(sessions, quote(at=1), quote(at=2))
+        seen += await some(stream, 2)
+        await insert(sessions, quote(at=3))
         seen += await some(stream, 1)
 
-    assert keys(seen) == [("btc_usd", minute(at)) for at in range(3)]
+    assert keys(seen) == [("btc_usd", minute(at)) for at in range(4)]
 
 
 async def test_a_slow_reader_gets_everything(client: AsyncClient, sessions: Sessions) -> None:

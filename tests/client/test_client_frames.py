@@ -91,6 +91,11 @@ def test_a_price_that_is_missing_is_missing_in_the_frame(*, floats: bool) -> Non
     assert list(candles.to_polars(floats=floats)["open"].is_null()) == [True, False]
 
 
+def test_a_slice_can_be_made_a_frame_of_too() -> None:
+    assert list(QUOTES[-2:].to_pandas()["price"]) == [Decimal(price) for price in PRICES[-2:]]
+    assert QUOTES[0].price == Decimal(PRICES[0])
+
+
 def test_a_library_that_is_not_installed_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
     for name in ("pandas", "polars"):
         monkeypatch.setitem(sys.modules, name, None)
