@@ -86,7 +86,7 @@ async def test_a_script_ends_without_a_word_whatever_it_leaves_open(api: Api, co
     script = f"from quotes.client import Client\nclient = Client({api.url!r})\n{code}"
 
     done = subprocess.run(  # noqa: ASYNC221  # nothing else is to run here
-        [sys.executable, "-X", "dev", "-c", script],
+        [sys.executable, "-W", "default", "-c", script],
         capture_output=True,
         text=True,
         timeout=60,
