@@ -89,7 +89,7 @@ class Listing:
             named=selected[:NAMED],
         )
         if gone:
-            log.warning("indexes_gone", tickers=sorted(gone), reason="the exchange lists them not")
+            log.warning("indexes_gone", tickers=sorted(gone), reason="no longer on its list")
         if unmatched := self._collected.selection.unmatched(names):
             log.warning(
                 "tickers_unmatched",
