@@ -23,7 +23,7 @@ from quotes.database import tokens
 from quotes.database.maintenance import removal
 from quotes.database.models import Origin
 from quotes.database.sessions import Sessions
-from quotes.server import protocol
+from quotes.server import process, protocol
 from quotes.server.exports import payment
 from quotes.server.http import long_answer
 from quotes.settings import Settings
@@ -347,13 +347,15 @@ async def test_a_client_that_does_not_read_is_cut_off(
 
 
 async def test_a_client_that_reads_for_too_long_is_cut_off(
-    few: Client, monkeypatch: pytest.MonkeyPatch
+    settings: Settings, sessions: Sessions, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    monkeypatch.setattr(process, "USER_TIMEOUT", 120_000)  # ms, of the kernel
     monkeypatch.setattr(protocol, "STALL_TIMEOUT", 120.0)
     monkeypatch.setattr(long_answer, "LONGEST", 0.3)
+    await fill_days(sessions, 31)
 
-    async with stalled(few) as reader:
-        await until(lambda: few.state.exports.limits.running == 0)
+    async with serving(settings, send_buffer=SMALL) as client, stalled(client) as reader:
+        await until(lambda: client.state.exports.limits.running == 0)
 
         assert not whole(await reader.rest())
 
