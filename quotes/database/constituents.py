@@ -7,7 +7,6 @@ from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from decimal import Decimal
-from operator import attrgetter
 
 import asyncpg
 import orjson
@@ -75,17 +74,16 @@ _SPREADS = f"SELECT ticker, clock_timestamp() - made_at AS age, spreads {_KNOWN}
 _ALL = f"SELECT ticker, clock_timestamp() - made_at AS age, spreads, exchanges {_KNOWN}"
 
 
-async def tell(session: AsyncSession, told: Iterable[Told]) -> None:
+async def tell(session: AsyncSession, told: Sequence[Told]) -> None:
     """Each ticker once."""
-    ordered = sorted(told, key=attrgetter("ticker"))
     await (await session.connection()).execute(
         _TELL,
         {
-            "tickers": [each.ticker for each in ordered],
-            "agos": [each.ago for each in ordered],
-            "ages": [each.age for each in ordered],
-            "exchanges": [exchanges_json(each.constituents) for each in ordered],
-            "spreads": [spreads_json(each.spreads) for each in ordered],
+            "tickers": [each.ticker for each in told],
+            "agos": [each.ago for each in told],
+            "ages": [each.age for each in told],
+            "exchanges": [exchanges_json(each.constituents) for each in told],
+            "spreads": [spreads_json(each.spreads) for each in told],
         },
     )
 
