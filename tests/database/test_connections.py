@@ -5,7 +5,7 @@ import pytest
 from versions import on_each_postgres
 
 from quotes.database import connections
-from quotes.settings import Settings
+from quotes.settings import Settings, SettingsError
 
 pytestmark = on_each_postgres
 
@@ -59,3 +59,14 @@ async def test_a_pool_is_opened_while_its_database_is_away(database_url: str) ->
     async with connections.open_pool(away, name="test", size=2) as pool:
         with pytest.raises(ConnectionRefusedError):
             await pool.fetchval("SELECT 1")
+
+
+@pytest.mark.usefixtures("database_url")  # which this file's mark names
+async def test_a_url_that_can_never_work_is_named_by_its_variable(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setenv("PGPORT", "abc")
+    connect = connections.connector("postgresql://", name="test", variable="QUOTES_REPLICA_URL")
+
+    with pytest.raises(SettingsError, match=r"^QUOTES_REPLICA_URL cannot be used"):
+        await connect()

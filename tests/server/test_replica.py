@@ -198,6 +198,9 @@ async def test_a_connection_to_another_standby_than_was_looked_at_proves_what_it
     assert shows("prices", await client.data(PRICES), 2)
     found._reached = client.state.context.feed.tail.place
     assert shows("candles", await client.data(QUERIES["candles"]), 2)
+    found._reached = client.state.context.feed.tail.place
+    quotes, reached = await client.state.context.feed.replays.page(0, 2, None)
+    assert ([each.seq for each in quotes], reached) == ([1, 2], 2)
 
 
 async def test_the_standby_is_not_read_while_the_feed_cannot_tell_what_is_needed(
