@@ -2,11 +2,12 @@
 
 import asyncio
 from collections.abc import AsyncIterator
+from datetime import UTC, datetime
 
 import pytest
 from client import serving
 from processes import send_tick, worker
-from rows import log, logged
+from rows import log, standing, wait
 
 from quotes.database import backfills
 from quotes.database.collected import Collected
@@ -42,6 +43,23 @@ def of(exchange: Exchange, ending: str) -> set[str]:
     return {name for name in exchange.listed() if name.endswith(ending)}
 
 
+async def collected(
+    settings: Settings, sessions: Sessions, tickers: set[str], *, ticks: int = 1
+) -> None:
+    """Send ticks at once and in each new minute, until these tickers have a quote."""
+    sent = datetime.min.replace(tzinfo=UTC)
+
+    async def tick() -> set[str]:
+        nonlocal sent
+        if (now := datetime.now(UTC).replace(second=0, microsecond=0)) > sent:
+            sent = now
+            for _ in range(ticks):
+                send_tick(settings)
+        return await stored(sessions)
+
+    await wait(tick, lambda found: found >= tickers)
+
+
 async def stored(sessions: Sessions) -> set[str]:
     return {each.ticker for each in await log(sessions)}
 
@@ -51,15 +69,13 @@ async def test_a_worker_collects_all_that_is_listed_and_after_a_restart_another_
 ) -> None:
     dollars, coins = of(exchange, "_usd"), of(exchange, "_usdc")
     async with worker(selecting(here, "*_usd")):
-        send_tick(here)
-        await logged(sessions, len(dollars))
+        await collected(here, sessions, dollars)
     assert await stored(sessions) == dollars
 
     exchange.answers[METHOD] = "null"  # what was listed last is known
     both = selecting(here, "eth_btc", "*_usdc")
     async with worker(both), serving(both) as client:
-        send_tick(here)
-        await logged(sessions, len(dollars | coins) + 1)
+        await collected(here, sessions, coins | {"eth_btc"})
         shown = await client.data("{ tickers { name collected last { price } } }")
 
     assert await stored(sessions) == dollars | coins | {"eth_btc"}
@@ -72,9 +88,7 @@ async def test_two_workers_of_all_tickers_store_each_once(
 ) -> None:
     everything = selecting(here, "*")
     async with worker(everything), worker(everything):
-        for _ in range(4):
-            send_tick(here)
-        await logged(sessions, len(exchange.listed()))
+        await collected(here, sessions, set(exchange.listed()), ticks=4)
 
     found = await log(sessions)
     keys = {(each.ticker, each.minute) for each in found}
@@ -107,7 +121,7 @@ async def test_a_hundred_new_tickers_are_collected_at_once_and_backfilled_beside
         new = [f"new{number}_usd" for number in range(100)]
         now = exchange.clock()
         begin = now.replace(second=0, microsecond=0)
-        exchange.clock = lambda: max(now, begin)
+        exchange.clock = standing(begin)
         exchange.prices |= dict.fromkeys(new, "1.5")
         exchange.charts |= dict.fromkeys(new, f"[[{int(begin.timestamp() - 600) * 1_000},1.25]]")
 
