@@ -138,6 +138,7 @@ class Settings(BaseSettings):
     replay_connections: int = Field(default=2, ge=1)
     access: Literal["open", "token"] = "open"
     introspection: bool = True
+    keep_months: int | None = Field(default=None, ge=1, le=1_200)
     drain: float = Field(default=0, ge=0, le=300)  # seconds
     metrics_port: int | None = Field(default=None, ge=1, le=65533)  # and the two after it
     metrics_host: Annotated[str, AfterValidator(_host)] = "127.0.0.1"

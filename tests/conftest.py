@@ -33,7 +33,7 @@ EMPTY = """
         END LOOP;
     END $$;
     TRUNCATE failures, hours, backfills, heartbeats, indexes, tokens, constituents;
-    UPDATE high_water SET seq = 0
+    UPDATE high_water SET seq = 0, retired_before = NULL, retired_seq = 0
 """
 
 

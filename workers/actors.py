@@ -14,7 +14,7 @@ from quotes.database.errors import DatabaseError
 from quotes.market import tickers as names
 from quotes.market.sources import MixedError
 from quotes.settings import SettingsError
-from workers import collecting
+from workers import collecting, retention
 from workers.broker import TICK_AGE, process
 from workers.history import gap_filling
 
@@ -77,6 +77,23 @@ async def collect(minute: str, tickers: list[str]) -> None:
 async def prepare_month() -> None:
     """So that the first quotes of a month find its partition; else they make it themselves."""
     await process.sessions.transact(partial(store.prepare, now=datetime.now(UTC)))
+
+
+@dramatiq.actor(
+    queue_name=queue.WORK,
+    priority=3,
+    periodic=cron("30 2 * * *"),
+    max_age=3_600_000,
+    time_limit=600_000,
+    max_retries=3,
+    throws=(DatabaseError, SettingsError),
+)
+async def retire() -> None:
+    """Remove what is no longer kept."""
+    now = datetime.now(UTC)
+    await retention.remove_failures(process.sessions, now=now)
+    if process.settings.keep_months is not None:
+        await retention.retire(process.sessions, process.settings.keep_months, now=now)
 
 
 @dramatiq.actor(

@@ -8,8 +8,8 @@ from typing import Annotated
 import strawberry
 
 from quotes.api.errors import Code, RefusedError, bad_input
-from quotes.api.scalars import Ticker
-from quotes.database import connections, store
+from quotes.api.scalars import Ticker, utc_text
+from quotes.database import connections, retention, store
 from quotes.database.collected import Collected
 from quotes.database.sessions import Sessions
 from quotes.live.feed import Feed
@@ -67,6 +67,26 @@ SomeTickers = Annotated[
     list[Ticker] | None,
     strawberry.argument(description=f"Only these, at most {MAX_TICKERS}; all if left out."),
 ]
+
+
+async def retired_before(context: Context) -> datetime | None:
+    """Minutes before it are no longer kept; None while all are."""
+    if context.feed.last is not None:
+        return context.feed.retired_before
+    async with context.sessions() as session:  # the feed has read nothing yet
+        return await retention.retired_before(session)
+
+
+async def require_kept(context: Context, minute: datetime | None) -> None:
+    """Raises RefusedError where the minute is one of those that are no longer kept."""
+    retired = None if minute is None else await retired_before(context)
+    if minute is not None and retired is not None and minute < retired:
+        raise RefusedError(
+            Code.RETIRED,
+            f"Minutes before {utc_text(retired)} are no longer kept here. Begin there, or ask for "
+            "`candles` of whole hours, which are kept for ever.",
+            retiredBefore=utc_text(retired),
+        )
 
 
 async def known_tickers(context: Context) -> list[str]:

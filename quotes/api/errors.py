@@ -36,6 +36,7 @@ class Code(StrEnum):
     TOO_MANY = "TOO_MANY"  # as much as one client may have at once; the message says of what
     THROTTLED = "THROTTLED"  # the client has spent its budget; try again after `retryAfter`
     OVERLOADED = "OVERLOADED"  # more is requested than can be answered in time; try again later
+    RETIRED = "RETIRED"  # of minutes that are no longer kept; the message says what is
     CURSOR_LOST = "CURSOR_LOST"  # of a log that is no more; begin again without `after`
     UNAVAILABLE = "UNAVAILABLE"  # our database cannot be reached; try again
     PERSISTED_QUERY_NOT_FOUND = "PERSISTED_QUERY_NOT_FOUND"  # send it with its text once more

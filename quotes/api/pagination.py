@@ -4,7 +4,8 @@ from dataclasses import dataclass
 from datetime import UTC, date, datetime, time, timedelta
 
 from quotes.api import cursors
-from quotes.api.errors import bad_input
+from quotes.api.context import Context, require_kept
+from quotes.api.errors import Code, RefusedError, bad_input
 from quotes.database import models, store
 from quotes.database.sessions import Sessions
 
@@ -21,6 +22,21 @@ class Page:
     span: store.Span  # what `after` and `before` leave of it
     size: int
     from_the_end: bool  # `last` rather than `first`
+
+
+def earliest(span: store.Span) -> datetime | None:
+    """The earliest minute that is named; the last one where the span has no beginning."""
+    return span.since or (None if span.until is None else span.until - MINUTE)
+
+
+async def require_kept_page(context: Context, page: Page) -> None:
+    """Raises RefusedError where the page lies in, or goes on from, minutes no longer kept."""
+    await require_kept(context, earliest(page.range))
+    try:
+        await require_kept(context, earliest(page.span))
+    except RefusedError as error:
+        message = f"The minute of that cursor is no longer kept. {error.message}"
+        raise RefusedError(Code.CURSOR_LOST, message, **error.more) from None
 
 
 def span(

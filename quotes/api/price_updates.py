@@ -68,8 +68,8 @@ def cursor_lost() -> RefusedError:
     return RefusedError(
         Code.CURSOR_LOST,
         "The quote of that cursor is not in this log: the database was restored from an older "
-        "copy, or the quote was removed. Subscribe again without `after` to begin with the newest "
-        "quotes, and read what came before them with `prices`.",
+        "copy, or the quote, or one after it, is no longer kept. Subscribe again without `after` "
+        "to begin with the newest quotes, and read what came before them with `prices`.",
     )
 
 

@@ -19,6 +19,7 @@ from quotes.api.context import (
     chosen,
     known_tickers,
     require_known,
+    retired_before,
 )
 from quotes.api.documents import Checked, Limits, Named
 from quotes.api.errors import ErrorCodes
@@ -82,6 +83,7 @@ class Query(CandleQuery, SeriesQuery, SparklineQuery, GapQuery, MomentQuery, Con
         page = pagination.page(
             pagination.span(ticker, date, since, until), first, after, last, before
         )
+        await pagination.require_kept_page(info.context, page)
         quotes = await pagination.read(info.context.sessions, page)
         if not quotes:
             await require_known(info.context, [ticker])
@@ -161,6 +163,7 @@ class Query(CandleQuery, SeriesQuery, SparklineQuery, GapQuery, MomentQuery, Con
             for chart in await backfills.unfinished(session, names):
                 charts[chart.ticker].append(types.UnfinishedChart.of(chart))
             idle = freshness.idle_reason(await heartbeats.last(session))
+        retired = await retired_before(info.context)
         now, collected = info.context.now(), info.context.collected
         return [
             types.TickerInfo(
@@ -175,6 +178,7 @@ class Query(CandleQuery, SeriesQuery, SparklineQuery, GapQuery, MomentQuery, Con
                     if name in collected
                     else None
                 ),
+                retired_before=retired,
                 unfinished_charts=charts[name],
             )
             for name in names

@@ -150,7 +150,7 @@ class TickerInfo:
     collected: bool = strawberry.field(
         description="Whether it is collected here; false for one that is only history."
     )
-    first: Quote | None = strawberry.field(description="Its oldest quote.")
+    first: Quote | None = strawberry.field(description="Its oldest quote that is kept.")
     last: Quote | None = strawberry.field(description="Its newest quote.")
     last_failure: Failure | None = strawberry.field(
         description=(
@@ -161,6 +161,12 @@ class TickerInfo:
         description=(
             "Why its last price is stale or missing, as a sentence; null while it is fresh, and "
             "for one that is not collected here."
+        )
+    )
+    retired_before: datetime | None = strawberry.field(
+        description=(
+            "Quotes of minutes before it are no longer kept, of this ticker or another; candles of "
+            "whole hours are. Null while all are kept."
         )
     )
     unfinished_charts: list[UnfinishedChart] = strawberry.field(

@@ -100,6 +100,9 @@ class HighWater(SQLModel, table=True):
     seq: int = Field(sa_type=BigInteger)
     # By the database's clock, just before the commit that assigned it; None until there is one.
     advanced_at: datetime | None = Field(default=None, sa_type=DateTime(timezone=True))
+    # Minutes before it are no longer kept, nor streamed quotes up to that seq; see `retention`.
+    retired_before: datetime | None = Field(default=None, sa_type=DateTime(timezone=True))
+    retired_seq: int = Field(default=0, sa_type=BigInteger)
 
 
 class Failure(SQLModel, table=True):

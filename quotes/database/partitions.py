@@ -8,7 +8,10 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 
 from sqlalchemy import ARRAY, BigInteger, DateTime, bindparam, text
+from sqlmodel import col, select
 from sqlmodel.ext.asyncio.session import AsyncSession
+
+from quotes.database.models import Quote
 
 BEGINNING = datetime(2, 1, 1, tzinfo=UTC)  # of a partition for all of the past
 
@@ -153,10 +156,15 @@ _LAST_GROWN = text(
 ).bindparams(bindparam("beginning", BEGINNING, type_=DateTime(timezone=True)))
 
 
-async def last_grown(session: AsyncSession) -> tuple[datetime, datetime] | None:
-    """The minutes, half-open, of the partition that the last quote was stored in."""
+async def one_source(session: AsyncSession) -> Sequence[str]:
+    """Of any quote, and if it can be of the partition that grew last; none without quotes."""
+    query, minute = select(Quote.source).limit(1), col(Quote.minute)
     row = (await (await session.connection()).execute(_LAST_GROWN)).first()
-    return None if row is None else (row[0], row[1])
+    if row is not None:
+        since, until = row
+        if found := (await session.exec(query.where(minute >= since, minute < until))).all():
+            return found
+    return (await session.exec(query)).all()
 
 
 _HOLDING = text(

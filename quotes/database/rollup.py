@@ -2,9 +2,10 @@
 
 from collections.abc import Collection
 from datetime import datetime
+from decimal import Decimal
 
 from sqlalchemy import ARRAY, DateTime, Text, bindparam, delete, text
-from sqlmodel import col
+from sqlmodel import col, select
 from sqlmodel.ext.asyncio.session import AsyncSession
 
 from quotes.database.models import Hour
@@ -80,3 +81,10 @@ async def rebuild(session: AsyncSession, ticker: str, since: datetime, until: da
     )
     hours = -((first - until) // HOUR)
     await refresh(session, [(ticker, first + number * HOUR) for number in range(hours)])
+
+
+async def close_before(session: AsyncSession, ticker: str, moment: datetime) -> Decimal | None:
+    """The last price of the newest hour that is over by then, also of minutes no longer kept."""
+    over = select(Hour).where(col(Hour.ticker) == ticker, col(Hour.hour) < hour_of(moment))
+    newest = (await session.exec(over.order_by(col(Hour.hour).desc()).limit(1))).first()
+    return None if newest is None else newest.close

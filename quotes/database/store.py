@@ -75,14 +75,16 @@ async def insert(session: AsyncSession, quotes: Sequence[Quote]) -> int:
 
     The counter's row is locked first, so writers take turns, and seq follows the order of commits
     without a gap. If none is new, no number is used and nobody is notified. Each `seq` of `quotes`
-    is ignored. The affected hours are rolled up in the same transaction. Raises MixedError, and
-    stores none, if made-up and real prices would be mixed.
+    is ignored, and so are minutes that are no longer kept. The affected hours are rolled up in the
+    same transaction. Raises MixedError, and stores none, if made-up and real prices would be mixed.
     """
     if not quotes:
         return 0
-    last = await lock(session)
+    last, quotes = await _lock_for(session, quotes)
+    if not quotes:
+        return 0
     sources = {quote.source for quote in quotes}
-    require_one_kind(sources.union(await _one_source(session)), made_up=DEMO in sources)
+    require_one_kind(sources.union(await partitions.one_source(session)), made_up=DEMO in sources)
     minutes = [quote.minute for quote in quotes]
     await partitions.make(session, minutes)
     connection = await session.connection()
@@ -108,20 +110,17 @@ async def insert(session: AsyncSession, quotes: Sequence[Quote]) -> int:
     return inserted.rowcount
 
 
+async def _lock_for(session: AsyncSession, quotes: Sequence[Quote]) -> tuple[int, Sequence[Quote]]:
+    """As `lock`; and those of the quotes whose minutes are kept."""
+    query = select(HighWater.seq, HighWater.retired_before).with_for_update()
+    last, retired = (await session.exec(query)).one()
+    return last, [quote for quote in quotes if retired is None or quote.minute >= retired]
+
+
 async def prepare(session: AsyncSession, now: datetime) -> None:
     """Make the partitions of this month and the next one, ahead of their first quotes."""
     await lock(session)
     await partitions.make(session, [now, partitions.after(partitions.month_of(now))])
-
-
-async def _one_source(session: AsyncSession) -> Sequence[str]:
-    """Of any quote, since the others are of its kind; empty where there is none."""
-    query, minute = select(Quote.source).limit(1), col(Quote.minute)
-    if (grown := await partitions.last_grown(session)) is not None:
-        since, until = grown
-        if found := (await session.exec(query.where(minute >= since, minute < until))).all():
-            return found
-    return (await session.exec(query)).all()
 
 
 async def lock(session: AsyncSession) -> int:

@@ -14,7 +14,7 @@ from sqlmodel import col, select
 from sqlmodel.ext.asyncio.session import AsyncSession
 
 from quotes.database import partitions
-from quotes.database.models import Origin, Quote
+from quotes.database.models import HighWater, Origin, Quote
 from quotes.database.partitions import Book, Piece
 
 _COLUMNS = inspect(Quote).columns
@@ -61,6 +61,10 @@ _OF_TICKERS = text(
 )
 
 
+class RetiredError(Exception):
+    """Quotes that follow in the log are no longer kept."""
+
+
 async def page(  # noqa: PLR0913  # each a bound of its own
     session: AsyncSession,
     book: Book,
@@ -73,11 +77,21 @@ async def page(  # noqa: PLR0913  # each a bound of its own
     """Streamed quotes with after < seq <= upto, in order, at most `limit`; how far they reach.
 
     All up to there are among them; that may be none at all. They are rows with a quote's
-    attributes. `book` is of the log up to `upto` or further.
+    attributes. `book` is of the log up to `upto` or further. Raises RetiredError.
     """
     piece = book.first(after, upto)
-    if piece is None:
-        return [], upto
+    rows, complete = list[Any](), upto
+    if piece is not None:
+        rows, complete = await _read(session, piece, limit, tickers)
+    # Last, since a partition may be dropped meanwhile.
+    if (await session.exec(select(HighWater.retired_seq))).one() > after:
+        raise RetiredError
+    return cast("Sequence[Quote]", rows), complete
+
+
+async def _read(
+    session: AsyncSession, piece: Piece, limit: int, tickers: Collection[str] | None
+) -> tuple[list[Any], int]:
     complete = piece.upto
     if tickers is None:
         query = _of(piece).order_by(col(Quote.seq)).limit(limit)
@@ -86,9 +100,7 @@ async def page(  # noqa: PLR0913  # each a bound of its own
         rows = await _of_tickers(session, piece, limit, list(set(tickers)))
         if rows and rows[0].complete is not None:
             complete = rows[0].complete
-    if len(rows) == limit:
-        complete = rows[-1].seq
-    return cast("Sequence[Quote]", rows), complete
+    return list(rows), rows[-1].seq if len(rows) == limit else complete
 
 
 def _of(piece: Piece) -> Select[Any]:
@@ -146,6 +158,7 @@ async def with_seq(session: AsyncSession, seq: int) -> Quote | None:
 _NEWS = text(
     """
     SELECT high_water.seq AS last, clock_timestamp() - advanced_at AS last_age,
+           retired_before,
            (SELECT greatest(min(since), :beginning) FROM partitions
             WHERE last_streamed >= :since HAVING count(*) > 0) AS oldest,
            one.*
@@ -174,6 +187,7 @@ class News:
     quotes: Sequence[Quote]
     last: int  # seq
     age: timedelta | None  # of that, by the database's clock; None where there never was one
+    retired_before: datetime | None  # minutes before it are no longer kept
     oldest: datetime  # no minute of `quotes`, nor of what follows them, is older
 
 
@@ -191,5 +205,7 @@ async def news(session: AsyncSession, *, since: int, limit: int, oldest: datetim
         if first.oldest is None or first.oldest >= oldest:
             quotes = [row for row in rows if row.seq is not None]
             found = cast("Sequence[Quote]", quotes)
-            return News(found, first.last, first.last_age, first.oldest or oldest)
+            return News(
+                found, first.last, first.last_age, first.retired_before, first.oldest or oldest
+            )
         oldest = first.oldest

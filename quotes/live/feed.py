@@ -39,7 +39,7 @@ Version = tuple[int, int | None]
 
 
 class CursorLostError(Exception):
-    """The log has no such position: an older backup was restored, or the cursor was made up."""
+    """The log has no such position: it was replaced or retired, or the cursor was made up."""
 
 
 class Feed:
@@ -61,6 +61,7 @@ class Feed:
         self._current_at = float("-inf")
         self._checked = asyncio.Event()
         self._oldest = partitions.BEGINNING  # minute of what is new, as far as is known
+        self.retired_before: datetime | None = None  # minutes before it are no longer kept
         self.read_at: datetime | None = None  # when `last` was last seen to be the newest
         self.outage = Outage("feed")
 
@@ -168,7 +169,10 @@ class Feed:
         self, cursor: int, last: int, tickers: Collection[str] | None
     ) -> tuple[Sequence[Quote], int]:
         if cursor < self.tail.floor:
-            return await self.replays.page(cursor, last, tickers)
+            try:
+                return await self.replays.page(cursor, last, tickers)
+            except stream.RetiredError:
+                raise CursorLostError from None
         quotes = self.tail.after(cursor, tickers)
         if client.get() is None or len(quotes) <= replay.PAGE:  # the live lane waits for no replay
             return quotes, last
@@ -213,6 +217,7 @@ class Feed:
         since = (last or 0) + 1 if known is None else known.seq
         news = await stream.news(session, since=since, limit=LARGEST_READ, oldest=self._oldest)
         quotes, end, self._oldest = news.quotes, news.last, news.oldest
+        self.retired_before = news.retired_before
         if self.tail.was_replaced(quotes, end):
             log.error("feed_log_replaced", last=last, found=end)
             self.tail.last = None

@@ -48,7 +48,8 @@ class Replay:
     async def page(self, after: int, upto: int, tickers: Collection[str] | None) -> Page:
         """The streamed quotes from there on, at most PAGE of them, and how far they reach.
 
-        A lost database is waited for. Raises of errors.DatabaseError for any other cause.
+        A lost database is waited for. Raises of errors.DatabaseError for any other cause, and
+        stream.RetiredError.
         """
         async with self.turn():
             return await asyncio.shield(self._shared(after, upto, tickers))

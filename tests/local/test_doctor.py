@@ -72,7 +72,8 @@ async def test_nothing_is_wrong_with_a_service_that_runs(settings: Settings) -> 
         **dict.fromkeys(("database", "listen", "encoding", "migrations"), State.OK),
         **dict.fromkeys(("worker", "scheduler"), State.OK),
         **dict.fromkeys(
-            ("tickers", "prices", "redis", "exchange", "clock", "disk", "names"), State.OK
+            ("tickers", "prices", "retention", "redis", "exchange", "clock", "disk", "names"),
+            State.OK,
         ),
         "page": page,
     }

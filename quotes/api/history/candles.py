@@ -11,13 +11,21 @@ from zoneinfo import ZoneInfo
 import strawberry
 from sqlmodel.ext.asyncio.session import AsyncSession
 
-from quotes.api.context import Context, Info, TickerArgument, require_known
+from quotes.api.context import (
+    Context,
+    Info,
+    TickerArgument,
+    require_kept,
+    require_known,
+    retired_before,
+)
 from quotes.api.errors import bad_input
 from quotes.api.pagination import span
-from quotes.database import store
+from quotes.database import rollup, store
 from quotes.database.queries import history
 from quotes.database.sessions import Sessions
 from quotes.live.thread import Thread
+from quotes.market.coverage import HOUR, hour_of
 from quotes.market.intervals import EPOCH, Interval
 
 MOST = 5_000  # candles of one answer
@@ -134,10 +142,20 @@ async def bounds_of(
     asked: store.Span,
     now: datetime,
 ) -> list[datetime]:
-    """As `bounds`, in a thread for a zone's clocks, which are slow to look at."""
+    """As `bounds`, in a thread for a zone's clocks, which are slow to look at.
+
+    Raises RefusedError where they take minutes that are no longer kept.
+    """
     if zone is UTC:
-        return bounds(interval, zone, asked.since, asked.until, now)
-    return await context.thread.run(bounds, interval, zone, asked.since, asked.until, now)
+        found = bounds(interval, zone, asked.since, asked.until, now)
+    else:
+        found = await context.thread.run(bounds, interval, zone, asked.since, asked.until, now)
+    retired = await retired_before(context)
+    if found and retired is not None and found[0] < retired:
+        within = [bound for bound in found if bound < retired]
+        if interval.length < HOUR or any(hour_of(bound) != bound for bound in within):
+            await require_kept(context, found[0])
+    return found
 
 
 async def read(  # noqa: PLR0913, PLR0917  # what it reads with, and what
@@ -182,7 +200,7 @@ def _candles(
 async def _price_before(session: AsyncSession, ticker: str, moment: datetime) -> Decimal | None:
     before = store.Span(ticker, until=moment)
     quotes = await store.page(session, before, limit=1, newest_first=True)
-    return quotes[0].price if quotes else None
+    return quotes[0].price if quotes else await rollup.close_before(session, ticker, moment)
 
 
 def clocks(zone: ZoneInfo | None) -> tzinfo:

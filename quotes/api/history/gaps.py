@@ -6,7 +6,14 @@ from typing import Annotated, Self
 
 import strawberry
 
-from quotes.api.context import Info, SinceFirst, TickerArgument, UntilNow, require_known
+from quotes.api.context import (
+    Info,
+    SinceFirst,
+    TickerArgument,
+    UntilNow,
+    require_known,
+    retired_before,
+)
 from quotes.api.enums import Cause
 from quotes.api.errors import bad_input
 from quotes.api.pagination import span
@@ -57,7 +64,11 @@ class Gaps:
         name="to", description="The minute after the last looked at; that under way is left out."
     )
     expected: int = strawberry.field(description="How many minutes [from, to) has.")
-    present: int = strawberry.field(description="How many of them have a quote, of any origin.")
+    present: int = strawberry.field(
+        description=(
+            "How many of them have a quote, of any origin, or had one before `retiredBefore`."
+        )
+    )
     missing: int = strawberry.field(description="How many of them have none.")
     repaired: int = strawberry.field(description="How many of them were filled in afterwards.")
     coverage: float | None = strawberry.field(
@@ -66,6 +77,13 @@ class Gaps:
     nodes: list[Gap] = strawberry.field(description="The gaps, oldest first, at most `first`.")
     more: bool = strawberry.field(
         description="Whether more gaps follow; ask again with the last one's `to` as `from`."
+    )
+    retired_before: datetime | None = strawberry.field(
+        default=None,
+        description=(
+            "Quotes of minutes before it are no longer kept: not missing, but RETIRED, as `prices` "
+            "refuses them. Null where [from, to) has no such minutes."
+        ),
     )
 
 
@@ -93,6 +111,9 @@ class GapQuery:
         asked = span(ticker, None, since, until)
         sessions, thread = info.context.sessions, info.context.thread
         found = await read(sessions, thread, asked, first, info.context.now())
+        retired = await retired_before(info.context)
+        if retired is not None and found.since < retired:
+            found.retired_before = retired
         if not found.present:
             await require_known(info.context, [ticker])
         return found

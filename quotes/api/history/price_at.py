@@ -8,7 +8,7 @@ from typing import Annotated
 import strawberry
 from sqlmodel.ext.asyncio.session import AsyncSession
 
-from quotes.api.context import Context, Info, TickerArgument, require_known
+from quotes.api.context import Context, Info, TickerArgument, require_kept, require_known
 from quotes.api.types import Quote
 from quotes.database import models, store
 
@@ -89,6 +89,7 @@ class MomentQuery:
             ),
         ] = None,
     ) -> Quote | None:
+        await require_kept(info.context, at)
         async with info.context.sessions() as session:
             quote = await nearest(session, ticker, at, direction or Direction.BEFORE, max_distance)
         if quote is None:
@@ -114,6 +115,7 @@ class MomentQuery:
             base = None
             if newest:
                 since = newest[0].minute - window
+                await require_kept(info.context, since)
                 base = await nearest(session, ticker, since, Direction.BEFORE, patience(window))
         if not newest:
             await require_known(info.context, [ticker])

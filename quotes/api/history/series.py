@@ -1,6 +1,6 @@
 """A ticker's prices as columns for a chart, thinned out without losing an extreme."""
 
-from datetime import timedelta
+from datetime import datetime, timedelta
 from math import ceil
 from typing import Annotated
 
@@ -8,7 +8,14 @@ import strawberry
 from sqlmodel.ext.asyncio.session import AsyncSession
 
 from quotes.api import cursors
-from quotes.api.context import Info, SinceFirst, TickerArgument, UntilNow, require_known
+from quotes.api.context import (
+    Info,
+    SinceFirst,
+    TickerArgument,
+    UntilNow,
+    require_known,
+    retired_before,
+)
 from quotes.api.errors import bad_input
 from quotes.api.pagination import span
 from quotes.api.scalars import Timestamp
@@ -27,7 +34,8 @@ FINE = timedelta(days=14)
         "Prices over time, in columns: the n-th price is that of the n-th time. Each point is a "
         "stored quote, none is made up. Where there are more than `maxPoints`, of each "
         "bucket of time the first, the highest, the lowest and the last are left, so no extreme "
-        "is lost."
+        "is lost. A range that begins in minutes that are no longer kept is of whole hours, of "
+        "each of which these four are left."
     )
 )
 class Series:
@@ -67,10 +75,11 @@ class SeriesQuery:
         if not FEWEST <= max_points <= MOST:
             raise bad_input(f"`maxPoints` is {FEWEST} to {MOST:,}; {max_points:,} were requested.")
         asked = span(ticker, None, since, until)
+        retired = await retired_before(info.context)
         async with info.context.sessions() as session:
             await history.freeze(session)
             newest = await stream.end(session, limit=1)
-            found = await read(session, asked, max_points)
+            found = await read(session, asked, max_points, retired)
         if not found.count:
             await require_known(info.context, [ticker])
         return Series(
@@ -81,18 +90,27 @@ class SeriesQuery:
         )
 
 
-async def read(session: AsyncSession, span: store.Span, most: int) -> series.Points:
-    """At most `most` quotes of the span, in order, and how many it has."""
+async def read(
+    session: AsyncSession, span: store.Span, most: int, retired: datetime | None = None
+) -> series.Points:
+    """At most `most` quotes of the span, in order, and how many it has.
+
+    Of whole hours alone where minutes before `retired` are in it, since those are no longer kept.
+    """
     extent = await series.extent(session, span.ticker)
     if extent is None:
         return series.Points([], [], 0)
     oldest, newest = extent
     since = max(span.since or oldest, oldest)
     until = min(span.until or newest + MINUTE, newest + MINUTE)
-    if until - since > FINE:
+    only_hours = retired is not None and since < retired
+    if only_hours:
+        since = hour_of(since)
+        until = hour_of(until - MINUTE) + HOUR
+    if until - since > FINE or only_hours:
         hours = ceil((until - hour_of(since)) / HOUR)
         length = ceil(hours / (most // 4)) * HOUR
         found = await series.of_hours(session, span.ticker, since, until, length)
-        if found.count > most:
+        if found.count > most or only_hours:
             return found
     return await series.of_minutes(session, span.ticker, since, until, most)

@@ -202,6 +202,7 @@ def _prices(root: Root) -> Step:
         ticker = arguments["ticker"]
         range_ = pagination.span(ticker, *map(arguments.get, ("date", "from", "to")))
         page = pagination.page(range_, *map(arguments.get, ("first", "after", "last", "before")))
+        await pagination.require_kept_page(context, page)
         wanted = json_pages.Wanted(page.span, page.size, newest_first=page.from_the_end)
         found = await json_pages.page(context.queries, wanted, columns, now, context.collected)
         if not found.count:

@@ -8,7 +8,7 @@ from sqlalchemy import Text, bindparam, delete, text
 from sqlmodel import col
 from sqlmodel.ext.asyncio.session import AsyncSession
 
-from quotes.database import rollup, store
+from quotes.database import retention, rollup, store
 from quotes.database.models import Backfill, Failure, Quote
 from quotes.market.coverage import MINUTE, hour_of
 
@@ -88,5 +88,8 @@ async def forget_charts(session: AsyncSession, ticker: str) -> None:
 async def rebuild(session: AsyncSession, piece: Extent) -> None:
     """Rebuild the hours of a chunk. All web processes are notified, since answers change."""
     last = await store.lock(session)
-    await rollup.rebuild(session, piece.ticker, piece.since, piece.until)
-    await store.advance(session, last + 1)
+    retired = await retention.retired_before(session)  # before it, the hours are all there is
+    since = piece.since if retired is None else max(piece.since, retired)
+    if since < piece.until:
+        await rollup.rebuild(session, piece.ticker, since, piece.until)
+        await store.advance(session, last + 1)

@@ -1,13 +1,14 @@
 """Whether the database is one that this service can use, and whether quotes arrive in it."""
 
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 
 from sqlalchemy.ext.asyncio import AsyncEngine
+from sqlmodel.ext.asyncio.session import AsyncSession
 
 from quotes import addresses
 from quotes.api.freshness import part_problem
 from quotes.api.types import STALE_AFTER
-from quotes.database import connections, heartbeats, store
+from quotes.database import connections, heartbeats, retention, store
 from quotes.database.collected import Collected
 from quotes.database.errors import DatabaseError, translated
 from quotes.database.maintenance import diagnosis, migrations, revisions
@@ -62,11 +63,13 @@ async def _examine(engine: AsyncEngine, settings: Settings, where: str) -> list[
     async with sessions() as session:
         beats = await heartbeats.last(session)
         newest = await store.newest(session, collected.in_order)
+        kept = await _retention(session, settings.keep_months)
     return [
         *found,
         *(_part(part, part_problem(part, beats.get(part))) for part in Part),
         _tickers(collected),
         _prices(max((quote.observed_at for quote in newest), default=None)),
+        kept,
     ]
 
 
@@ -105,6 +108,22 @@ def _tickers(collected: Collected) -> Finding:
         remedy = "Start `quotes worker`, which receives the list, or correct QUOTES_TICKERS."
         return warning("tickers", f"{text}.", remedy)
     return ok("tickers", f"{text}.")
+
+
+async def _retention(session: AsyncSession, months: int | None) -> Finding:
+    retired = await retention.retired_before(session)
+    kept = (
+        "All minutes are kept"
+        if retired is None
+        else f"Minutes from {retired:%Y-%m-%d} on are kept"
+    )
+    if months is None:
+        return ok("retention", f"{kept}; none are removed.")
+    yesterday = datetime.now(UTC) - timedelta(days=1)
+    if overdue := await retention.expired(session, retention.first_kept(yesterday, months)):
+        text = f"{len(overdue)} partitions of minutes older than {months} months are still there."
+        return failed("retention", text, "See the worker's log for `partition_in_use`.")
+    return ok("retention", f"{kept}; older ones than {months} months are removed.")
 
 
 def _prices(observed_at: datetime | None) -> Finding:

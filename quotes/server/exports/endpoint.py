@@ -4,7 +4,7 @@ from starlette.requests import Request
 from starlette.responses import Response
 from starlette.types import Receive, Scope, Send
 
-from quotes.api.context import Context, require_known
+from quotes.api.context import Context, require_kept, require_known
 from quotes.api.errors import RETRY_AFTER, Code, RefusedError, bad_input, refusal_of
 from quotes.database.errors import DatabaseError
 from quotes.database.queries import exports
@@ -59,6 +59,7 @@ async def _serve(request: Request, send: Send, streams: Streams, shared: Exports
     if isinstance(overloaded := scope.get(OVERLOADED), RefusedError):
         raise overloaded
     file, is_manifest = _requested(request.path_params["path"], streams.context)
+    await require_kept(streams.context, file.span.since)
     with shared.limits.begun(client_of(scope)):
         Payment(streams.budgets).begin(file.period)
         version = await exports.version(shared.pool, file.span)
