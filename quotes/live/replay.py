@@ -103,7 +103,8 @@ class Replay:
     async def _from_either(self, after: int, upto: int, tickers: frozenset[str] | None) -> Page:
         async def read(sessions: Sessions) -> Page:
             async with sessions() as session:
-                book = await self._book_upto(session, upto)
+                own = sessions is self._sessions
+                book = await self._book_upto(session, upto, keep=own)
                 return await stream.page(
                     session, book, after=after, upto=upto, limit=PAGE, tickers=tickers
                 )
@@ -112,13 +113,16 @@ class Replay:
             return await read(self._sessions)
         return await replica.read(lambda: read(replica.replays), lambda: read(self._sessions))
 
-    async def _book_upto(self, session: AsyncSession, upto: int) -> Book:
-        """One read serves all pages until the log has grown."""
+    async def _book_upto(self, session: AsyncSession, upto: int, *, keep: bool) -> Book:
+        """One read of the primary serves all pages until the log has grown.
+
+        One of a standby serves its own page alone, which is read anew where that was none of ours.
+        """
         if self._book is not None and self._book.upto >= upto:
             return self._book
         era = self._era
         book = await partitions.book(session)
-        if era == self._era:
+        if keep and era == self._era:
             self._book = book
         return book
 
