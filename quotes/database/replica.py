@@ -90,7 +90,7 @@ class Standing:
 
 
 _STANDING = f"""
-    SELECT seq, (SELECT version_num FROM alembic_version),
+    SELECT pg_is_in_recovery(), seq, (SELECT version_num FROM alembic_version),
            (SELECT {FINGERPRINT} FROM quotes
             WHERE ticker = $1 AND minute = $2 AND quotes.seq = $3)
     FROM high_water
@@ -107,19 +107,17 @@ async def standing(connection: Connection, quote: Quote | None) -> Standing:
     exceptions.
     """
     asked = (None, None, None) if quote is None else (quote.ticker, quote.minute, quote.seq)
-    last, revision, found = await connection.fetchrow(_STANDING, *asked)
-    _require_standby(connection)
+    in_recovery, last, revision, found = await connection.fetchrow(_STANDING, *asked)
+    _require_standby("on" if in_recovery else "off")  # whatever a pooler reports
     if revision != _this_release():
         raise NoReplicaError(f"its tables are at revision {revision}, not this release's")
     return Standing(last, found)
 
 
-def _require_standby(connection: Connection) -> None:
-    """As of its last statement: PostgreSQL reports a promotion before the end of the next one."""
-    state = getattr(connection.get_settings(), "in_hot_standby", None)
-    if state is None:
+def _require_standby(in_hot_standby: str | None) -> None:
+    if in_hot_standby is None:
         raise NoReplicaError("it does not say whether it is a standby: reach it without a pooler")
-    if state != "on":
+    if in_hot_standby != "on":
         raise NoReplicaError("it is no standby, or one no longer: it accepts writes of its own")
 
 
@@ -133,7 +131,8 @@ async def _proven(connection: Connection, prove: Prove) -> AsyncIterator[None]:
     try:
         await prove(connection)
         yield
-        _require_standby(connection)
+        # As of its last statement: PostgreSQL reports a promotion before the end of the next one.
+        _require_standby(getattr(connection.get_settings(), "in_hot_standby", None))
     except BehindError:
         raise
     except BaseException:

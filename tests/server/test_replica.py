@@ -6,11 +6,13 @@ import os
 import signal
 from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack
+from pathlib import Path
 from typing import Any
 
 import asyncpg
 import pytest
 from client import Client, Subscription, connected, serving
+from pooler import needs_pgbouncer, pooling
 from processes import Api, free_port
 from prometheus_client import generate_latest
 from rows import cursor, failure, insert, quote, record, restore, until, wait
@@ -314,6 +316,29 @@ async def test_a_standby_that_was_promoted_is_told_and_never_read(
     await insert(sessions, priced(2))
     for field, query in QUERIES.items():
         assert shows(field, await client.data(query), 2), field
+
+
+@needs_pgbouncer
+async def test_a_promotion_that_a_pooler_hides_is_noticed_at_the_next_look(
+    settings: Settings, sessions: Sessions, standby: Standby, folder: Path
+) -> None:
+    await insert(sessions, priced(1))
+    parameters = ("idle_in_transaction_session_timeout", "enable_incremental_sort", "jit")
+    settings_of_ours = (
+        *("statement_timeout", "default_transaction_isolation", "plan_cache_mode", *parameters),
+        *("tcp_keepalives_idle", "tcp_keepalives_interval", "tcp_keepalives_count"),
+        "tcp_user_timeout",
+    )
+    async with (
+        pooling(standby.url, folder, "session", ",".join(settings_of_ours)) as url,
+        serving(with_replica(settings, url)) as client,
+    ):
+        await until_serving(client)
+        await is_read(client)
+
+        await standby.fetch("SELECT pg_promote()")
+
+        assert "accepts writes" in await refused(client)
 
 
 async def test_a_standby_with_another_log_is_not_read(
