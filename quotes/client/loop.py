@@ -4,7 +4,7 @@ import asyncio
 import threading
 import weakref
 from collections.abc import AsyncGenerator, Coroutine, Generator
-from contextlib import AbstractAsyncContextManager, suppress
+from contextlib import AbstractAsyncContextManager
 from typing import Any, TypeVar
 
 Result = TypeVar("Result")
@@ -68,9 +68,13 @@ async def _hold(
 ) -> None:
     async with resource:
         await stop.wait()
+        # What another thread waits for, or was interrupted in; the rest needs the resource to end.
+        waiting = asyncio.all_tasks() - {asyncio.current_task()}
+        for task in waiting:
+            task.cancel()
+        await asyncio.gather(*waiting, return_exceptions=True)
         for items in tuple(opened):
-            with suppress(RuntimeError):  # another thread waits for it, which is cancelled then
-                await items.aclose()
+            await items.aclose()
 
 
 def _end(loop: asyncio.AbstractEventLoop, stop: asyncio.Event, thread: threading.Thread) -> None:

@@ -97,14 +97,13 @@ async def test_a_script_ends_without_a_word_whatever_it_leaves_open(api: Api, co
 
 
 INTERRUPTED = """
-import signal, sys, threading
+import sys
 from quotes.client import Client
 
 client = Client(sys.argv[1])
-stream = client.follow()
-print(next(stream).price, flush=True)
 try:
-    next(stream)
+    for quote in client.follow():
+        print(quote.price, flush=True)
 except KeyboardInterrupt:
     print(client.latest()[0].price)
 """
