@@ -6,12 +6,17 @@ As in `cli`, libraries that take seconds are imported where they are needed.
 import os
 import sys
 from dataclasses import asdict
-from typing import TYPE_CHECKING, NoReturn
+from typing import TYPE_CHECKING, Annotated, NoReturn
 
 import typer
 
 if TYPE_CHECKING:
     from quotes.settings import Settings
+
+Wait = Annotated[
+    float,
+    typer.Option("--wait", min=1, metavar="SECONDS", help="How long to wait for the database."),
+]
 
 
 def settings(process: str, *, database: bool = False, redis: bool = False) -> "Settings":

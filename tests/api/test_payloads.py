@@ -24,8 +24,8 @@ from quotes.live.newest import Newest
 from quotes.live.single_flight import SingleFlight
 from quotes.live.snapshots import Snapshot
 from quotes.server.access import Access
-from quotes.server.app import open_streams
 from quotes.server.graphql_request import Operation
+from quotes.server.lifespan import open_streams
 from quotes.server.operation_sink import OperationSink
 from quotes.server.operations import Streams
 from quotes.settings import Settings

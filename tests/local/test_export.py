@@ -21,7 +21,7 @@ from quotes.database.maintenance import removal
 from quotes.database.models import Origin
 from quotes.database.sessions import Sessions
 from quotes.export import parquet
-from quotes.local.export import export as run
+from quotes.local.commands.export import export as run
 from quotes.settings import Settings
 
 PRICES = ["0.000000001230", "91892.123456789012", "100000.50"]

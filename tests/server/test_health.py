@@ -192,7 +192,8 @@ async def test_a_halt_is_shown_while_the_last_price_is_fresh_yet(
             )
             await record(sessions, failed)
         _, report = await wait(
-            lambda: client.report("/readyz"), lambda found: "LOCKED" in str(found[1])
+            lambda: client.report("/readyz"),
+            lambda found: "LOCKED" in str(found[1]) and found[1]["tickers"]["eth_usd"]["fresh"],
         )
 
     tickers = report["tickers"]

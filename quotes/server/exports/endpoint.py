@@ -11,13 +11,12 @@ from quotes.database.queries import exports
 from quotes.export.files import ChangedError, File, Format
 from quotes.export.parquet import HOW, ParquetError
 from quotes.export.periods import Period
-from quotes.live.turns import client
 from quotes.market import tickers
 from quotes.server.access import client_of
 from quotes.server.exports.download import Download, Exports
 from quotes.server.exports.manifest import ENDING, manifest
 from quotes.server.exports.payment import Payment
-from quotes.server.http.endpoint import OVERLOADED
+from quotes.server.http.endpoint import require_entered
 from quotes.server.http.error_response import RequestError, error_response, refusal_response
 from quotes.server.limits.connection_limits import TooManyConnectionsError
 from quotes.server.operations import Streams
@@ -31,7 +30,6 @@ class ExportEndpoint:
     """The ASGI application. Each request has passed `http.endpoint.enter`."""
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        client.set((client_of(scope), object()))
         request = Request(scope, receive)
         if request.method == "OPTIONS":
             await Response(status_code=204, headers=ALLOW)(scope, receive, send)
@@ -55,9 +53,7 @@ async def _serve(request: Request, send: Send, streams: Streams, shared: Exports
     if request.method not in {"GET", "HEAD"}:
         raise RequestError(405, "Files are read by GET.", headers=ALLOW)
     scope = request.scope
-    streams.access.require(scope)
-    if isinstance(overloaded := scope.get(OVERLOADED), RefusedError):
-        raise overloaded
+    require_entered(scope, streams)
     file, is_manifest = _requested(request.path_params["path"], streams.context)
     await require_kept(streams.context, file.span.since)
     with shared.limits.begun(client_of(scope)):

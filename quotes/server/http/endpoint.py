@@ -47,10 +47,18 @@ async def enter(scope: Scope) -> None:
     """Let a request begin, before anything else is spent on it; whether it may is in its scope."""
     streams: Streams = scope["app"].state.streams
     streams.access.identify(scope)
+    client.set((client_of(scope), object()))
     try:
         await streams.admission.enter()
     except RefusedError as refusal:
         scope[OVERLOADED] = refusal
+
+
+def require_entered(scope: Scope, streams: Streams) -> None:
+    """Raises RefusedError where it brings no token that it needs, or was not let in."""
+    streams.access.require(scope)
+    if isinstance(overloaded := scope.get(OVERLOADED), RefusedError):
+        raise overloaded
 
 
 class Endpoint:
@@ -60,7 +68,6 @@ class Endpoint:
         self._persisted = PersistedQueries()
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        client.set((client_of(scope), object()))
         request = Request(scope, receive)
         if request.method == "OPTIONS":
             await Response(status_code=204, headers=ALLOW)(scope, receive, send)
@@ -78,9 +85,7 @@ class Endpoint:
         streams: Streams = request.app.state.streams
         media = accepted(request)
         try:
-            streams.access.require(request.scope)
-            if isinstance(overloaded := request.scope.get(OVERLOADED), RefusedError):
-                raise overloaded
+            require_entered(request.scope, streams)
             operation = await operation_of(request, self._persisted)
         except RefusedError as refusal:
             best = next((each for each in media if each is not Media.EVENTS), Media.JSON)

@@ -9,10 +9,8 @@ from starlette.responses import PlainTextResponse, Response
 from starlette.types import Receive, Scope, Send
 
 from quotes.api.errors import RefusedError, bad_input
-from quotes.live.turns import client
-from quotes.server.access import client_of
 from quotes.server.http import codings
-from quotes.server.http.endpoint import OVERLOADED
+from quotes.server.http.endpoint import require_entered
 from quotes.server.http.error_response import RequestError, file_status, retry_after
 from quotes.server.http.response import compress, validate
 from quotes.server.operations import Streams
@@ -29,7 +27,6 @@ class UdfEndpoint:
     """The ASGI application. Each request has passed `http.endpoint.enter`."""
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        client.set((client_of(scope), object()))
         request = Request(scope, receive)
         if request.method == "OPTIONS":
             await Response(status_code=204, headers=ALLOW)(scope, receive, send)
@@ -52,9 +49,7 @@ async def _answer(request: Request, streams: Streams) -> Response:
     """Raises RequestError and RefusedError."""
     if request.method not in {"GET", "HEAD"}:
         raise RequestError(405, "Charts are read by GET.", headers=ALLOW)
-    streams.access.require(request.scope)
-    if isinstance(overloaded := request.scope.get(OVERLOADED), RefusedError):
-        raise overloaded
+    require_entered(request.scope, streams)
     parameters = Parameters(request.query_params)
     match request.path_params["name"]:
         case "config":

@@ -7,7 +7,7 @@ from functools import partial
 
 from quotes.database import tokens
 from quotes.database.sessions import Sessions
-from quotes.local.maintenance import OK, REFUSED, STOPPED, run_on
+from quotes.local.commands.maintenance import OK, REFUSED, STOPPED, run_on
 
 _NAME = re.compile(r"[a-z0-9][a-z0-9._-]{0,63}", re.IGNORECASE)
 PREFIX = "qt_"  # so that a token is recognised where it does not belong, as in a commit

@@ -1,0 +1,1 @@
+"""What `quotes export`, `forget`, `rebuild`, `queue` and `token` do."""
