@@ -82,7 +82,7 @@ async def prepare_month() -> None:
 @dramatiq.actor(
     queue_name=queue.WORK,
     priority=3,
-    periodic=cron("30 2 * * *"),
+    periodic=cron("30 * * * *"),  # not at night alone, when a laptop is off
     max_age=3_600_000,
     time_limit=600_000,
     max_retries=3,

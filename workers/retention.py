@@ -1,4 +1,4 @@
-"""What is done once a day so that tables do not grow for ever."""
+"""What is done every hour so that tables do not grow for ever."""
 
 import asyncio
 from datetime import datetime, timedelta
