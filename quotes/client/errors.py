@@ -77,6 +77,16 @@ class UncertainPriceError(RefusedError):
         self.percent = _decimal(extensions.get("percent"))
 
 
+class RetiredError(RefusedError):
+    """The minutes before `retired_before` are no longer kept, but for their candles of hours."""
+
+    code = "RETIRED"
+
+    def __init__(self, message: str, extensions: Mapping[str, Any]) -> None:
+        super().__init__(message, extensions)
+        self.retired_before = _moment(extensions.get("retiredBefore"))
+
+
 class UnauthenticatedError(RefusedError):
     """The access token is missing, unknown, or was removed."""
 
@@ -158,3 +168,7 @@ def _last_good(extensions: Mapping[str, Any]) -> tuple[Decimal | None, datetime 
 
 def _decimal(text: str | None) -> Decimal | None:
     return None if text is None else Decimal(text)
+
+
+def _moment(text: str | None) -> datetime | None:
+    return None if text is None else datetime.fromisoformat(text)

@@ -61,8 +61,12 @@ async def test_the_query_behind_the_screen_opens_in_the_explorer_and_answers_the
     async with serving(settings) as client, looking(browser, client.url) as (page, watch):
         await page.goto("/btc_usd?interval=1h&range=6h")
         await expect(page.locator("#legend")).to_contain_text("80,000.5")
+        # Nothing moves the link any more, as it is pressed.
+        await expect(page.locator("#chart")).to_have_attribute("aria-label", re.compile("candles"))
+        await expect(page.locator("#cards")).to_contain_text("80,000.5")
         sent = [url for url in watch.requests if "explorer" in url]
         await page.locator("#query").click()
+        await page.wait_for_url(re.compile("graphql"), wait_until="commit")
 
         parameters = parse_qs(urlsplit(page.url).query)
         await expect(page.locator(".graphiql-query-editor .view-lines")).to_contain_text("Candles")

@@ -74,6 +74,11 @@ class Minutes:
         collector.stop()
         await collection
 
+    def carry(self, ticker: str, at: datetime) -> bool:
+        """Whether the socket has brought what the exchange has at that minute."""
+        first = self.source._socket.follow(ticker).first(at)
+        return first is not None and first.observed_at <= self.exchange.clock()
+
     async def reopened(self) -> None:
         """Wait for a second connection, and for the prices that it carries."""
         await until(lambda: self.exchange.sockets.opened > 1)
@@ -128,6 +133,7 @@ async def test_what_is_kept_of_replayed_minutes_is_what_the_socket_sent_digit_fo
             data = f'{{"timestamp":{moment},"price":{price},"index_name":"{ticker}"}}'
             for _ in range(2):  # of a later time, or an earlier one, and twice
                 await connection.notify(f"deribit_price_index.{ticker}", data)
+        await until(lambda: all(minutes.carry(name, at) for name in BOTH))  # noqa: B023
 
         await minutes.collect(at)
 
