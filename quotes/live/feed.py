@@ -34,7 +34,6 @@ LARGEST_READ = 1_000  # quotes, for a process that was disconnected for long
 EARLY = 0.75  # of the age that is allowed, at which the log is read again
 CURRENT_TIMEOUT = 1.0  # seconds that a query waits for the feed before it reads the table itself
 
-
 Version = tuple[int, int | None]
 
 
@@ -45,12 +44,7 @@ class CursorLostError(Exception):
 class Feed:
     """The end of the log, as far as this process has read it. Built and run by `open_feed`."""
 
-    def __init__(
-        self,
-        sessions: Sessions,
-        connect: connections.Connect,
-        replays: Replay,
-    ) -> None:
+    def __init__(self, sessions: Sessions, connect: connections.Connect, replays: Replay) -> None:
         self._sessions = sessions
         self.replays = replays
         self._notified = asyncio.Event()
@@ -249,8 +243,7 @@ async def open_feed(
     """A running feed and its task, which must not end before this block does.
 
     It reads the log through `sessions` and listens on what `connect` opens: both are its own.
-    `replays` serves subscribers behind the tail, `replay_turns` of them at once. `ended` is called
-    with the task when that ends.
+    `replays` serves subscribers behind the tail, `replay_turns` at once. `ended` is given the task.
     """
     feed = Feed(sessions, connect, Replay(replays, replay_turns))
     async with background(feed.run(), "feed", ended) as task:

@@ -136,11 +136,7 @@ def bounds(
 
 
 async def bounds_of(
-    context: Context,
-    interval: Interval,
-    zone: tzinfo,
-    asked: store.Span,
-    now: datetime,
+    context: Context, interval: Interval, zone: tzinfo, asked: store.Span, now: datetime
 ) -> list[datetime]:
     """As `bounds`, in a thread for a zone's clocks, which are slow to look at.
 
