@@ -301,10 +301,15 @@ async def test_a_pattern_that_matches_nothing_is_named_and_what_else_there_is_is
 
     await until(lambda: "matches *_xyz: correct QUOTES_TICKERS" in run.troubles)
 
-    query = "{ tickers { name collected } }"
     async with aiohttp.ClientSession() as http:
-        shown = await Client(http, run.url).data(query)
-    assert {each["name"] for each in shown} == {"btc_usd", "btc_eurr", "eth_eurr"}
+        client = Client(http, run.url)
+        await wait(  # the API reads the list every few seconds
+            lambda: client.data("{ tickers { name collected } }"),
+            lambda shown: (
+                {each["name"] for each in shown if each["collected"]}
+                == {"btc_usd", "btc_eurr", "eth_eurr"}
+            ),
+        )
 
 
 async def test_a_port_in_use_is_named_with_its_setting(up: Start) -> None:
