@@ -33,7 +33,7 @@ from quotes.api.plans.answers import Answers
 from quotes.api.plans.plans import Plans
 from quotes.database import constituents
 from quotes.database.collected import Collected
-from quotes.database.constituents import Told
+from quotes.database.constituents import Report
 from quotes.database.maintenance import migrations
 from quotes.database.sessions import Sessions, open_engine
 from quotes.live.feed import open_feed
@@ -209,7 +209,7 @@ def backends(pids: list[int]) -> float:
     return sum(int(Path(f"/proc/{pid}/schedstat").read_text().split()[0]) for pid in pids) / 1e6
 
 
-async def tell(url: str) -> None:
+async def publish(url: str) -> None:
     """Of all tickers twelve exchanges, as many as any index has."""
     at = datetime.now(UTC)
     prices = [Decimal(f"100000.{place:02}") for place in range(12)]
@@ -222,8 +222,8 @@ async def tell(url: str) -> None:
     zero = timedelta()
     async with open_engine(url, name="bench") as engine, Sessions(engine).begin() as session:
         names = ["btc_usd", *(f"t{place}_usd" for place in range(1, 300))]
-        await constituents.tell(
-            session, [Told(name, exchanges, spreads, zero, zero) for name in names]
+        await constituents.publish(
+            session, [Report(name, exchanges, spreads, zero, zero) for name in names]
         )
 
 
@@ -234,7 +234,7 @@ async def bench(url: str, runs: int) -> None:
     collect_garbage_seldom()  # as a web process does
     async with planning(url) as plans:
         for name, way in WAYS.items():
-            await tell(url)  # what is known of indexes is forgotten in a minute
+            await publish(url)  # what is known of indexes is forgotten in a minute
             for query, number, points in ((f"{{ {way} }}", 1, alone(way)), dearest(way)):
                 await plans.answer(query, None, None)  # opens connections, fills caches
                 pids = [row["pid"] for row in await plans.context.queries.fetch(ACTIVE)]

@@ -5,7 +5,7 @@ from datetime import datetime, timedelta
 from decimal import Decimal
 
 from quotes.database import constituents
-from quotes.database.constituents import Told
+from quotes.database.constituents import Report
 from quotes.database.sessions import Sessions
 from quotes.market.constituents import Constituent, Spread, Spreads, spread
 
@@ -33,12 +33,12 @@ def spreads(
     return Spreads(at, current, {minute: current} if since is None else since)
 
 
-async def tell(
+async def publish(
     sessions: Sessions, at: datetime, *prices: str | None, ago: float = 0.0, age: float = 0.0
-) -> Told:
+) -> Report:
     """Of btc_usd; in seconds, `ago` is since it came and `age` since its prices were made."""
     made_of = exchanges(*prices, at=at)
-    told = Told(
+    report = Report(
         "btc_usd",
         made_of,
         spreads(at, spread(made_of)),
@@ -46,5 +46,5 @@ async def tell(
         timedelta(seconds=age),
     )
     async with sessions.begin() as session:
-        await constituents.tell(session, [told])
-    return told
+        await constituents.publish(session, [report])
+    return report

@@ -8,7 +8,7 @@ from functools import partial
 
 from quotes.background import background
 from quotes.database import constituents
-from quotes.database.constituents import Told
+from quotes.database.constituents import Report
 from quotes.database.errors import DatabaseError
 from quotes.database.outages import Outage
 from quotes.database.sessions import Sessions
@@ -22,31 +22,33 @@ TIMEOUT = 5.0  # seconds for one
 @asynccontextmanager
 async def telling(sessions: Sessions, rankings: Rankings) -> AsyncIterator[None]:
     """Until the block ends."""
-    async with background(_tell(sessions, rankings), "constituents"):
+    async with background(_publish(sessions, rankings), "constituents"):
         yield
 
 
-async def _tell(sessions: Sessions, rankings: Rankings) -> None:
+async def _publish(sessions: Sessions, rankings: Rankings) -> None:
     """For ever; ends only by cancellation."""
     outage = Outage("constituents")
-    told_at = float("-inf")
+    published_at = float("-inf")
     while True:
         began = _time()
-        told = []
-        for each in rankings.since(told_at):
+        reports = []
+        for each in rankings.since(published_at):
             ago = timedelta(seconds=_time() - each.at)
-            told.append(Told(each.ticker, each.constituents, each.spreads, ago, ago + each.lag))
+            reports.append(
+                Report(each.ticker, each.constituents, each.spreads, ago, ago + each.lag)
+            )
             await asyncio.sleep(0)  # reading all takes 20 ms, and prices are not to wait for that
         try:
-            if told:
+            if reports:
                 async with asyncio.timeout(TIMEOUT):
-                    await sessions.transact(partial(constituents.tell, told=told))
+                    await sessions.transact(partial(constituents.publish, reports=reports))
         except (DatabaseError, TimeoutError) as error:
             outage.failed(error)
         except SettingsError:
             return  # the first message's work meets it, too, and the worker ends
         else:
-            told_at = began
+            published_at = began
             outage.recovered()
         await asyncio.sleep(EVERY)
 

@@ -81,10 +81,10 @@ def _closed(url: str, code: int | None, reason: str | None) -> QuotesError:
         return UnauthenticatedError(
             "The access token is missing or unknown, or was removed.", {"code": "UNAUTHENTICATED"}
         )
-    told = f"{code}: {reason}" if reason else f"{code}"
+    closed = f"{code}: {reason}" if reason else f"{code}"
     if code in REFUSALS:
-        return AddressError(f"{url} refuses this client's WebSocket ({told}).")
-    return UnreachableError(f"The connection to {url} was lost ({told}).")
+        return AddressError(f"{url} refuses this client's WebSocket ({closed}).")
+    return UnreachableError(f"The connection to {url} was lost ({closed}).")
 
 
 def _quote(payload: dict[str, Any]) -> Quote:

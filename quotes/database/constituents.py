@@ -1,4 +1,4 @@
-"""What each index is made of: told by the workers, who hear it, to the web processes.
+"""What each index is made of: published by the workers, who receive it, for the web processes.
 
 Ages are by the database's clock alone, whatever those of the hosts show.
 """
@@ -22,8 +22,8 @@ _MILLISECOND = timedelta(milliseconds=1)
 
 
 @dataclass(frozen=True, slots=True)
-class Told:
-    """What a worker tells of an index."""
+class Report:
+    """What a worker has received of an index."""
 
     ticker: str
     constituents: Sequence[Constituent]  # none where what came cannot be understood
@@ -41,14 +41,15 @@ class Known:
     constituents: Sequence[Constituent] = ()
 
 
-# What came last is kept, whichever worker tells it; a time ahead of the database's clock, which may
-# have been set back, is no reason to keep it. In order, so that two workers never wait in a circle.
-_TELL = text(
+# What came last is kept, whichever worker publishes it; a time ahead of the database's clock, which
+# may have been set back, is no reason to keep it. In order, so that two workers never wait in a
+# circle.
+_PUBLISH = text(
     """
     INSERT INTO constituents AS known (ticker, received_at, made_at, exchanges, spreads)
     SELECT ticker, now - ago, now - age, exchanges::json, spreads::json
     FROM unnest(:tickers, :agos, :ages, :exchanges, :spreads)
-         AS told (ticker, ago, age, exchanges, spreads),
+         AS reported (ticker, ago, age, exchanges, spreads),
          (SELECT clock_timestamp() AS now) AS clock
     ORDER BY ticker
     ON CONFLICT (ticker) DO UPDATE
@@ -74,16 +75,16 @@ _SPREADS = f"SELECT ticker, clock_timestamp() - made_at AS age, spreads {_KNOWN}
 _ALL = f"SELECT ticker, clock_timestamp() - made_at AS age, spreads, exchanges {_KNOWN}"
 
 
-async def tell(session: AsyncSession, told: Sequence[Told]) -> None:
+async def publish(session: AsyncSession, reports: Sequence[Report]) -> None:
     """Each ticker once."""
     await (await session.connection()).execute(
-        _TELL,
+        _PUBLISH,
         {
-            "tickers": [each.ticker for each in told],
-            "agos": [each.ago for each in told],
-            "ages": [each.age for each in told],
-            "exchanges": [exchanges_json(each.constituents) for each in told],
-            "spreads": [spreads_json(each.spreads) for each in told],
+            "tickers": [each.ticker for each in reports],
+            "agos": [each.ago for each in reports],
+            "ages": [each.age for each in reports],
+            "exchanges": [exchanges_json(each.constituents) for each in reports],
+            "spreads": [spreads_json(each.spreads) for each in reports],
         },
     )
 

@@ -5,7 +5,7 @@ from datetime import UTC, datetime
 
 import pytest
 from client import Client, serving
-from compositions import tell
+from compositions import publish
 from prices import priced
 from rows import insert
 
@@ -35,7 +35,7 @@ async def client(settings: Settings, minute: datetime) -> AsyncIterator[Client]:
 async def test_a_price_has_the_spread_of_its_exchanges_in_exact_decimals(
     client: Client, sessions: Sessions, minute: datetime
 ) -> None:
-    await tell(sessions, minute, "100", "102.5000000000000000001", "101")
+    await publish(sessions, minute, "100", "102.5000000000000000001", "101")
 
     latest = await client.data(LATEST)
     (listed,) = await client.data(f"{{ latestPrices {{ price {CONFIDENCE} }} }}")
@@ -52,7 +52,7 @@ async def test_a_price_has_the_spread_of_its_exchanges_in_exact_decimals(
 async def test_a_price_is_refused_only_if_its_exchanges_are_further_apart(
     client: Client, sessions: Sessions, minute: datetime, most: str, *, refused: bool
 ) -> None:
-    await tell(sessions, minute, "100", "102.5", "101")
+    await publish(sessions, minute, "100", "102.5", "101")
 
     answer = await client.answer(WITHIN, most=most)
 
@@ -63,7 +63,7 @@ async def test_no_answer_outlives_what_it_rests_on(
     client: Client, sessions: Sessions, minute: datetime
 ) -> None:
     for far in ("101", "102", "103"):  # and no quote is committed meanwhile
-        await tell(sessions, minute, "100", far)
+        await publish(sessions, minute, "100", far)
         assert (await client.data(LATEST))["confidence"]["spread"] == str(int(far) - 100)
         assert ("errors" in await client.answer(WITHIN, most="2%")) is (far == "103")
 
@@ -71,7 +71,7 @@ async def test_no_answer_outlives_what_it_rests_on(
 async def test_of_the_past_nothing_is_known(
     client: Client, sessions: Sessions, minute: datetime
 ) -> None:
-    await tell(sessions, minute, "100", "101")
+    await publish(sessions, minute, "100", "101")
 
     page = await client.data(f'{{ prices(ticker: "BTC") {{ nodes {{ a: {CONFIDENCE} }} }} }}')
     change = await client.data(f'{{ change(ticker: "BTC") {{ latest {{ {CONFIDENCE} }} }} }}')

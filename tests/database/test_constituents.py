@@ -5,7 +5,7 @@ from collections.abc import AsyncIterator, Sequence
 from datetime import timedelta
 
 import pytest
-from compositions import tell
+from compositions import publish
 from hypothesis import given
 from hypothesis import strategies as st
 from rows import NOON
@@ -15,7 +15,7 @@ from versions import on_each_postgres
 from quotes.database import constituents
 from quotes.database.connections import Pool, open_pool
 from quotes.database.constituents import (
-    Told,
+    Report,
     exchanges_json,
     exchanges_of,
     spreads_json,
@@ -34,7 +34,7 @@ async def pool(settings: Settings) -> AsyncIterator[Pool]:
         yield pool
 
 
-async def told_last(pool: Pool) -> Sequence[Constituent] | None:
+async def published_last(pool: Pool) -> Sequence[Constituent] | None:
     known = await constituents.of(pool, "btc_usd")
     spreads = await constituents.spreads(pool, ["btc_usd", "eth_usd"])
     if known is None:
@@ -65,57 +65,57 @@ def test_what_is_written_is_read_digit_for_digit(
 
 
 @on_each_postgres
-async def test_what_is_told_is_known_with_its_digits_and_its_age(
+async def test_what_is_published_is_known_with_its_digits_and_its_age(
     sessions: Sessions, pool: Pool
 ) -> None:
-    told = await tell(sessions, NOON, *PRICES, ago=5, age=3_600)
+    published = await publish(sessions, NOON, *PRICES, ago=5, age=3_600)
 
     known = await constituents.of(pool, "btc_usd")
 
     assert known is not None
-    assert repr(known.constituents) == repr(told.constituents)
-    assert known.spreads == told.spreads
+    assert repr(known.constituents) == repr(published.constituents)
+    assert known.spreads == published.spreads
     assert timedelta(hours=1) <= known.age < timedelta(hours=1, seconds=30)
 
 
 @on_each_postgres
 async def test_nothing_is_known_of_what_came_long_ago(sessions: Sessions, pool: Pool) -> None:
-    await tell(sessions, NOON, *PRICES, ago=61)
-    assert await told_last(pool) is None
+    await publish(sessions, NOON, *PRICES, ago=61)
+    assert await published_last(pool) is None
     assert await constituents.spreads(pool, ["btc_usd"]) == {}
 
-    await tell(sessions, NOON, *PRICES, ago=30)
-    assert await told_last(pool) is not None
+    await publish(sessions, NOON, *PRICES, ago=30)
+    assert await published_last(pool) is not None
 
 
 @on_each_postgres
 async def test_what_cannot_be_understood_takes_the_place_of_what_was_known(
     sessions: Sessions, pool: Pool
 ) -> None:
-    await tell(sessions, NOON, *PRICES, ago=1)
-    await tell(sessions, NOON)
+    await publish(sessions, NOON, *PRICES, ago=1)
+    await publish(sessions, NOON)
 
-    assert await told_last(pool) is None
+    assert await published_last(pool) is None
     assert (await constituents.spreads(pool, ["btc_usd"]))["btc_usd"].spreads.current is None
 
 
 @on_each_postgres
 async def test_of_two_workers_the_last_to_hear_is_believed(sessions: Sessions, pool: Pool) -> None:
-    first = await tell(sessions, NOON, *PRICES, ago=5)
-    await tell(sessions, NOON, *OTHERS, ago=10)
-    assert await told_last(pool) == first.constituents
+    first = await publish(sessions, NOON, *PRICES, ago=5)
+    await publish(sessions, NOON, *OTHERS, ago=10)
+    assert await published_last(pool) == first.constituents
 
-    last = await tell(sessions, NOON, *OTHERS, ago=1)
-    assert await told_last(pool) == last.constituents
+    last = await publish(sessions, NOON, *OTHERS, ago=1)
+    assert await published_last(pool) == last.constituents
 
 
 @on_each_postgres
 async def test_a_clock_that_was_set_back_keeps_nothing_old(sessions: Sessions, pool: Pool) -> None:
-    await tell(sessions, NOON, *PRICES, ago=-3_600)
-    assert await told_last(pool) is None
+    await publish(sessions, NOON, *PRICES, ago=-3_600)
+    assert await published_last(pool) is None
 
-    last = await tell(sessions, NOON, *OTHERS)
-    assert await told_last(pool) == last.constituents
+    last = await publish(sessions, NOON, *OTHERS)
+    assert await published_last(pool) == last.constituents
 
 
 @on_each_postgres
@@ -125,9 +125,9 @@ async def test_workers_that_tell_the_same_in_another_order_do_not_wait_for_each_
     names = [f"t{number}_usd" for number in range(300)]
 
     async def tell_all(order: list[str], ago: timedelta) -> None:
-        told = [Told(name, (), Spreads(NOON, None, {}), ago, ago) for name in order]
+        reports = [Report(name, (), Spreads(NOON, None, {}), ago, ago) for name in order]
         async with sessions.begin() as session:
-            await constituents.tell(session, told)
+            await constituents.publish(session, reports)
 
     await asyncio.gather(
         *(

@@ -3,6 +3,7 @@
 It relies on internals of uvicorn (0.54), as `quotes.server.protocol` does.
 """
 
+from abc import ABC, abstractmethod
 from enum import Enum, auto
 from typing import TYPE_CHECKING, Any
 
@@ -30,7 +31,7 @@ NOTHING = Phase.NOTHING  # for where it counts: a member read from its Enum take
 ENDED = (Phase.REFUSED, Phase.GONE)
 
 
-class Phases(HttpToolsProtocol):
+class Phases(HttpToolsProtocol, ABC):
     """A connection whose phases have deadlines. Setting a new one costs no new timer."""
 
     # A dict of more than 30 attributes, of which uvicorn's own are 28, would be a slow one.
@@ -53,9 +54,9 @@ class Phases(HttpToolsProtocol):
         """Seconds that the phase may last beyond its deadline."""
         return 0.0
 
+    @abstractmethod
     def _overdue(self) -> None:
         """The phase has lasted too long."""
-        raise NotImplementedError
 
     def _check_due(self) -> None:
         self._timer = None

@@ -38,11 +38,11 @@ export class Card implements Lined {
   readonly #freshness = element("span", { class: "freshness" });
   readonly #star: HTMLButtonElement;
   #exactDecimals = 0; // the most that a live price had
-  #base: Point | undefined; // what its change is told from
+  #base: Point | undefined; // what its change is computed from
   #known = false; // whether there is one is known
   #points: Point[] = [];
   #inView = false;
-  #told = false; // whether its words are those of its newest price and cause
+  #written = false; // whether its words are those of its newest price and cause
   #connected = false; // as its words have it
   #drawn = 0; // milliseconds
 
@@ -94,7 +94,7 @@ export class Card implements Lined {
 
   set inView(inView: boolean) {
     this.#inView = inView;
-    this.#told = false;
+    this.#written = false;
     if (inView) this.#draw();
   }
 
@@ -112,7 +112,7 @@ export class Card implements Lined {
   /** Its entry in `tickers`. A price that was streamed since is newer, and stays. */
   update(ticker: Ticker): void {
     this.ticker = ticker;
-    this.#told = false;
+    this.#written = false;
     if (ticker.last && this.#isNews(ticker.last)) this.#take(ticker.last);
   }
 
@@ -120,7 +120,7 @@ export class Card implements Lined {
   ends(points: Point[]): void {
     this.#base = baseOf(points);
     this.#known = true;
-    this.#told = false;
+    this.#written = false;
   }
 
   quote(quote: Quote): void {
@@ -170,8 +170,8 @@ export class Card implements Lined {
   /** What changes with time: ages and the day. */
   tick(connected: boolean): void {
     const stands = this.row.dataset["state"] === stateOf(this.latest);
-    if (!this.#inView && this.#told && stands && connected === this.#connected) return;
-    this.#told = true;
+    if (!this.#inView && this.#written && stands && connected === this.#connected) return;
+    this.#written = true;
     this.#connected = connected;
     const words = this.words(connected);
     this.row.dataset["state"] = words.state;
@@ -189,7 +189,7 @@ export class Card implements Lined {
   #take({ price, at, origin, ageSeconds }: Price): void {
     this.latest = { price, at, ageSeconds, received: Date.now() };
     if (origin === "LIVE") this.#exactDecimals = Math.max(this.#exactDecimals, decimalsOf(price));
-    this.#told = false;
+    this.#written = false;
   }
 
   #draw(): void {

@@ -9,7 +9,7 @@ const STEP = DAY / 96; // seconds of which a line needs two points, however long
 const WIDTH = 120;
 const HEIGHT = 32;
 
-/** The point that a day's change is told from; undefined where the first is younger than a day. */
+/** The point that a day's change is computed from; undefined where the first is younger than a day. */
 export function baseOf(points: Point[]): Point | undefined {
   const [first, newest] = [points[0], points.at(-1)];
   return first && newest && newest[0] - first[0] >= DAY ? first : undefined;

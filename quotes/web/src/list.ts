@@ -36,7 +36,7 @@ export class List {
     this.#readLines();
   });
 
-  /** `ticked` is called when cards have come into view, and when they are told something new. */
+  /** `ticked` is called when cards have come into view, and when they have something new to show. */
   constructor(
     public listing: Listing,
     readonly ticked: () => void,
