@@ -20,7 +20,7 @@ TIMEOUT = 5.0  # seconds for one
 
 
 @asynccontextmanager
-async def telling(sessions: Sessions, rankings: Rankings) -> AsyncIterator[None]:
+async def publishing(sessions: Sessions, rankings: Rankings) -> AsyncIterator[None]:
     """Until the block ends."""
     async with background(_publish(sessions, rankings), "constituents"):
         yield

@@ -15,7 +15,7 @@ from quotes.database.sessions import Sessions, open_engine
 from quotes.market.sources import Source
 from quotes.settings import Settings, SettingsError
 from workers.collecting import Collector
-from workers.constituents import telling
+from workers.constituents import publishing
 from workers.exchange.deribit import Deribit, open_http
 from workers.exchange.pacing import Pace
 from workers.exchange.streamed import StreamedDeribit, open_streamed
@@ -85,7 +85,7 @@ class Process(Middleware):
                 open_collected(self.collected, self._loop_ended),
                 open_listing(listing, self.collected, self._loop_ended),
                 beating(self.sessions),
-                telling(self.sessions, streamed.rankings),
+                publishing(self.sessions, streamed.rankings),
                 metrics.measured_loop(),
             ):
                 yield

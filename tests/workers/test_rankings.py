@@ -1,8 +1,8 @@
-"""What indexes are made of: heard over the exchange's WebSocket, told to the web processes."""
+"""What indexes are made of: heard over the exchange's WebSocket, published to the web processes."""
 
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
-from datetime import UTC, datetime, timedelta
+from datetime import timedelta
 from decimal import Decimal
 from typing import Any
 
@@ -10,20 +10,18 @@ import pytest
 from client import Client, serving
 from prices import priced
 from rows import insert, until, wait
+from streaming import MINUTE, Clock, opened
 
 from quotes.database.sessions import Sessions
 from quotes.settings import Settings
 from workers import constituents
-from workers.constituents import telling
+from workers.constituents import publishing
 from workers.demo import rankings
-from workers.demo.exchange import Exchange, Fault, serve
+from workers.demo.exchange import Exchange, Fault
 from workers.exchange import socket
-from workers.exchange.deribit import Deribit, open_http
-from workers.exchange.pacing import Pace
-from workers.exchange.streamed import StreamedDeribit, open_streamed
+from workers.exchange.streamed import StreamedDeribit
 
 PRICE, RANKING = "deribit_price_index.btc_usd", "deribit_price_ranking.btc_usd"
-MINUTE = datetime(2026, 9, 20, 21, 17, tzinfo=UTC)
 BOTH = ["btc_usd", "eth_usd"]
 MADE_OF = """{ constituents(ticker: "BTC") {
     nodes { exchange price originalPrice weight observedAt used } observedAt ageSeconds
@@ -32,19 +30,9 @@ LATEST = '{ latestPrice(ticker: "BTC") { price at confidence { spread percent ex
 SURE = '{ latestPrice(ticker: "BTC", maxSpread: "1%") { price } }'
 
 
-class Clock:
-    """The exchange's: it goes on from two seconds into MINUTE."""
-
-    def __init__(self) -> None:
-        self._ahead = MINUTE + timedelta(seconds=2) - datetime.now(UTC)
-
-    def __call__(self) -> datetime:
-        return datetime.now(UTC) + self._ahead
-
-
 @pytest.fixture
 def exchange() -> Exchange:
-    return Exchange(clock=Clock(), sockets=True, every=0.05)
+    return Exchange(clock=Clock(2), sockets=True, every=0.05)
 
 
 @pytest.fixture(autouse=True)
@@ -57,21 +45,17 @@ def _short(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 @asynccontextmanager
-async def opened(exchange: Exchange) -> AsyncIterator[StreamedDeribit]:
-    async with (
-        serve(exchange) as url,
-        open_http(url) as http,
-        open_streamed(http, url, Deribit(http, url, Pace(rate=1_000))) as source,
-    ):
-        source._socket.follow("btc_usd")
-        source._socket.follow("eth_usd")
+async def following(exchange: Exchange) -> AsyncIterator[StreamedDeribit]:
+    async with opened(exchange) as source:
+        for ticker in BOTH:
+            source._socket.follow(ticker)
         yield source
 
 
 @pytest.fixture
 async def source(exchange: Exchange) -> AsyncIterator[StreamedDeribit]:
     """A worker's, that nobody is told by."""
-    async with opened(exchange) as source:
+    async with following(exchange) as source:
         yield source
 
 
@@ -81,8 +65,8 @@ async def running(
 ) -> AsyncIterator[tuple[Client, StreamedDeribit]]:
     """A worker and a web process."""
     async with (
-        opened(exchange) as source,
-        telling(sessions, source.rankings),
+        following(exchange) as source,
+        publishing(sessions, source.rankings),
         serving(settings) as client,
     ):
         yield client, source
@@ -330,7 +314,7 @@ async def test_hundreds_of_indexes_take_few_requests(exchange: Exchange) -> None
     exchange.every = 1.0
     names = [f"t{number}_usd" for number in range(301)]
     exchange.prices |= dict.fromkeys(names, "1.5")
-    async with opened(exchange) as source:
+    async with following(exchange) as source:
         for name in names:
             source._socket.follow(name)
         wanted = {f"deribit_price_ranking.{name}" for name in names}

@@ -3,38 +3,25 @@
 import asyncio
 import json
 from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
 from datetime import UTC, datetime, timedelta
 from decimal import Decimal
 
 import pytest
 import structlog
 from rows import until
+from streaming import MINUTE, Clock, opened
 
 from quotes.market.sources import Cause, SourceError, Tick
-from workers.demo.exchange import Exchange, Fault, serve
+from workers.demo.exchange import Exchange, Fault
 from workers.exchange import channels, socket, streamed
-from workers.exchange.deribit import Deribit, open_http
-from workers.exchange.pacing import Pace
-from workers.exchange.streamed import StreamedDeribit, open_streamed, socket_url
+from workers.exchange.streamed import StreamedDeribit, socket_url
 
-MINUTE = datetime(2026, 9, 20, 21, 17, tzinfo=UTC)
 CHANNEL, RANKING = "deribit_price_index.btc_usd", "deribit_price_ranking.btc_usd"
-
-
-class Clock:
-    """The exchange's: it goes on from ten seconds into MINUTE."""
-
-    def __init__(self) -> None:
-        self._ahead = MINUTE + timedelta(seconds=10) - datetime.now(UTC)
-
-    def __call__(self) -> datetime:
-        return datetime.now(UTC) + self._ahead
 
 
 @pytest.fixture
 def exchange() -> Exchange:
-    return Exchange(clock=Clock(), sockets=True, every=0.02)
+    return Exchange(clock=Clock(10), sockets=True, every=0.02)
 
 
 @pytest.fixture(autouse=True)
@@ -44,16 +31,6 @@ def _short(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(socket, "LONGEST_DELAY", 0.1)
     monkeypatch.setattr(socket, "CHECK", 0.05)
     monkeypatch.setattr(channels, "SILENCE", 60.0)
-
-
-@asynccontextmanager
-async def opened(exchange: Exchange) -> AsyncIterator[StreamedDeribit]:
-    async with (
-        serve(exchange) as url,
-        open_http(url) as http,
-        open_streamed(http, url, Deribit(http, url, Pace(rate=1_000))) as source,
-    ):
-        yield source
 
 
 @pytest.fixture
