@@ -36,7 +36,7 @@ from typing import Any
 import asyncpg
 
 from quotes.api import cursors
-from quotes.database import store, stream
+from quotes.database.log import store, stream
 from quotes.database.maintenance import migrations
 from quotes.database.models import Origin, Quote
 from quotes.database.sessions import Sessions, open_engine

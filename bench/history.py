@@ -28,7 +28,7 @@ from sqlmodel.ext.asyncio.session import AsyncSession
 
 from quotes.api.history import candles, gaps, series
 from quotes.api.history.candles import Fill
-from quotes.database import partitions, rollup, store
+from quotes.database.log import partitions, rollup, store
 from quotes.database.maintenance import migrations
 from quotes.database.models import Origin, Quote
 from quotes.database.sessions import Sessions, open_engine

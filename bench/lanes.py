@@ -28,7 +28,7 @@ from typing import Any
 import aiohttp
 import asyncpg
 
-from quotes.database import store
+from quotes.database.log import store
 from quotes.database.maintenance import migrations
 from quotes.database.models import Origin, Quote
 from quotes.database.sessions import Sessions, open_engine

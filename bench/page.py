@@ -29,7 +29,8 @@ import asyncpg
 from lanes import ended
 from playwright.async_api import Page, async_playwright
 
-from quotes.database import minutes, store
+from quotes.database import minutes
+from quotes.database.log import store
 from quotes.database.maintenance import migrations
 from quotes.database.models import Failure, Origin, Quote
 from quotes.database.sessions import Sessions, open_engine

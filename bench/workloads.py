@@ -8,7 +8,7 @@ from datetime import UTC, datetime, timedelta
 from decimal import Decimal
 from typing import Any
 
-from quotes.database import store
+from quotes.database.log import store
 from quotes.database.models import Origin, Quote
 from quotes.database.sessions import Sessions
 

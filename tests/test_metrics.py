@@ -11,11 +11,10 @@ from datetime import UTC, datetime, timedelta
 import aiohttp
 import pytest
 from client import Client, connected
-from paths import ROOT
+from paths import ROOT, in_tables
 from processes import free_port, running, send_later, send_nonsense
 from rows import cursor, insert, quote, wait
 from scrape import Scrape
-from test_docs import in_tables
 
 from quotes.database import backfills
 from quotes.database.models import Origin

@@ -9,8 +9,8 @@ from dramatiq.middleware import CurrentMessage
 from periodiq import cron
 
 from quotes import queue
-from quotes.database import store
 from quotes.database.errors import DatabaseError
+from quotes.database.log import store
 from quotes.market import tickers as names
 from quotes.market.sources import MixedError
 from quotes.settings import SettingsError

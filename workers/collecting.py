@@ -10,8 +10,9 @@ import structlog
 from sqlmodel.ext.asyncio.session import AsyncSession
 
 from quotes import metrics
-from quotes.database import minutes, store
+from quotes.database import minutes
 from quotes.database.errors import DatabaseError, RejectedError, UnavailableError
+from quotes.database.log import store
 from quotes.database.models import Failure, Origin, Quote
 from quotes.database.outages import Outage
 from quotes.database.sessions import Sessions

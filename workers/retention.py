@@ -6,8 +6,8 @@ from functools import partial
 
 import structlog
 
-from quotes.database import retention
 from quotes.database.errors import BusyError
+from quotes.database.log import retention
 from quotes.database.sessions import Sessions
 
 log = structlog.get_logger()

@@ -9,8 +9,9 @@ import strawberry
 
 from quotes.api.errors import Code, RefusedError, bad_input
 from quotes.api.scalars import Ticker, utc_text
-from quotes.database import connections, retention, store
+from quotes.database import connections
 from quotes.database.collected import Collected
+from quotes.database.log import retention, store
 from quotes.database.sessions import Sessions
 from quotes.live.feed import Feed
 from quotes.live.newest import Newest

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 
 from quotes.api.errors import bad_input
-from quotes.database import fingerprints
+from quotes.database.log import fingerprints
 from quotes.database.models import Quote
 
 BEGINNING = "s0"  # of the stream: before its first quote

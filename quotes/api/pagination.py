@@ -6,7 +6,8 @@ from datetime import UTC, date, datetime, time, timedelta
 from quotes.api import cursors
 from quotes.api.context import Context, require_kept
 from quotes.api.errors import Code, RefusedError, bad_input
-from quotes.database import models, store
+from quotes.database import models
+from quotes.database.log import store
 from quotes.database.sessions import Sessions
 
 DEFAULT_SIZE = 1_440  # a whole day

@@ -12,7 +12,7 @@ from quotes.api import cursors, types
 from quotes.api.context import Context, Info, SomeTickers, chosen
 from quotes.api.errors import Code, RefusedError, bad_input
 from quotes.api.scalars import Ticker
-from quotes.database.fingerprints import fingerprint
+from quotes.database.log.fingerprints import fingerprint
 from quotes.database.models import Quote
 from quotes.live.fan_out import conflated
 from quotes.live.feed import CursorLostError

@@ -32,7 +32,8 @@ from quotes.api.history.series import SeriesQuery
 from quotes.api.history.sparklines import SparklineQuery
 from quotes.api.price_updates import PriceSubscription
 from quotes.api.scalars import SCALARS, Percent, Ticker
-from quotes.database import backfills, constituents, heartbeats, store
+from quotes.database import backfills, constituents, heartbeats
+from quotes.database.log import store
 
 
 @strawberry.type(description='What can be queried. `latestPrice(ticker: "BTC")` is a start.')

@@ -17,7 +17,7 @@ from sqlmodel.ext.asyncio.session import AsyncSession
 
 from quotes.database import connections
 from quotes.database.errors import RejectedError, UnavailableError, translated
-from quotes.database.fingerprints import FINGERPRINT
+from quotes.database.log.fingerprints import FINGERPRINT
 from quotes.database.maintenance import revisions
 from quotes.database.models import Quote
 from quotes.database.sessions import Sessions, engine_of

@@ -7,10 +7,10 @@ from hashlib import blake2b
 from typing import Self
 
 from quotes.database.connections import Pool
+from quotes.database.log.store import Span
 from quotes.database.queries import exports
 from quotes.database.queries.exports import Version
 from quotes.database.queries.json_pages import Row
-from quotes.database.store import Span
 from quotes.export import parquet
 from quotes.export.periods import Period
 

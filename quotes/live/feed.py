@@ -15,8 +15,9 @@ from sqlmodel.ext.asyncio.session import AsyncSession
 
 from quotes import metrics
 from quotes.background import Ended, background, log_failure
-from quotes.database import connections, partitions, stream
+from quotes.database import connections
 from quotes.database.errors import DatabaseError, UnavailableError
+from quotes.database.log import partitions, stream
 from quotes.database.models import Quote
 from quotes.database.outages import Outage
 from quotes.database.sessions import Sessions

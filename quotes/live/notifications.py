@@ -3,8 +3,9 @@
 import asyncio
 from collections.abc import Callable
 
-from quotes.database import connections, store
+from quotes.database import connections
 from quotes.database.errors import DatabaseError, translated
+from quotes.database.log import store
 from quotes.database.outages import Outage
 
 PROBE_EVERY = 2.0  # seconds between two checks that the LISTEN connection still answers

@@ -9,11 +9,11 @@ from typing import TYPE_CHECKING
 from sqlmodel.ext.asyncio.session import AsyncSession
 
 from quotes import metrics
-from quotes.database import partitions, stream
 from quotes.database.errors import UnavailableError
+from quotes.database.log import partitions, stream
+from quotes.database.log.partitions import Book
 from quotes.database.models import Quote
 from quotes.database.outages import Outage
-from quotes.database.partitions import Book
 from quotes.database.sessions import Sessions
 from quotes.live.turns import Turns
 

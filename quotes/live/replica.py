@@ -14,7 +14,7 @@ from quotes import metrics
 from quotes.background import Ended, background
 from quotes.database import replica
 from quotes.database.errors import ConflictError, DatabaseError, UnavailableError, translated
-from quotes.database.fingerprints import fingerprint
+from quotes.database.log.fingerprints import fingerprint
 from quotes.database.outages import Outage
 from quotes.database.replica import BehindError, NoReplicaError
 from quotes.database.sessions import Sessions

@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from quotes.database import store, stream
+from quotes.database.log import store, stream
 from quotes.database.models import Quote
 from quotes.database.sessions import Sessions
 

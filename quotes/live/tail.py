@@ -6,7 +6,7 @@ from collections.abc import Collection, Sequence
 from itertools import takewhile
 from typing import NamedTuple
 
-from quotes.database.fingerprints import fingerprint
+from quotes.database.log.fingerprints import fingerprint
 from quotes.database.models import Quote
 
 MAX_QUOTES = 10_000  # some 10 MB: 250 tickers for 40 minutes

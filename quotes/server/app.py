@@ -13,18 +13,18 @@ from starlette.responses import JSONResponse, RedirectResponse, Response
 from starlette.routing import Route
 from starlette.types import Receive, Scope, Send
 
-from quotes.server import sse
 from quotes.server.exports.endpoint import PREFIX as EXPORT
 from quotes.server.exports.endpoint import ExportEndpoint
-from quotes.server.health import Health
 from quotes.server.http import endpoint
 from quotes.server.http.shortcut import Shortcut
 from quotes.server.lifespan import lifespan_of
 from quotes.server.limits.host_check import HostCheck
+from quotes.server.monitoring.health import Health
 from quotes.server.pages import NOT_BUILT, Site, WithExplorer
+from quotes.server.streams import sse
+from quotes.server.streams.websocket import WebSocketEndpoint
 from quotes.server.udf.endpoint import PREFIX as UDF
 from quotes.server.udf.endpoint import UdfEndpoint
-from quotes.server.websocket import WebSocketEndpoint
 from quotes.settings import Settings
 
 log = structlog.get_logger()

@@ -28,12 +28,12 @@ from quotes.live.replica import open_replica
 from quotes.live.single_flight import SingleFlight
 from quotes.server.access import Access, open_access
 from quotes.server.exports.download import Exports
-from quotes.server.health import Health, open_health
 from quotes.server.lanes import open_lanes
 from quotes.server.limits.admission import Admission
 from quotes.server.limits.budgets import Budgets
 from quotes.server.limits.connection_limits import ConnectionLimits
 from quotes.server.limits.export_limits import ExportLimits
+from quotes.server.monitoring.health import Health, open_health
 from quotes.server.operations import Streams
 from quotes.settings import FAILED, REFUSED, Settings, SettingsError
 

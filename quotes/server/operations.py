@@ -38,8 +38,8 @@ from quotes.server.graphql_request import Operation
 from quotes.server.limits.admission import Admission
 from quotes.server.limits.budgets import Budgets
 from quotes.server.limits.connection_limits import ConnectionLimits
-from quotes.server.operation_sink import OperationSink
-from quotes.server.query_metrics import OK, Query, code_of, measured
+from quotes.server.monitoring.query_metrics import OK, Query, code_of, measured
+from quotes.server.streams.operation_sink import OperationSink
 
 log = structlog.get_logger()
 

@@ -16,7 +16,7 @@ from quotes import metrics
 from quotes.server import protocol
 from quotes.server.app import create_app
 from quotes.server.http.open_connections import Shared
-from quotes.server.metrics import WebCollector
+from quotes.server.monitoring.metrics import WebCollector
 from quotes.settings import Settings, SettingsError
 
 log = structlog.get_logger()

@@ -10,7 +10,8 @@ from planning import MIB, planning
 from rows import insert, minute, quote, until
 
 from quotes.api.plans.plans import Plans
-from quotes.database import indexes, store
+from quotes.database import indexes
+from quotes.database.log import store
 from quotes.database.models import Origin, Quote
 from quotes.database.sessions import Sessions
 from quotes.live.newest import BOUND

@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from rows import insert, minute, quote, record
 
 from quotes.api.history import gaps
-from quotes.database import store
+from quotes.database.log import store
 from quotes.database.models import Failure, Origin
 from quotes.database.queries import history
 from quotes.database.sessions import Sessions

@@ -26,8 +26,8 @@ from quotes.live.snapshots import Snapshot
 from quotes.server.access import Access
 from quotes.server.graphql_request import Operation
 from quotes.server.lifespan import open_streams
-from quotes.server.operation_sink import OperationSink
 from quotes.server.operations import Streams
+from quotes.server.streams.operation_sink import OperationSink
 from quotes.settings import Settings
 
 

@@ -12,7 +12,7 @@ import pytest
 from client import serving
 from paths import ROOT
 from rows import insert, quote
-from test_wheel import build, run, uv
+from uv import build, run, uv
 
 from quotes.database.sessions import Sessions
 from quotes.settings import Settings

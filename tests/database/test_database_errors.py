@@ -10,7 +10,7 @@ from rows import insert, quote, wait
 from sqlalchemy import text
 from sqlmodel.ext.asyncio.session import AsyncSession
 
-from quotes.database import connections, store
+from quotes.database import connections
 from quotes.database.errors import (
     BusyError,
     ConflictError,
@@ -20,6 +20,7 @@ from quotes.database.errors import (
     error_of,
     translated,
 )
+from quotes.database.log import store
 from quotes.database.sessions import Sessions, open_engine
 from quotes.settings import Settings
 

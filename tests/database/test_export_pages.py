@@ -8,11 +8,11 @@ from rows import insert, minute, quote, restore
 from versions import on_each_postgres
 
 from quotes.database import connections
+from quotes.database.log.store import Span
 from quotes.database.maintenance import removal
 from quotes.database.models import Origin
 from quotes.database.queries import exports
 from quotes.database.sessions import Sessions
-from quotes.database.store import Span
 
 pytestmark = on_each_postgres
 

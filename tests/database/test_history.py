@@ -20,7 +20,7 @@ from versions import on_each_postgres
 
 from quotes.api.history import candles, gaps
 from quotes.api.history.candles import Fill
-from quotes.database import store
+from quotes.database.log import store
 from quotes.database.models import Origin, Quote
 from quotes.database.sessions import Sessions
 from quotes.live.thread import Thread

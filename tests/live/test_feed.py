@@ -9,8 +9,9 @@ import pytest
 from rows import insert, log, names, quote, until
 from sqlalchemy import text
 
-from quotes.database import connections, partitions, store
+from quotes.database import connections
 from quotes.database.errors import UnavailableError
+from quotes.database.log import partitions, store
 from quotes.database.models import Origin, Quote
 from quotes.database.sessions import Sessions
 from quotes.live import feed, replay, tail

@@ -7,7 +7,8 @@ import asyncpg
 import pytest
 from rows import insert, quote
 
-from quotes.database import connections, store
+from quotes.database import connections
+from quotes.database.log import store
 from quotes.database.models import Origin, Quote
 from quotes.database.sessions import Sessions, open_engine
 from quotes.live.feed import Feed, open_feed

@@ -7,8 +7,9 @@ from dataclasses import dataclass, field
 import pytest
 from rows import insert, quote, until
 
-from quotes.database import connections, store
+from quotes.database import connections
 from quotes.database.errors import UnavailableError
+from quotes.database.log import store
 from quotes.database.sessions import Sessions, open_engine
 from quotes.live.feed import Feed, open_feed
 from quotes.live.single_flight import AT_ONCE, MAX_STORED, SingleFlight

@@ -4,7 +4,7 @@ import pytest
 from rows import insert, names, quote
 from sqlmodel.ext.asyncio.session import AsyncSession
 
-from quotes.database import store
+from quotes.database.log import store
 from quotes.database.models import Origin
 from quotes.database.sessions import Sessions
 from quotes.live.snapshots import Snapshot

@@ -8,7 +8,7 @@ from rows import insert, quote, wait
 
 from quotes.database import collected, indexes
 from quotes.database.sessions import Sessions
-from quotes.server import health
+from quotes.server.monitoring import health
 from quotes.settings import Settings
 
 SHOWN = "{ latestPrices { ticker collected } }"

@@ -12,7 +12,8 @@ import pytest
 import structlog
 from rows import failure, insert, log, logged, minute, names, quote, until, wait
 
-from quotes.database import minutes, store
+from quotes.database import minutes
+from quotes.database.log import store
 from quotes.database.models import Failure
 from quotes.database.sessions import Sessions, open_engine
 from quotes.market.sources import Cause, Tick

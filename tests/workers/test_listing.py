@@ -11,8 +11,9 @@ import structlog
 from rows import until, wait
 
 from quotes.background import background
-from quotes.database import indexes, store
+from quotes.database import indexes
 from quotes.database.collected import Collected
+from quotes.database.log import store
 from quotes.database.models import Failure
 from quotes.database.sessions import Sessions
 from quotes.market.selection import Selection

@@ -11,7 +11,7 @@ from processes import send, worker
 from recorded import REPLAYED, recorded
 from rows import log, logged, minute, names, standing, until, wait
 
-from quotes.database import store
+from quotes.database.log import store
 from quotes.database.models import Failure
 from quotes.database.sessions import Sessions
 from quotes.settings import Settings

@@ -9,7 +9,8 @@ from functools import partial
 from itertools import pairwise
 
 from quotes import metrics
-from quotes.database import backfills, store
+from quotes.database import backfills
+from quotes.database.log import store
 from quotes.database.models import Backfill, Origin, Quote
 from quotes.database.sessions import Sessions
 from quotes.market import charts

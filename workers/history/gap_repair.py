@@ -10,7 +10,8 @@ import structlog
 from sqlmodel.ext.asyncio.session import AsyncSession
 
 from quotes import metrics
-from quotes.database import backfills, minutes, store
+from quotes.database import backfills, minutes
+from quotes.database.log import store
 from quotes.database.models import Backfill, Origin
 from quotes.database.queries import history
 from quotes.database.sessions import Sessions

@@ -17,7 +17,7 @@ from quotes.api.context import (
 from quotes.api.enums import Cause
 from quotes.api.errors import bad_input
 from quotes.api.pagination import span
-from quotes.database import store
+from quotes.database.log import store
 from quotes.database.queries import history
 from quotes.database.sessions import Sessions
 from quotes.live.thread import Thread

@@ -10,7 +10,8 @@ from sqlmodel.ext.asyncio.session import AsyncSession
 
 from quotes.api.context import Context, Info, TickerArgument, require_kept, require_known
 from quotes.api.types import Quote
-from quotes.database import models, store
+from quotes.database import models
+from quotes.database.log import store
 
 DAY = timedelta(days=1)
 MINUTE = timedelta(minutes=1)

@@ -19,7 +19,7 @@ from quotes.api.context import (
 from quotes.api.errors import bad_input
 from quotes.api.pagination import span
 from quotes.api.scalars import Timestamp
-from quotes.database import store, stream
+from quotes.database.log import store, stream
 from quotes.database.queries import history, series
 from quotes.market.coverage import HOUR, MINUTE, hour_of
 

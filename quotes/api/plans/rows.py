@@ -8,8 +8,8 @@ import orjson
 from quotes.api import cursors, pagination, types
 from quotes.api.context import Context
 from quotes.api.plans.selection import NotPlainError, Selection
+from quotes.database.log.store import Span
 from quotes.database.queries import json_pages
-from quotes.database.store import Span
 
 _COLUMNS = {
     **json_pages.COLUMNS,

@@ -20,7 +20,8 @@ from quotes.api.plans.scope import FOREVER, ONCE, SCOPES, Scope
 from quotes.api.plans.selection import NotPlainError
 from quotes.api.plans.shapes import Shape, shape_of
 from quotes.api.schema import schema
-from quotes.database import constituents, store
+from quotes.database import constituents
+from quotes.database.log import store
 from quotes.database.models import Quote
 from quotes.database.queries import history, json_pages, latest
 from quotes.live.newest import BOUND

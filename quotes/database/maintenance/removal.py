@@ -8,7 +8,7 @@ from sqlalchemy import Text, bindparam, delete, text
 from sqlmodel import col
 from sqlmodel.ext.asyncio.session import AsyncSession
 
-from quotes.database import retention, rollup, store
+from quotes.database.log import retention, rollup, store
 from quotes.database.models import Backfill, Failure, Quote
 from quotes.market.coverage import MINUTE, hour_of
 

@@ -6,9 +6,9 @@ from functools import cache
 
 from quotes.database.connections import CONNECT_TIMEOUT, Pool
 from quotes.database.errors import translated
-from quotes.database.fingerprints import FINGERPRINT
+from quotes.database.log.fingerprints import FINGERPRINT
+from quotes.database.log.store import Span
 from quotes.database.queries.json_pages import COLUMNS, Column, Row, expression
-from quotes.database.store import Span
 
 NAMES = ("ticker", "at", "price", "observedAt", "exactTime", "source", "origin")
 

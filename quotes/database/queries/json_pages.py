@@ -7,8 +7,8 @@ from functools import lru_cache
 
 from quotes.database.connections import CONNECT_TIMEOUT, Pool
 from quotes.database.errors import translated
-from quotes.database.fingerprints import FINGERPRINT
-from quotes.database.store import Span
+from quotes.database.log.fingerprints import FINGERPRINT
+from quotes.database.log.store import Span
 
 MAX_STATEMENTS = 256  # texts cached; one for each set of columns that clients select
 

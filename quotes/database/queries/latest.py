@@ -7,8 +7,8 @@ from typing import NamedTuple, cast
 
 from quotes.database.connections import CONNECT_TIMEOUT, Pool
 from quotes.database.errors import translated
+from quotes.database.log.store import RECENT
 from quotes.database.models import Quote
-from quotes.database.store import RECENT
 
 _NEWEST = """
     SELECT one.* FROM unnest($1::text[]) AS wanted (name), LATERAL (

@@ -13,13 +13,14 @@ from pathlib import Path
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
 
-from quotes.database import connections, store
+from quotes.database import connections
 from quotes.database.connections import Pool
 from quotes.database.errors import DatabaseError
+from quotes.database.log import store
+from quotes.database.log.store import Span
 from quotes.database.queries import exports
 from quotes.database.queries.exports import Version
 from quotes.database.sessions import Sessions, open_engine
-from quotes.database.store import Span
 from quotes.export.archive import Archive
 from quotes.export.files import ChangedError, File, Format, read
 from quotes.export.parquet import HOW

@@ -8,9 +8,10 @@ from sqlmodel.ext.asyncio.session import AsyncSession
 from quotes import addresses
 from quotes.api.freshness import part_problem
 from quotes.api.types import STALE_AFTER
-from quotes.database import connections, heartbeats, retention, store
+from quotes.database import connections, heartbeats
 from quotes.database.collected import Collected
 from quotes.database.errors import DatabaseError, translated
+from quotes.database.log import retention, store
 from quotes.database.maintenance import diagnosis, migrations, revisions
 from quotes.database.models import Part
 from quotes.database.sessions import Sessions, open_engine

@@ -23,15 +23,16 @@ from quotes.api.plans.documents import subscribes, valid
 from quotes.api.plans.persisted import PersistedQueries
 from quotes.api.schema import schema
 from quotes.live.turns import client
-from quotes.server import documents, sse
+from quotes.server import documents
 from quotes.server.access import client_of
 from quotes.server.graphql_request import Operation
 from quotes.server.http import codings
 from quotes.server.http.error_response import RequestError
 from quotes.server.http.request import ALLOW, METHODS, Media, accepted, operation_of
 from quotes.server.http.response import Outcome, compress, response_of, validate
+from quotes.server.monitoring.query_metrics import OK, code_of, measured
 from quotes.server.operations import Streams
-from quotes.server.query_metrics import OK, code_of, measured
+from quotes.server.streams import sse
 
 PATHS = frozenset({"/graphql", "/graphql/"})
 OVERLOADED = "quotes.overloaded"  # in a request's scope: why it is not to be executed

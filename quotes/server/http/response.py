@@ -10,8 +10,8 @@ from quotes.api.plans.answers import Answer, Answers
 from quotes.server.http import codings
 from quotes.server.http.error_response import STATUS
 from quotes.server.http.request import Media
+from quotes.server.monitoring.query_metrics import OK
 from quotes.server.operations import Streams
-from quotes.server.query_metrics import OK
 
 _HEADERS = {"Cache-Control": "no-store", "Vary": "Accept, Accept-Encoding, Authorization"}
 

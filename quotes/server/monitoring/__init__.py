@@ -1,0 +1,1 @@
+"""What the API process tells of itself: health, readiness and metrics."""

@@ -1,0 +1,1 @@
+"""The two kinds of connection that a subscription is delivered over."""
