@@ -9,6 +9,7 @@ import pytest
 from planning import MIB, planning
 from rows import insert, minute, quote, until
 
+from quotes.api.plans import answers
 from quotes.api.plans.plans import Plans
 from quotes.database import indexes
 from quotes.database.log import store
@@ -172,6 +173,48 @@ async def test_no_more_is_kept_than_there_is_room_for(
         assert 0 < plans.answers.size <= 10_000
         assert await plans.answer(asked[-1], None, None) is answers[-1]
         assert await plans.answer(asked[0], None, None) is not answers[0]
+
+
+async def test_a_long_answer_is_cached_once_its_request_has_come_again(
+    plans: Plans, sessions: Sessions
+) -> None:
+    await committed(plans, sessions, *(quote(at=at) for at in range(10, 500)))
+
+    first, second, third = [await plans.answer(DAY, None, None) for _ in range(3)]
+
+    assert first is not second
+    assert second is third
+    await committed(plans, sessions, quote(at=500))
+    fourth = await plans.answer(DAY, None, None)
+    assert fourth is not third
+    assert await plans.answer(DAY, None, None) is fourth
+
+
+async def test_long_answers_that_are_requested_once_drop_nothing_that_others_request(
+    settings: Settings, sessions: Sessions
+) -> None:
+    await insert(sessions, *(quote(at=at) for at in range(500)))
+    async with planning(settings, now=minute(24 * 60), room=100_000) as plans:
+        latest = await plans.answer(LATEST, None, None)
+        for number in range(20):
+            await body(plans, f"query Q{number} {DAY}")
+
+        assert await plans.answer(LATEST, None, None) is latest
+
+
+async def test_what_is_remembered_of_long_answers_is_bounded(
+    plans: Plans, sessions: Sessions, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(answers, "LONG", 0)
+    monkeypatch.setattr(answers, "MAX_REQUESTED", 2)
+    for query in (LATEST, DAY, ALL):  # the first is forgotten
+        await body(plans, query)
+
+    for query, cached in ((DAY, True), (ALL, True), (LATEST, False)):
+        answer = await plans.answer(query, None, None)
+
+        assert answer is not None
+        assert answer.cached is cached
 
 
 async def test_an_answer_that_was_read_while_the_list_changed_is_not_given_again(

@@ -15,6 +15,8 @@ from quotes.settings import MAX_COST
 Key = tuple[str, str | None, bytes]  # the document, its operation's name, the variables
 
 OVERHEAD = 1_000  # bytes of memory that an answer takes besides its text and its key
+LONG = 16 * 1024  # bytes of an answer that is cached only once its request has come again
+MAX_REQUESTED = 10_000  # requests with long answers that are remembered, in some 2 MB
 
 
 @dataclass(slots=True)
@@ -59,13 +61,18 @@ class Answer:
 
 
 class Answers:
-    """The answers last used, in at most `room` bytes."""
+    """The answers last used, in at most `room` bytes.
+
+    A long one has to be requested twice, so that whoever asks for much that nobody asks for again
+    drops nothing that others do.
+    """
 
     def __init__(self, feed: Feed, room: int) -> None:
         self._feed = feed
         self._room = room
         self.size = 0  # bytes in use
         self._entries: OrderedDict[Key, tuple[Answer, Place]] = OrderedDict()
+        self._requested: OrderedDict[int, None] = OrderedDict()  # hashes of keys of long answers
         self._uses: defaultdict[tuple[str, ...], Uses] = defaultdict(Uses)  # by root fields
 
     def __contains__(self, key: Key) -> bool:
@@ -108,11 +115,21 @@ class Answers:
 
     def put(self, key: Key, answer: Answer, place: Place) -> None:
         """`place` is one that the feed had come to before the answer was read."""
+        if len(answer.body) > LONG and not self._requested_again(hash(key)):
+            return
         if key in self._entries:
             self._drop(key)
         self._entries[key] = (answer, place)
         answer.cached = True
         self._grow(_size(key, answer))
+
+    def _requested_again(self, key: int) -> bool:
+        known = key in self._requested
+        self._requested[key] = None
+        self._requested.move_to_end(key)
+        if len(self._requested) > MAX_REQUESTED:
+            self._requested.popitem(last=False)
+        return known
 
     def add(self, answer: Answer, coding: str, text: bytes) -> None:
         """Keep an answer's body in a content coding, too, as long as the answer itself."""
