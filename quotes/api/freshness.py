@@ -6,10 +6,11 @@ from decimal import Decimal
 
 from quotes.api.errors import Code, RefusedError
 from quotes.api.scalars import duration_text, percent_text, utc_text
-from quotes.api.types import STALE_AFTER, Quote
+from quotes.api.types import Quote
 from quotes.database import models
 from quotes.database.heartbeats import Heartbeat
-from quotes.market.sources import Cause
+from quotes.market.sources import HALTS, Cause
+from quotes.market.staleness import is_stale
 
 MISSING_AFTER = timedelta(seconds=60)  # several heartbeats; a slow database delays one
 NOT_REQUESTED = (
@@ -27,7 +28,8 @@ def stale_reason(
     quote: models.Quote | None, failure: models.Failure | None, idle: str, now: datetime
 ) -> str | None:
     """Why a ticker has no fresh price, as a sentence; None where it has one."""
-    if quote is not None and now - quote.observed_at <= STALE_AFTER:
+    halted = failure.minute if failure is not None and failure.cause in HALTS else None
+    if quote is not None and not is_stale(quote.minute, quote.observed_at, now, halted):
         return None
     if failure is not None and failed_since(quote, failure):
         return failure.message

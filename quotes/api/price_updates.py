@@ -115,7 +115,7 @@ class PriceSubscription:
         try:
             while True:
                 for quote in quotes:
-                    yield types.Quote.of(quote, datetime.now(UTC), info.context.collected)
+                    yield types.Quote.of(quote, datetime.now(UTC), info.context.collection)
                 if begin.interval is None:
                     quotes, cursor = await feed.beyond(cursor, begin.tickers, begin.history)
                 else:

@@ -88,9 +88,9 @@ class Query(CandleQuery, SeriesQuery, SparklineQuery, GapQuery, MomentQuery, Con
         quotes = await pagination.read(info.context.sessions, page)
         if not quotes:
             await require_known(info.context, [ticker])
-        now, collected = info.context.now(), info.context.collected
+        now, collection = info.context.now(), info.context.collection
         return types.QuoteConnection(
-            nodes=[types.Quote.of(quote, now, collected) for quote in quotes],
+            nodes=[types.Quote.of(quote, now, collection) for quote in quotes],
             page_info=types.PageInfo(
                 start_cursor=cursors.page(quotes[0].minute) if quotes else None,
                 end_cursor=cursors.page(quotes[-1].minute) if quotes else None,
@@ -128,9 +128,9 @@ class Query(CandleQuery, SeriesQuery, SparklineQuery, GapQuery, MomentQuery, Con
             failures = await store.last_failures(session, [ticker]) if max_age else []
         if not quotes:
             await require_known(info.context, [ticker])
-        now, collected = info.context.now(), info.context.collected
+        now, collection = info.context.now(), info.context.collection
         known = (await constituents.spreads(info.context.queries, [ticker])).get(ticker)
-        quote = types.Quote.of(quotes[0], now, collected, known) if quotes else None
+        quote = types.Quote.of(quotes[0], now, collection, known) if quotes else None
         if max_age is not None:
             freshness.require(ticker, quote, failures, max_age)
         if max_spread is not None:
@@ -145,9 +145,9 @@ class Query(CandleQuery, SeriesQuery, SparklineQuery, GapQuery, MomentQuery, Con
         async with info.context.sessions() as session:
             quotes = await store.newest(session, names)
         known = await constituents.spreads(info.context.queries, names)
-        now, collected = info.context.now(), info.context.collected
+        now, collection = info.context.now(), info.context.collection
         return [
-            types.Quote.of(quote, now, collected, known.get(quote.ticker))
+            types.Quote.of(quote, now, collection, known.get(quote.ticker))
             for quote in sorted(quotes, key=lambda quote: quote.ticker)
         ]
 
@@ -165,18 +165,19 @@ class Query(CandleQuery, SeriesQuery, SparklineQuery, GapQuery, MomentQuery, Con
                 charts[chart.ticker].append(types.UnfinishedChart.of(chart))
             idle = freshness.idle_reason(await heartbeats.last(session))
         retired = await retired_before(info.context)
-        now, collected = info.context.now(), info.context.collected
+        now, collection = info.context.now(), info.context.collection
+        collection.see(failed.values())  # so that `last { stale }` is as `staleReason` says
         return [
             types.TickerInfo(
                 name=Ticker(name),
                 source=last[name].source if name in last else None,
-                collected=name in collected,
-                first=types.Quote.of(first[name], now, collected) if name in first else None,
-                last=types.Quote.of(last[name], now, collected) if name in last else None,
+                collected=name in collection.tickers,
+                first=types.Quote.of(first[name], now, collection) if name in first else None,
+                last=types.Quote.of(last[name], now, collection) if name in last else None,
                 last_failure=types.Failure.of(failed[name]) if name in failed else None,
                 stale_reason=(
                     freshness.stale_reason(last.get(name), failed.get(name), idle, now)
-                    if name in collected
+                    if name in collection.tickers
                     else None
                 ),
                 retired_before=retired,

@@ -1,6 +1,6 @@
 """The schema's object types, each made from the row it shows."""
 
-from collections.abc import Awaitable, Callable, Collection
+from collections.abc import Awaitable, Callable
 from datetime import datetime, timedelta
 from typing import Self
 
@@ -11,9 +11,10 @@ from quotes.api.constituents import Confidence
 from quotes.api.enums import Cause, Origin
 from quotes.api.scalars import Ticker, Timestamp
 from quotes.database import models
+from quotes.database.collected import Collected
 from quotes.database.constituents import Known
+from quotes.market.staleness import STALE_AFTER, is_stale
 
-STALE_AFTER = timedelta(minutes=2)
 MILLISECOND = timedelta(milliseconds=1)
 
 
@@ -54,7 +55,10 @@ class Quote:
         description="Seconds from `observedAt` to this answer, to the millisecond; at least 0."
     )
     stale: bool = strawberry.field(
-        description=f"Whether the price is older than {STALE_AFTER.seconds} seconds."
+        description=(
+            f"Whether the price is older than {STALE_AFTER.seconds} seconds, or the exchange has "
+            "locked the index, or stopped making its price, since this one (`LOCKED`, `FROZEN`)."
+        )
     )
 
     collected: bool = strawberry.field(
@@ -73,10 +77,10 @@ class Quote:
         cls,
         quote: models.Quote,
         now: datetime,
-        collected: Collection[str],
+        collection: Collected,
         known: Known | None = None,
     ) -> Self:
-        """`collected` are the tickers collected here; `known` is of the index."""
+        """`known` is of the index."""
         age = max(now - quote.observed_at, timedelta())
         return cls(
             ticker=Ticker(quote.ticker),
@@ -89,8 +93,10 @@ class Quote:
             origin=Origin(quote.origin),
             cursor=cursors.stream(quote),
             age_seconds=(age + MILLISECOND / 2) // MILLISECOND / 1_000,
-            stale=age > STALE_AFTER,
-            collected=quote.ticker in collected,
+            stale=is_stale(
+                quote.minute, quote.observed_at, now, collection.halted.get(quote.ticker)
+            ),
+            collected=quote.ticker in collection.tickers,
             confidence=Confidence.of(quote.minute, known),
         )
 

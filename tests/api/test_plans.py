@@ -164,6 +164,24 @@ async def test_a_field_that_fails_leaves_the_others_their_answers(plans: Plans) 
     assert await plans.answer(query, None, None) is not answer  # which is not cached
 
 
+@pytest.mark.parametrize("halted", [61, 63])
+async def test_a_plan_shows_a_halted_price_as_the_ordinary_execution_does(
+    plans: Plans, halted: int
+) -> None:
+    plans.context.collection.halted["eth_usd"] = minute(halted)  # whose last price is of 62
+    query = """{
+        latestPrice(ticker: "ETH") { stale } latestPrices { ticker stale }
+        prices(ticker: "ETH") { nodes { stale } } change(ticker: "ETH") { latest { stale } }
+    }"""
+
+    answer = await plans.answer(query, None, None)
+
+    assert answer is not None
+    data = json.loads(answer.body)["data"]
+    assert data["latestPrice"]["stale"] is (halted > 62)
+    assert (data, []) == await executed(plans.context, query, {})
+
+
 async def test_a_stale_price_is_refused_with_its_cause(plans: Plans) -> None:
     query = '{ latestPrice(ticker: "none_usd", maxAge: "1s") { at } }'
     answer = await plans.answer(query, None, None)

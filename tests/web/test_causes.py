@@ -6,6 +6,8 @@ from browser import card, looking, needs_browser
 from client import serving
 from collected import STEP, Market
 from playwright.async_api import Browser, expect
+from prices import priced
+from rows import insert
 
 from quotes.database.models import Failure
 from quotes.database.sessions import Sessions
@@ -74,6 +76,31 @@ async def test_a_gap_s_cause_is_read_aloud_in_words(
         await expect(page.locator("#spoken")).to_contain_text(
             "no price: the exchange was queried too often"
         )
+
+
+async def test_a_price_is_shown_stale_as_soon_as_its_index_is_known_to_be_halted(
+    browser: Browser, settings: Settings, sessions: Sessions, market: Market
+) -> None:
+    at = market.this_minute + 2 * STEP  # so that it does not grow old here
+    await insert(sessions, priced("btc_usd", at, "80000.5"), priced("eth_usd", at, "3000.5"))
+    async with sessions.begin() as session:
+        session.add(
+            Failure(
+                ticker="btc_usd",
+                minute=at + STEP,
+                cause=Cause.FROZEN,
+                message="btc_usd: its price does not move.",
+                failed_at=at,
+                attempts=1,
+            )
+        )
+
+    async with serving(settings) as client, looking(browser, client.url) as (page, _):
+        await page.goto("/")
+        await expect(card(page, "btc_usd").locator(".freshness")).to_have_text(
+            re.compile(r"^stale, \d+ s old\. The exchange made no new price")
+        )
+        await expect(card(page, "eth_usd").locator(".freshness")).to_have_text(re.compile("^live"))
 
 
 async def test_a_ticker_that_is_not_collected_any_more_says_so_whatever_failed_last(

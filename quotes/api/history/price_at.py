@@ -96,7 +96,7 @@ class MomentQuery:
         if quote is None:
             await require_known(info.context, [ticker])
             return None
-        return Quote.of(quote, info.context.now(), info.context.collected)
+        return Quote.of(quote, info.context.now(), info.context.collection)
 
     @strawberry.field(
         description="How far a ticker's price has moved; null before its first quote."
@@ -127,7 +127,7 @@ class MomentQuery:
 def _change(
     context: Context, latest: models.Quote, base: models.Quote | None, window: timedelta
 ) -> Change:
-    now, collected = context.now(), context.collected
+    now, collection = context.now(), context.collection
     absolute = percent = None
     if base is not None:
         with localcontext(prec=DIGITS):
@@ -136,8 +136,8 @@ def _change(
             percent = format((moved / base.price * 100).quantize(PERCENT), "f")
     return Change(
         window=window,
-        latest=Quote.of(latest, now, collected),
-        base=None if base is None else Quote.of(base, now, collected),
+        latest=Quote.of(latest, now, collection),
+        base=None if base is None else Quote.of(base, now, collection),
         absolute=absolute,
         percent=percent,
     )

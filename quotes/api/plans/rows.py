@@ -11,11 +11,6 @@ from quotes.api.plans.selection import NotPlainError, Selection
 from quotes.database.log.store import Span
 from quotes.database.queries import json_pages
 
-_COLUMNS = {
-    **json_pages.COLUMNS,
-    "stale": json_pages.Column(f"(age > interval '{types.STALE_AFTER.seconds} seconds')::text"),
-}
-
 Part = Callable[[Context, pagination.Page, json_pages.Page], Awaitable[str]]
 
 
@@ -28,7 +23,7 @@ def part(name: str, selected: Selection | None, rows: list[json_pages.Row]) -> P
         return _connection
     if name == "pageInfo":
         return partial(_page_info, selected)
-    rows.append(tuple(row_of(selected, _COLUMNS)))
+    rows.append(tuple(row_of(selected, json_pages.COLUMNS)))
     return partial(_list, len(rows) - 1)
 
 

@@ -140,7 +140,7 @@ def _latest_price(root: Root) -> Step:
             known = (await constituents.spreads(context.queries, [ticker])).get(ticker)
         quote = None
         if ticker in newest:
-            quote = types.Quote.of(newest[ticker], now, context.collected, known)
+            quote = types.Quote.of(newest[ticker], now, context.collection, known)
         if max_age is not None and not freshness.is_fresh(quote, max_age):
             async with context.sessions() as session:
                 failures = await store.last_failures(session, [ticker])
@@ -164,9 +164,9 @@ def _latest_prices(root: Root) -> Step:
         newest = await _newest(context, tickers)
         names = sorted(newest.keys() if tickers is None else newest.keys() & set(tickers))
         scope = Scope(None if tickers is None else frozenset(tickers)) if lasting else ONCE
-        collected = context.collected
+        collection = context.collection
         known = await constituents.spreads(context.queries, names) if shows else {}
-        shown = [types.Quote.of(newest[name], now, collected, known.get(name)) for name in names]
+        shown = [types.Quote.of(newest[name], now, collection, known.get(name)) for name in names]
         text = await _written(context, shape, shown, len(shown))
         return Read(text, scope, len(shown))
 
@@ -205,7 +205,7 @@ def _prices(root: Root) -> Step:
         page = pagination.page(range_, *map(arguments.get, ("first", "after", "last", "before")))
         await pagination.require_kept_page(context, page)
         wanted = json_pages.Wanted(page.span, page.size, newest_first=page.from_the_end)
-        found = await json_pages.page(context.queries, wanted, columns, now, context.collected)
+        found = await json_pages.page(context.queries, wanted, columns, now, context.collection)
         if not found.count:
             await _newest(context, [ticker])
         written = [

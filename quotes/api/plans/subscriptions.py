@@ -99,8 +99,7 @@ class Payloads:
         now = self.clock()
         made, payload = self._payloads.get(key, (0.0, b""))
         if now - made > FRESH:
-            now_collected = self._collection.tickers
-            payload = shown.payload(types.Quote.of(quote, datetime.now(UTC), now_collected))
+            payload = shown.payload(types.Quote.of(quote, datetime.now(UTC), self._collection))
             self._payloads.pop(key, None)
             self._payloads[key] = (now, payload)
             if len(self._payloads) > MAX_PAYLOADS:

@@ -1,14 +1,16 @@
 """Pages of quotes that the database writes as JSON, so that no row becomes an object here."""
 
-from collections.abc import Collection, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from functools import lru_cache
 
+from quotes.database.collected import Collected
 from quotes.database.connections import CONNECT_TIMEOUT, Pool
 from quotes.database.errors import translated
 from quotes.database.log.fingerprints import FINGERPRINT
 from quotes.database.log.store import Span
+from quotes.market.staleness import STALE_AFTER
 
 MAX_STATEMENTS = 256  # texts cached; one for each set of columns that clients select
 
@@ -22,8 +24,8 @@ class Column:
     after: str = ""
 
 
-# Each is written as its field of `quotes.api.types.Quote` is. `age` and `collected` are as `page`
-# computes them.
+# Each is written as its field of `quotes.api.types.Quote` is. `age`, `halted` and `collected` are
+# as `page` computes them.
 COLUMNS = {
     "ticker": Column("to_json(ticker)"),
     "price": Column("price", '"', '"'),
@@ -40,6 +42,8 @@ COLUMNS = {
     "origin": Column("origin", '"', '"'),
     "cursor": Column(f"seq || '-' || {FINGERPRINT}", '"s', '"'),
     "ageSeconds": Column("floor((extract(epoch FROM age) * 1000000 + 500) / 1000)::float8 / 1000"),
+    # As `staleness.is_stale` is for a row in memory.
+    "stale": Column(f"(age > interval '{STALE_AFTER.seconds} seconds' OR minute < halted)::text"),
     "collected": Column("collected::text"),
     "pageCursor": Column("extract(epoch FROM minute)::bigint", '"p', '"'),
 }
@@ -81,9 +85,9 @@ class Page:
 
 
 async def page(
-    pool: Pool, wanted: Wanted, rows: Sequence[Row], now: datetime, collected: Collection[str]
+    pool: Pool, wanted: Wanted, rows: Sequence[Row], now: datetime, collection: Collected
 ) -> Page:
-    """The wanted quotes, with their ages by `now`, and whether their ticker is in `collected`.
+    """The wanted quotes, with their ages by `now`, and with what is known of their ticker.
 
     Raises DatabaseError.
     """
@@ -93,7 +97,8 @@ async def page(
         async with pool.acquire(timeout=CONNECT_TIMEOUT) as connection:
             found = await connection.fetchrow(
                 statement,
-                span.ticker, span.since, span.until, wanted.limit, now, span.ticker in collected,
+                span.ticker, span.since, span.until, wanted.limit, now,
+                span.ticker in collection.tickers, collection.halted.get(span.ticker),
             )  # fmt: skip
     *texts, first, last, count = found
     return Page([text or "" for text in texts], first, last, count)
@@ -108,7 +113,8 @@ def _page(rows: tuple[Row, ...], *, newest_first: bool) -> str:
             SELECT * FROM (
                 SELECT ticker, minute, price, observed_at, exact_time, source, origin, seq,
                        greatest($5::timestamptz - observed_at, interval '0') AS age,
-                       $6::boolean AS collected
+                       $6::boolean AS collected,
+                       coalesce($7::timestamptz, '-infinity') AS halted
                 FROM quotes
                 WHERE ticker = $1 AND minute >= coalesce($2::timestamptz, '-infinity')
                   AND minute < coalesce($3::timestamptz, 'infinity')

@@ -7,7 +7,6 @@ from sqlmodel.ext.asyncio.session import AsyncSession
 
 from quotes import addresses
 from quotes.api.freshness import part_problem
-from quotes.api.types import STALE_AFTER
 from quotes.database import connections, heartbeats
 from quotes.database.collected import Collected
 from quotes.database.errors import DatabaseError, translated
@@ -16,6 +15,7 @@ from quotes.database.maintenance import diagnosis, migrations, revisions
 from quotes.database.models import Part
 from quotes.database.sessions import Sessions, open_engine
 from quotes.local.doctor.findings import Finding, failed, ok, warning
+from quotes.market.staleness import STALE_AFTER
 from quotes.settings import Settings, SettingsError
 
 _URL = "Start it, or correct QUOTES_DATABASE_URL: it names the primary, its user and its password."

@@ -20,7 +20,6 @@ from quotes.database.errors import DatabaseError, UnavailableError, translated
 from quotes.database.log import store
 from quotes.database.maintenance import migrations, revisions
 from quotes.database.sessions import Sessions
-from quotes.market.sources import HALTS
 from quotes.server.operations import Streams
 
 CHECK_EVERY = 2.0  # seconds between two looks at the database
@@ -135,6 +134,7 @@ class Health:
             newest = {quote.ticker: quote for quote in await store.newest(session, names)}
             failed = {row.ticker: row for row in await store.last_failures(session, names)}
             seen = await heartbeats.last(session)
+        self._collection.see(failed.values())  # for `stale`, which no request reads it for
         idle, now = freshness.idle_reason(seen), datetime.now(UTC)
         return {
             "parts": {part.value: _part_state(part, seen.get(part)) for part in models.Part},
@@ -159,11 +159,11 @@ def _ticker_state(
     state: dict[str, Any] = {"fresh": reason is None}
     if quote is not None:
         state["ageSeconds"] = round((now - quote.observed_at).total_seconds(), 3)
-    failed = failure is not None and freshness.failed_since(quote, failure)
-    # Of a halt also while the last price is fresh yet: no other one follows.
-    if failure is not None and failed and (reason is not None or failure.cause in HALTS):
+    if reason is None:
+        return state
+    if failure is not None and freshness.failed_since(quote, failure):
         state["cause"] = failure.cause
-    return state if reason is None else {**state, "reason": reason}
+    return {**state, "reason": reason}
 
 
 @asynccontextmanager

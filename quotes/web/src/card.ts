@@ -154,7 +154,7 @@ export class Card implements Lined {
 
   words(connected: boolean): Words {
     const { latest, moved } = this;
-    const state = stateOf(latest);
+    const state = stateOf(this.ticker, latest);
     const why = state === "live" ? "" : `. ${causeOf(this.ticker, latest, connected)}`;
     const without = latest && this.#known ? "no price a day ago" : "";
     return {
@@ -163,13 +163,13 @@ export class Card implements Lined {
       exact: latest ? exact(latest.price) : "",
       change: moved === undefined ? without : `${percent(moved)} in 24 h`,
       moved: moved ? (moved > 0 ? "up" : "down") : "",
-      freshness: freshnessOf(latest) + why,
+      freshness: freshnessOf(this.ticker, latest) + why,
     };
   }
 
   /** What changes with time: ages and the day. */
   tick(connected: boolean): void {
-    const stands = this.row.dataset["state"] === stateOf(this.latest);
+    const stands = this.row.dataset["state"] === stateOf(this.ticker, this.latest);
     if (!this.#inView && this.#written && stands && connected === this.#connected) return;
     this.#written = true;
     this.#connected = connected;

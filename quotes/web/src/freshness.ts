@@ -20,14 +20,15 @@ export function age(latest: Latest): number {
   return latest.ageSeconds + Math.max(0, Date.now() - latest.received) / 1000;
 }
 
-export function stateOf(latest: Latest | undefined): State {
+export function stateOf(ticker: Ticker, latest: Latest | undefined): State {
   if (!latest) return "none";
   const seconds = age(latest);
-  return seconds > STALE ? "stale" : seconds > LATE ? "late" : "live";
+  const halted = ticker.staleReason !== null && failedSince(ticker, latest); // at any age
+  return halted || seconds > STALE ? "stale" : seconds > LATE ? "late" : "live";
 }
 
-export function freshnessOf(latest: Latest | undefined): string {
-  return latest ? `${stateOf(latest)}, ${duration(age(latest))} old` : "no price yet";
+export function freshnessOf(ticker: Ticker, latest: Latest | undefined): string {
+  return latest ? `${stateOf(ticker, latest)}, ${duration(age(latest))} old` : "no price yet";
 }
 
 /** A warning where prices are not the real exchange's. */
@@ -41,12 +42,17 @@ export function warningOf(tickers: Ticker[]): string {
 export function causeOf(ticker: Ticker, latest: Latest | undefined, connected: boolean): string {
   if (!connected) return "This page has no connection to the service.";
   if (!ticker.collected) return "It is no longer collected here.";
-  const failure = ticker.lastFailure;
-  if (failure && (!latest || Date.parse(failure.minute) > Date.parse(latest.at))) {
-    const reason = reasonOf(failure.cause);
+  if (ticker.lastFailure && failedSince(ticker, latest)) {
+    const reason = reasonOf(ticker.lastFailure.cause);
     return `${reason.charAt(0).toUpperCase()}${reason.slice(1)}.`;
   }
   return ticker.staleReason ?? "It has not been requested since.";
+}
+
+/** Whether its last failure explains why there is no newer price. */
+function failedSince({ lastFailure }: Ticker, latest: Latest | undefined): boolean {
+  if (!lastFailure) return false;
+  return !latest || Date.parse(lastFailure.minute) > Date.parse(latest.at);
 }
 
 function duration(seconds: number): string {

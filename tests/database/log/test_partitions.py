@@ -15,6 +15,7 @@ from sqlmodel.ext.asyncio.session import AsyncSession
 from versions import on_each_postgres
 
 from quotes.database import connections, minutes
+from quotes.database.collected import Collected
 from quotes.database.log import partitions, rollup, store, stream
 from quotes.database.maintenance import migrations
 from quotes.database.models import Failure
@@ -231,15 +232,17 @@ async def test_the_oldest_is_looked_for_from_the_beginning(sessions: Sessions) -
     assert looked_into == [name(minute(-4 * MONTH))]
 
 
-POOLED: dict[str, Callable[[connections.Pool], Awaitable[object]]] = {
-    "day": lambda pool: json_pages.page(
+Ask = Callable[[connections.Pool, Collected], Awaitable[object]]
+POOLED: dict[str, Ask] = {
+    "day": lambda pool, collected: json_pages.page(
         pool,
         json_pages.Wanted(store.Span("btc_usd", OLD, OLD + MINUTE), 10),
         [(*json_pages.COLUMNS.values(),)],
         NOW,
-        [],
+        collected,
     ),
-    "exists": lambda pool: json_pages.exists(pool, store.Span("btc_usd", OLD, OLD + MINUTE)),
+    "latest": lambda pool, _: latest.newest(pool, ["btc_usd"]),
+    "exists": lambda pool, _: json_pages.exists(pool, store.Span("btc_usd", OLD, OLD + MINUTE)),
 }
 
 
@@ -254,20 +257,21 @@ class PoolOfOne:
         yield self._connection
 
 
-@pytest.mark.parametrize("read", [*POOLED, "latest"])
+@pytest.mark.parametrize("read", POOLED)
 async def test_prepared_statements_open_the_months_of_their_parameters(
     sessions: Sessions, settings: Settings, read: str
 ) -> None:
     """However often they are executed."""
     await fill(sessions)
     wanted = {name(NOW), name(NOW - store.RECENT)} if read == "latest" else {name(OLD)}
-    ask = POOLED.get(read, partial(latest.newest, tickers=["btc_usd"]))
+    ask = POOLED[read]
+    collected = Collected(settings.selection, sessions)
 
     connection = await connections.connector(settings.require_database_url(), name="test")()
     pool = cast("connections.Pool", PoolOfOne(connection))
     for _ in range(8):
         async with connection.transaction():
-            await ask(pool)
+            await ask(pool, collected)
             found = {row["name"] for row in await connection.fetch(OPENED)}
         assert found <= wanted
         assert found

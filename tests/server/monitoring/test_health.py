@@ -10,7 +10,7 @@ from decimal import Decimal
 import asyncpg
 import pytest
 from client import Client, serving
-from rows import NOON, insert, quote, record, wait
+from rows import NOON, insert, minute, quote, record, wait
 
 from quotes.database.models import Failure, Origin, Quote
 from quotes.database.sessions import Sessions
@@ -174,7 +174,7 @@ async def test_without_fresh_prices_it_is_ready_but_not_fresh(
     assert half["ok"] is False
 
 
-async def test_a_halt_is_shown_while_the_last_price_is_fresh_yet(
+async def test_a_halt_makes_a_price_stale_at_once_and_another_failure_does_not(
     quickly: None, settings: Settings, sessions: Sessions
 ) -> None:
     now = datetime.now(UTC)
@@ -184,7 +184,7 @@ async def test_a_halt_is_shown_while_the_last_price_is_fresh_yet(
             await insert(sessions, quote(ticker, at=at))
             failed = Failure(
                 ticker=ticker,
-                minute=now + timedelta(minutes=1),
+                minute=minute(at + 1),
                 cause=cause,
                 message=f"{ticker}: it is {cause}.",
                 failed_at=now,
@@ -192,14 +192,34 @@ async def test_a_halt_is_shown_while_the_last_price_is_fresh_yet(
             )
             await record(sessions, failed)
         _, report = await wait(
-            lambda: client.report("/readyz"),
-            lambda found: "LOCKED" in str(found[1]) and found[1]["tickers"]["eth_usd"]["fresh"],
+            lambda: client.report("/readyz"), lambda found: "LOCKED" in str(found[1])
         )
+        found = await client.data(STALE)
+        await insert(sessions, quote("btc_usd", at=at + 1))  # as by another attempt
+        after = await client.data(STALE)
 
-    tickers = report["tickers"]
-    assert [tickers[name]["fresh"] for name in ("btc_usd", "eth_usd")] == [True, True]
-    assert tickers["btc_usd"]["cause"] == "LOCKED"
-    assert "cause" not in tickers["eth_usd"]
+    assert found["latestPrice"] == STALE_ONE
+    assert found["latestPrices"] == [STALE_ONE, FRESH]
+    assert found["prices"] == {"nodes": [STALE_ONE]}
+    assert [each["last"] for each in found["tickers"]] == [STALE_ONE, FRESH]
+    reason = "btc_usd: it is LOCKED."
+    assert [each["staleReason"] for each in found["tickers"]] == [reason, None]
+    states = report["tickers"]
+    assert [states[name]["fresh"] for name in ("btc_usd", "eth_usd")] == [False, True]
+    assert (states["btc_usd"]["cause"], states["btc_usd"]["reason"]) == ("LOCKED", reason)
+    assert "cause" not in states["eth_usd"]
+    assert after["latestPrices"] == [FRESH, FRESH]
+    assert after["prices"] == {"nodes": [FRESH]}
+    assert [each["staleReason"] for each in after["tickers"]] == [None, None]
+
+
+STALE_ONE, FRESH = {"stale": True}, {"stale": False}
+STALE = """{
+    latestPrice(ticker: "BTC") { stale }
+    latestPrices { stale }
+    prices(ticker: "BTC", last: 1) { nodes { stale } }
+    tickers { staleReason last { stale } }
+}"""
 
 
 async def test_a_ticker_that_nobody_requests_has_the_missing_part_as_its_reason(
