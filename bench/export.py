@@ -91,6 +91,7 @@ async def read_again_and_again(url: str, readers: int) -> None:
     times: dict[str, list[float]] = {form: [] for form in FORMATS}
     stopped = asyncio.Event()
     asyncio.get_running_loop().add_signal_handler(signal.SIGTERM, stopped.set)
+    print(flush=True)  # it has begun
 
     async def read(number: int) -> None:
         address = aiohttp.TCPConnector(local_addr=(f"127.0.1.{number + 1}", 0))

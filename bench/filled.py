@@ -19,7 +19,7 @@ FILL = """
     INSERT INTO quotes (ticker, minute, price, observed_at, source, origin, seq)
     SELECT ticker, minute,
            round((100000 + 900 * sin(extract(epoch FROM minute) / 9000 + place))::numeric, 2),
-           minute + interval '1.234567 s', 'demo', 'LIVE',
+           minute + interval '1.234567 s', 'deribit', 'LIVE',
            row_number() OVER (ORDER BY minute, place)
     FROM generate_series($1::timestamptz, $2, interval '1 minute') AS minute,
          unnest($3::text[]) WITH ORDINALITY AS named (ticker, place)

@@ -11,6 +11,7 @@ a process of its own and writes down what it was answered, and after how long.
 
 import argparse
 import asyncio
+import itertools
 import json
 import os
 import signal
@@ -118,7 +119,7 @@ class Probe:
             await asyncio.sleep(PACE)
 
     async def commit(self, sessions: Sessions, begin: int, seconds: float) -> None:
-        """A quote every PACE seconds; its time is when its transaction began to commit."""
+        """A quote every PACE seconds."""
         for number in range(round(seconds / PACE)):
             at = BEGIN + timedelta(minutes=begin + number)
             quote = Quote(
@@ -129,10 +130,17 @@ class Probe:
                 source="demo",
                 origin=Origin.LIVE,
             )
-            async with sessions.begin() as session:
-                await store.insert(session, [quote])
-                self.committed[f"{at:%Y-%m-%dT%H:%M:%SZ}"] = time.perf_counter()
+            await self.store(sessions, [quote])
             await asyncio.sleep(PACE)
+        await self.all_delivered()
+
+    async def store(self, sessions: Sessions, quotes: Sequence[Quote]) -> None:
+        """In one transaction; the time of their minute is when that began to commit."""
+        async with sessions.begin() as session:
+            await store.insert(session, quotes)
+            self.committed[f"{quotes[0].minute:%Y-%m-%dT%H:%M:%SZ}"] = time.perf_counter()
+
+    async def all_delivered(self) -> None:
         async with asyncio.timeout(30):
             while self.committed:  # noqa: ASYNC110  # the rest is on its way
                 await asyncio.sleep(0.01)
@@ -171,16 +179,16 @@ async def subscribed(
         yield socket
 
 
-async def ask_days(url: str, connections: int) -> None:
-    """Until SIGTERM; then print what was answered, and the times in seconds, as JSON."""
+async def ask(url: str, connections: int, documents: Sequence[str]) -> None:
+    """Each in turn, until SIGTERM; then print what was answered, and in which time, as JSON."""
     answers: dict[str, list[float]] = {}
     connector = aiohttp.TCPConnector(limit=connections)
     async with aiohttp.ClientSession(connector=connector) as http:
 
         async def request() -> None:
-            while True:
+            for document in itertools.cycle(documents):
                 began = time.perf_counter()
-                async with http.post(f"{url}/graphql", json={"query": DAY}) as response:
+                async with http.post(f"{url}/graphql", json={"query": document}) as response:
                     body = await response.read()
                 code = "answered" if response.status == 200 else _code(body)  # noqa: PLR2004
                 answers.setdefault(code, []).append(time.perf_counter() - began)
@@ -188,6 +196,7 @@ async def ask_days(url: str, connections: int) -> None:
         requesting = [asyncio.create_task(request()) for _ in range(connections)]
         stopped = asyncio.Event()
         asyncio.get_running_loop().add_signal_handler(signal.SIGTERM, stopped.set)
+        print(flush=True)  # it has begun
         await stopped.wait()
         for task in requesting:
             task.cancel()
@@ -204,6 +213,7 @@ async def replay(url: str, replays: int) -> None:
     received = 0
     stopped = asyncio.Event()
     asyncio.get_running_loop().add_signal_handler(signal.SIGTERM, stopped.set)
+    print(flush=True)  # it has begun
     async with aiohttp.ClientSession() as http, subscribed(http, url, [REPLAY] * replays) as socket:
 
         async def read() -> None:
@@ -225,7 +235,8 @@ async def beside(*command: str) -> AsyncIterator[dict[str, Any]]:
     process = await asyncio.create_subprocess_exec(
         sys.executable, *command, stdout=asyncio.subprocess.PIPE
     )
-    await asyncio.sleep(2)  # imports, connections
+    assert process.stdout is not None
+    await process.stdout.readline()  # it has begun
     try:
         yield seen
     finally:
@@ -297,8 +308,11 @@ if __name__ == "__main__":
     parser.add_argument("--load", choices=["days", "replays"], help=argparse.SUPPRESS)
     parser.add_argument("--number", type=int, help=argparse.SUPPRESS)
     parser.add_argument("--url", help=argparse.SUPPRESS)
+    parser.add_argument("--documents", nargs="+", default=[DAY], help=argparse.SUPPRESS)
     given = parser.parse_args()
-    if given.load is None:
-        asyncio.run(main(given))
+    if given.load == "days":
+        asyncio.run(ask(given.url, given.number, given.documents))
+    elif given.load == "replays":
+        asyncio.run(replay(given.url, given.number))
     else:
-        asyncio.run({"days": ask_days, "replays": replay}[given.load](given.url, given.number))
+        asyncio.run(main(given))

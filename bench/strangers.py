@@ -90,6 +90,7 @@ class Strangers:
         ]
         stopped = asyncio.Event()
         asyncio.get_running_loop().add_signal_handler(signal.SIGTERM, stopped.set)
+        print(flush=True)  # it has begun
         tasks = [
             asyncio.create_task(self._again(what, next(self._addresses)))
             for number, what in many

@@ -172,14 +172,18 @@ def columns(
 class Writer:
     """Stores quotes as a worker would."""
 
-    def __init__(self, sessions: Sessions, end: datetime) -> None:
+    def __init__(self, sessions: Sessions, end: datetime, tickers: Sequence[str] = TICKERS) -> None:
         self._sessions = sessions
         self._end = end
+        self._tickers = tickers
         self._late = itertools.count()
 
     async def minute(self) -> None:
+        await self._store(self.next_minute())
+
+    def next_minute(self) -> list[Quote]:
         self._end += MINUTE
-        await self._store([self._quote(ticker, self._end, Origin.LIVE) for ticker in TICKERS])
+        return [self._quote(ticker, self._end, Origin.LIVE) for ticker in self._tickers]
 
     async def late(self) -> None:
         """A minute that was missing; see `database`."""
@@ -188,7 +192,7 @@ class Writer:
 
     def _quote(self, ticker: str, minute: datetime, origin: Origin) -> Quote:
         return Quote(
-            ticker=ticker, minute=minute, price=Decimal("100000.5"), source="demo",
+            ticker=ticker, minute=minute, price=Decimal("100000.5"), source="deribit",
             observed_at=minute + timedelta(seconds=1), origin=origin,
         )  # fmt: skip
 
