@@ -7,7 +7,6 @@ import { Sparklines, pointsOf } from "./sparklines";
 import type { Quote } from "./stream";
 import type { TickersAnswer } from "../generated/operations";
 
-const AHEAD = 100; // lines of the first request at least: those in view and what follows them
 const SETTLED = 500; // milliseconds after a minute's last price until the cards are sorted anew
 
 /** By which cards are sorted, the smallest first. */
@@ -23,7 +22,6 @@ export class List {
   readonly cards = new Map<string, Card>();
   shown: Card[] = [];
   #sorting: ReturnType<typeof setTimeout> | undefined;
-  #asked = false; // whether lines were read before
   readonly #sparklines = new Sparklines();
   readonly #cardOf = new WeakMap<Element, Card>();
   readonly #early = new Map<string, Quote>(); // the newest of tickers that have no card yet
@@ -33,7 +31,7 @@ export class List {
       if (card) card.inView = isIntersecting;
     }
     this.ticked();
-    this.#readLines();
+    this.#sparklines.now(this.#unread());
   });
 
   /** `ticked` is called when cards have come into view, and when they have something new to show. */
@@ -96,7 +94,7 @@ export class List {
   /** The stream began anew, for everybody at once: see `Card.restart`. */
   restart(): void {
     for (const card of this.cards.values()) card.restart();
-    this.#sparklines.soon(this.#wanted(this.shown.filter(({ inView }) => inView)));
+    this.#sparklines.soon(this.#unread());
   }
 
   #cardFor(ticker: Ticker): Card {
@@ -122,19 +120,10 @@ export class List {
     this.#sorting = setTimeout(() => this.arrange(this.listing), SETTLED);
   }
 
-  /** A first look takes the lines in view and those that follow. Whoever goes on gets all others. */
-  #readLines(): void {
-    const isUnread = ({ inView, line }: Card): boolean => inView && line === "unread";
-    const first = this.shown.findIndex(isUnread);
-    if (first < 0) return;
-    const last = Math.max(first + AHEAD, this.shown.findLastIndex(isUnread) + 1);
-    const cards = this.#asked ? [...this.cards.values()] : this.shown.slice(first, last);
-    this.#asked = true;
-    this.#sparklines.now(this.#wanted(cards));
-  }
-
-  #wanted(cards: Card[]): Card[] {
-    const unread = cards.filter(({ line }) => line === "unread");
+  /** All that have no line, once one of them is in view: whoever scrolls on requests no more. */
+  #unread(): Card[] {
+    const unread = [...this.cards.values()].filter(({ line }) => line === "unread");
+    if (!unread.some(({ inView }) => inView)) return [];
     for (const card of unread) card.line = "wanted";
     return unread;
   }
