@@ -1,8 +1,8 @@
 """An answer whose body is sent in pieces, for as long as its client reads it.
 
-A client that reads nothing is cut off (`quotes.server.protocol`), and so is one that has not read
-everything after LONGEST. A body that cannot be sent to its end is cut off, too, in the middle of a
-chunk or before its Content-Length, so that no client takes it for whole.
+A client that reads nothing is cut off (`quotes.server.protocol.stalls`), and so is one that has not
+read everything after LONGEST. A body that cannot be sent to its end is cut off, too, in the middle
+of a chunk or before its Content-Length, so that no client takes it for whole.
 """
 
 import asyncio
@@ -17,10 +17,11 @@ import zstandard
 from starlette.requests import Request
 from starlette.types import Receive, Send
 
-from quotes.server import protocol
 from quotes.server.access import HOLDER
 from quotes.server.http.codings import Coding
 from quotes.server.operations import Streams
+from quotes.server.protocol.connection import DIRECT
+from quotes.server.protocol.http import Body
 
 log = structlog.get_logger()
 
@@ -98,8 +99,8 @@ async def _send(
     await send({"type": "http.response.body", "body": b""})
 
 
-def _direct(request: Request) -> protocol.Body:
-    body: protocol.Body = request.scope["extensions"][protocol.DIRECT]
+def _direct(request: Request) -> Body:
+    body: Body = request.scope["extensions"][DIRECT]
     return body
 
 

@@ -36,7 +36,7 @@ class Shortcut:
         self._paths = (PATH, f"{root_path}{PATH}")
 
     def immediate(self, scope: Scope, body: bytes) -> Sequence[bytes] | None:
-        """As `quotes.server.http.immediate.Application`."""
+        """As `quotes.server.protocol.immediate.Application`."""
         form = _form(scope) if scope["path"] in self._paths else None
         if form is None or not self._admits(scope):
             return None

@@ -10,8 +10,8 @@ from starlette.datastructures import State
 
 from quotes.live.feed import Feed
 from quotes.live.replica import Replica
-from quotes.server.http.open_connections import OpenConnections
 from quotes.server.limits.export_limits import ExportLimits
+from quotes.server.limits.open_connections import OpenConnections
 from quotes.server.monitoring.health import Health
 from quotes.server.operations import Streams
 

@@ -2,7 +2,7 @@
 
 from quotes.api.plans.subscriptions import Envelope
 from quotes.live.subscriber import SinkClosedError
-from quotes.server import protocol
+from quotes.server.protocol.connection import Direct, write
 
 
 class OperationSink:
@@ -13,7 +13,7 @@ class OperationSink:
 
     __slots__ = ("_connection", "_head", "envelope")
 
-    def __init__(self, connection: protocol.Direct, envelope: Envelope, head: bytes = b"") -> None:
+    def __init__(self, connection: Direct, envelope: Envelope, head: bytes = b"") -> None:
         self._connection = connection
         self._head = head
         self.envelope = envelope
@@ -23,6 +23,6 @@ class OperationSink:
 
     async def write(self, message: bytes) -> None:
         try:
-            await protocol.write(self._connection, self._head + message)
+            await write(self._connection, self._head + message)
         except OSError:
             raise SinkClosedError from None

@@ -18,12 +18,12 @@ from starlette.types import Receive, Send
 from quotes.api.errors import Code
 from quotes.database.errors import UnavailableError
 from quotes.live.subscriber import SinkClosedError
-from quotes.server import protocol
 from quotes.server.access import HOLDER, client_of
 from quotes.server.graphql_request import Operation
 from quotes.server.http.error_response import error_response
 from quotes.server.limits.connection_limits import TooManyConnectionsError
 from quotes.server.operations import FailedError, Streams
+from quotes.server.protocol.connection import DIRECT, Connection
 from quotes.server.streams.operation_sink import OperationSink
 
 log = structlog.get_logger()
@@ -59,7 +59,7 @@ async def respond(operation: Operation, request: Request, send: Send) -> None:
             running: list[asyncio.Task[None]] = []
             ended = streams.access.connected(scope.get(HOLDER), partial(_cancel, running))
             connection.enter_context(ended)
-            body: protocol.Connection = scope["extensions"][protocol.DIRECT]
+            body: Connection = scope["extensions"][DIRECT]
             body.dedicate()
             await send({"type": "http.response.start", "status": 200, "headers": _HEADERS})
             resume = request.headers.get("last-event-id") or None

@@ -18,11 +18,11 @@ from quotes.api.errors import Code, RefusedError
 from quotes.database.errors import UnavailableError
 from quotes.live.subscriber import SinkClosedError
 from quotes.live.turns import client
-from quotes.server import protocol
 from quotes.server.access import HOLDER, ForbiddenError, key_of
 from quotes.server.graphql_request import MalformedError, Operation
 from quotes.server.limits.connection_limits import TooManyConnectionsError, address_of
 from quotes.server.operations import FailedError, Streams
+from quotes.server.protocol.connection import DIRECT, Connection, Direct, write
 from quotes.server.streams.messages import id_of, message_of
 from quotes.server.streams.operation_sink import OperationSink
 
@@ -59,7 +59,7 @@ class WebSocketEndpoint:
         await send({"type": "websocket.accept", "subprotocol": SUBPROTOCOL if offered else None})
         client.set((address_of(scope), object()))
         streams: Streams = scope["app"].state.streams
-        connection: protocol.Connection = scope["extensions"][protocol.DIRECT]
+        connection: Connection = scope["extensions"][DIRECT]
         streams.access.identify(scope)
         scope["headers"] = []  # uvicorn holds the scope as long as the socket
         socket = Socket(streams, receive, send, connection, scope.get(HOLDER))
@@ -101,7 +101,7 @@ class Socket:
         streams: Streams,
         receive: Receive,
         send: Send,
-        connection: protocol.Direct,
+        connection: Direct,
         holder: str | None,
     ) -> None:
         self._streams = streams
@@ -217,7 +217,7 @@ class Socket:
     async def _write(self, text: str) -> None:
         """Raises SinkClosedError where the client has disconnected."""
         try:
-            await protocol.write(self._connection, text.encode())
+            await write(self._connection, text.encode())
         except OSError:
             raise SinkClosedError from None
 

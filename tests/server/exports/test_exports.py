@@ -23,9 +23,10 @@ from quotes.database import tokens
 from quotes.database.maintenance import removal
 from quotes.database.models import Origin
 from quotes.database.sessions import Sessions
-from quotes.server import process, protocol
+from quotes.server import process
 from quotes.server.exports import payment
 from quotes.server.http import long_answer
+from quotes.server.protocol import stalls
 from quotes.settings import Settings
 
 DAY = "btc_usd/2026-01-31.csv"
@@ -338,7 +339,7 @@ async def test_one_client_never_has_all_exports(settings: Settings, sessions: Se
 async def test_a_client_that_does_not_read_is_cut_off(
     few: Client, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(protocol, "STALL_TIMEOUT", 0.3)
+    monkeypatch.setattr(stalls, "STALL_TIMEOUT", 0.3)
 
     async with stalled(few) as reader:
         await until(lambda: few.state.exports.limits.running == 0)
@@ -350,7 +351,7 @@ async def test_a_client_that_reads_for_too_long_is_cut_off(
     settings: Settings, sessions: Sessions, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(process, "USER_TIMEOUT", 120_000)  # ms, of the kernel
-    monkeypatch.setattr(protocol, "STALL_TIMEOUT", 120.0)
+    monkeypatch.setattr(stalls, "STALL_TIMEOUT", 120.0)
     monkeypatch.setattr(long_answer, "LONGEST", 0.3)
     await fill_days(sessions, 31)
 

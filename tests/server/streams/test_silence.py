@@ -20,7 +20,7 @@ from quotes.database import connections
 from quotes.database.sessions import Sessions
 from quotes.live.feed import open_feed
 from quotes.local import probe
-from quotes.server import protocol
+from quotes.server.protocol import stalls, websocket
 from quotes.settings import Settings
 
 
@@ -138,8 +138,8 @@ async def client(settings: Settings) -> AsyncIterator[Client]:
 async def test_a_reader_that_stops_reading_is_cut_off_and_delays_nobody(
     client: Client, sessions: Sessions, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(protocol, "STALL_TIMEOUT", 0.3)
-    monkeypatch.setattr(protocol, "GRACE", 0.1)
+    monkeypatch.setattr(stalls, "STALL_TIMEOUT", 0.3)
+    monkeypatch.setattr(websocket, "GRACE", 0.1)
     stuck = await stuck_reader(client, operations=50)
     async with client.subscription(UPDATES) as updates:
         for at in range(0, 4_000, 500):

@@ -17,7 +17,7 @@ from client import serving
 from rows import insert, log, quote, until
 
 from quotes.database.sessions import Sessions
-from quotes.server import protocol
+from quotes.server.protocol import stalls
 from quotes.settings import Settings
 
 READERS = 600
@@ -115,8 +115,8 @@ def reading(url: str) -> Iterator[Readers]:
 async def test_600_connections_a_third_of_them_slow_get_every_quote_once_and_in_order(
     settings: Settings, sessions: Sessions, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(protocol, "BUFFER", SMALL)
-    monkeypatch.setattr(protocol, "STALL_TIMEOUT", 60.0)
+    monkeypatch.setattr(stalls, "BUFFER", SMALL)
+    monkeypatch.setattr(stalls, "STALL_TIMEOUT", 60.0)
     many = {"max_sockets": 1_000, "max_sockets_per_address": 1_000}
     async with serving(settings.model_copy(update=many), send_buffer=SMALL) as client:
         with reading(client.url) as readers:

@@ -11,7 +11,7 @@ from client import PROTOCOL, Client, serving
 from rows import cursor, insert, quote
 
 from quotes.database.sessions import Sessions
-from quotes.server.protocol import text_frame
+from quotes.server.protocol.websocket import text_frame
 from quotes.server.streams import websocket
 from quotes.settings import Settings
 

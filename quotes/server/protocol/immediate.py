@@ -3,8 +3,6 @@
 A task for each request, and the messages between uvicorn and the application, take longer than
 finding a cached answer. A request that has not arrived as a whole has no task either: whoever sends
 its body slowly takes no turn from others, and little memory.
-
-It relies on internals of uvicorn (0.54), as `quotes.server.protocol` does.
 """
 
 from collections.abc import Sequence

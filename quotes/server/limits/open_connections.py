@@ -8,8 +8,6 @@ from collections import Counter
 from collections.abc import Callable
 from dataclasses import dataclass, field
 
-from uvicorn.server import ServerState
-
 from quotes.server.limits.connection_limits import TooManyConnectionsError
 from quotes.settings import Settings
 
@@ -95,14 +93,3 @@ class OpenConnections:
         except ValueError:
             return False
         return any(found in network for network in self._proxies)
-
-
-class Shared(ServerState):
-    """What all connections of a server share."""
-
-    def __init__(self, settings: Settings) -> None:
-        super().__init__()
-        self.settings = settings
-        self.open_connections = OpenConnections(settings)
-        self.short = min(settings.max_url, settings.max_headers)
-        self.draining = False  # each HTTP connection ends with its next answer

@@ -1,7 +1,4 @@
-"""What an HTTP connection waits for from its client, and how long: one timer for each connection.
-
-It relies on internals of uvicorn (0.54), as `quotes.server.protocol` does.
-"""
+"""What an HTTP connection waits for from its client, and how long, by one timer."""
 
 from abc import ABC, abstractmethod
 from enum import Enum, auto

@@ -1,7 +1,5 @@
 """Limits on what is received as HTTP: bytes, time and connections. uvicorn has hardly any.
 
-It relies on internals of uvicorn (0.54), as `quotes.server.protocol` does.
-
 A client is refused with a status where that can be sent, and else its connection is closed. It
 has `first_byte_timeout` to begin its first request, `header_timeout` for the headers of each, and
 `body_timeout` for a body, plus a second for each `body_rate` bytes of it. Between two requests it
@@ -10,15 +8,18 @@ has `keep_alive`, which is uvicorn's own.
 
 from contextlib import suppress
 from functools import partial
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from uvicorn.config import Config
 from uvicorn.server import ServerState
 
 from quotes.server.http.error_response import last_answer
-from quotes.server.http.open_connections import Place, Shared
-from quotes.server.http.phases import ENDED, NOTHING, Phase, Phases
 from quotes.server.limits.connection_limits import TooManyConnectionsError, network_of
+from quotes.server.protocol.phases import ENDED, NOTHING, Phase, Phases
+from quotes.server.protocol.shared import Shared
+
+if TYPE_CHECKING:
+    from quotes.server.limits.open_connections import Place
 
 GRACE = 2.0  # seconds that a refused client may go on sending, so that it reads its answer
 MOST_EXCESS = 256  # connections beyond a limit that are answered at once; further ones are cut off
