@@ -1,12 +1,4 @@
-"""The queue: how long it is, its dead letters, and sending them again.
-
-The only module that knows how Dramatiq lays a queue out in Redis. As seen in Dramatiq 2.2
-(brokers/redis/dispatch.lua), each queue of a namespace has
-
-    default, default.msgs          the ids that wait, and all messages that are not done, by id
-    default.DQ, default.DQ.msgs    the same of messages that are delayed
-    default.XQ, default.XQ.msgs    ids of dead letters by the time of their death, their messages
-"""
+"""The queue: how long it is, its dead letters, and sending them again."""
 
 import dataclasses
 import time
@@ -16,10 +8,8 @@ from datetime import UTC, datetime
 from typing import Any
 
 import redis
-from dramatiq import Message
-from dramatiq.brokers.redis import RedisBroker
-from pydantic import BaseModel, ConfigDict, ValidationError
 
+from quotes.dramatiq_redis import OF_ATTEMPTS, CheckedBroker, Keys, UnreadableError, message_of
 from quotes.market.sources import name_of
 from quotes.settings import Settings
 
@@ -28,42 +18,8 @@ QUEUES = (TICKS, WORK)
 
 TIMEOUT = 5.0  # seconds to connect, and for each answer
 REASON = "reason"  # the option of a dead letter that says why it failed
-# What the attempts left in a message's options; what is sent again begins without.
-_OF_ATTEMPTS = {"eta", "redis_message_id", "requeue_timestamp", "retries", "traceback", REASON}
+_LEFT_OUT = {*OF_ATTEMPTS, REASON}  # of a message's options, when it is sent again
 _SHOWN = 200  # characters of a message that cannot be read
-
-
-class UnreadableError(Exception):
-    """It is no message of Dramatiq's; the error says what is wrong with it."""
-
-
-class _Options(BaseModel):
-    model_config = ConfigDict(strict=True, extra="allow")
-
-    redis_message_id: str
-
-
-class _Fields(BaseModel):
-    model_config = ConfigDict(strict=True, extra="forbid")
-
-    queue_name: str
-    actor_name: str
-    args: list[Any]
-    kwargs: dict[str, Any]
-    options: _Options
-    message_id: str
-    message_timestamp: int
-
-
-def message_of(data: bytes) -> "Message[Any]":
-    """Raises UnreadableError: what Dramatiq would take, and then fail to handle, is none either."""
-    try:
-        _Fields.model_validate_json(data)
-        return Message.decode(data)
-    except ValidationError as error:
-        first = error.errors(include_url=False, include_input=False)[0]
-        place = ".".join(map(str, first["loc"]))
-        raise UnreadableError(f"{place}: {first['msg']}" if place else first["msg"]) from None
 
 
 @dataclass(frozen=True, slots=True)
@@ -109,15 +65,16 @@ class Queue:
     def __init__(self, client: redis.Redis, namespace: str) -> None:
         self._client: Any = client
         self._namespace = namespace
-        self._broker = RedisBroker(client=client, namespace=namespace, middleware=[])  # type: ignore[no-untyped-call]
+        self._broker = CheckedBroker(client=client, namespace=namespace, middleware=[])  # type: ignore[no-untyped-call]
 
     def lengths(self) -> list[Length]:
         with self._client.pipeline() as pipeline:
             for queue in QUEUES:
-                pipeline.llen(self._key(queue))
-                pipeline.hlen(self._key(queue, ".msgs"))
-                pipeline.hlen(self._key(queue, ".DQ.msgs"))
-                pipeline.zcard(self._key(queue, ".XQ"))
+                keys = Keys(self._namespace, queue)
+                pipeline.llen(keys.waiting)
+                pipeline.hlen(keys.undone)
+                pipeline.hlen(keys.delayed)
+                pipeline.zcard(keys.deaths)
             counts = iter(pipeline.execute())
         return [_length(queue, counts) for queue in QUEUES]
 
@@ -129,7 +86,7 @@ class Queue:
     def resend(self, letter: DeadLetter) -> None:
         """Send it again, as if it were sent now. Raises UnreadableError where it is no message."""
         message = message_of(letter.data)
-        kept = {name: value for name, value in message.options.items() if name not in _OF_ATTEMPTS}
+        kept = {name: value for name, value in message.options.items() if name not in _LEFT_OUT}
         now = int(time.time() * 1000)
         again = dataclasses.replace(
             message, queue_name=letter.queue, options=kept, message_timestamp=now
@@ -138,22 +95,21 @@ class Queue:
         self.drop(letter)
 
     def drop(self, letter: DeadLetter) -> None:
+        keys = Keys(self._namespace, letter.queue)
         with self._client.pipeline() as pipeline:
-            pipeline.zrem(self._key(letter.queue, ".XQ"), letter.identity)
-            pipeline.hdel(self._key(letter.queue, ".XQ.msgs"), letter.identity)
+            pipeline.zrem(keys.deaths, letter.identity)
+            pipeline.hdel(keys.dead, letter.identity)
             pipeline.execute()
 
     def _dead(self, queue: str, limit: int) -> Iterator[DeadLetter]:
-        ids = self._client.zrevrange(self._key(queue, ".XQ"), 0, limit - 1, withscores=True)
+        keys = Keys(self._namespace, queue)
+        ids = self._client.zrevrange(keys.deaths, 0, limit - 1, withscores=True)
         if ids:
-            messages = self._client.hmget(self._key(queue, ".XQ.msgs"), [each for each, _ in ids])
+            messages = self._client.hmget(keys.dead, [each for each, _ in ids])
             for (identity, died), data in zip(ids, messages, strict=True):
                 yield DeadLetter(
                     identity, queue, datetime.fromtimestamp(died / 1000, UTC), data or b""
                 )
-
-    def _key(self, queue: str, suffix: str = "") -> str:
-        return f"{self._namespace}:{queue}{suffix}"
 
 
 def namespace(settings: Settings) -> str:

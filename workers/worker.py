@@ -13,6 +13,7 @@ import structlog
 from dramatiq import Worker
 
 from quotes import logs, metrics
+from quotes.dramatiq_redis import threads
 from quotes.settings import FAILED, REFUSED, Settings, SettingsError
 
 if TYPE_CHECKING:
@@ -61,8 +62,7 @@ def _run() -> int:
 def _wait(worker: Worker, process: "Process", stop: threading.Event) -> list[str]:
     """Wait for the end; returns the names of the threads and loops that died."""
     while process.settings_error is None and not stop.wait(timeout=1.0):
-        threads = [*worker.workers, *worker.consumers.values()]
-        died = [thread.name for thread in threads if not thread.is_alive()]
+        died = [thread.name for thread in threads(worker) if not thread.is_alive()]
         if died := [*died, *process.loops_ended]:
             return died
     return []

@@ -69,7 +69,7 @@ def resend(ids: Ids = None, *, all_: All = False) -> None:
 
     The work for a minute that is over stores nothing any more; it is filled in as a gap instead.
     """
-    from quotes.queue import UnreadableError
+    from quotes.dramatiq_redis import UnreadableError
 
     def send(queue: "Queue", letter: "DeadLetter") -> str | None:
         try:
