@@ -12,11 +12,11 @@ from math import ceil
 from typing import Any, NamedTuple
 
 from graphql import GraphQLError, GraphQLObjectType, get_argument_values
-from graphql.execution.executor import Executor as CoreExecutor
 
 from quotes.api import pagination
 from quotes.api.context import MAX_TICKERS
 from quotes.api.errors import Code, RefusedError, bad_input
+from quotes.api.execution import Execution, Places, name_of, nodes_of
 from quotes.api.history import candles, gaps, series, sparklines
 from quotes.api.history.price_at import DAY
 from quotes.api.selected_values import STATEMENT, VALUE, Counter, Values
@@ -180,27 +180,27 @@ def price(name: str, values: Values, arguments: Arguments, now: datetime) -> Pri
 
 
 def of(
-    executor: CoreExecutor[Any], root: GraphQLObjectType, fields: Any, now: datetime
+    execution: Execution, root: GraphQLObjectType, fields: Mapping[str, Places], now: datetime
 ) -> list[Price]:
-    """Of an operation's root fields, which have been collected.
+    """Of an operation's root fields.
 
     Raises RefusedError where it selects too many fields.
     """
-    counter = Counter(executor)
+    counter = Counter(execution)
     prices = []
-    for key, details in fields.items():
-        node = details[0].node
-        values = counter.values(root, key, details)
-        definition = root.fields.get(node.name.value)
+    for key, places in fields.items():
+        name = name_of(places)
+        values = counter.values(root, key, places)
+        definition = root.fields.get(name)
         try:
             arguments = (
                 {}  # of the schema's own fields
                 if definition is None
-                else get_argument_values(definition, node, executor.variable_values)
+                else get_argument_values(definition, nodes_of(places)[0], execution.variable_values)
             )
         except GraphQLError:
             continue  # it has no answer but this error
-        prices.append(price(node.name.value, values, arguments, now))
+        prices.append(price(name, values, arguments, now))
     return prices
 
 

@@ -19,10 +19,10 @@ from graphql import (
     specified_rules,
     validate,
 )
-from strawberry import Schema
 from strawberry.extensions import MaxTokensLimiter, SchemaExtension
 
 from quotes.api.errors import bad_input
+from quotes.api.execution import core_of, names_its_operation
 from quotes.api.mergeable_fields import MergeableFields
 
 MAX_DOCUMENTS = 128  # cached; of MAX_TOKENS each, some 50 MB at the worst
@@ -51,11 +51,6 @@ class Document(NamedTuple):
 _cached: OrderedDict[tuple[GraphQLSchema, str], Document] = (
     OrderedDict()
 )  # the last used at the end
-
-
-def core_of(schema: Schema) -> GraphQLSchema:
-    """graphql-core's own schema, which has no public name in Strawberry 0.341."""
-    return schema._schema  # noqa: SLF001
 
 
 def document(schema: GraphQLSchema, query: str) -> Document:
@@ -135,7 +130,7 @@ class Named(SchemaExtension):
         if context.graphql_document and not context.pre_execution_errors:
             kinds = map(type, context.graphql_document.definitions)
             several = sum(kind is OperationDefinitionNode for kind in kinds) > 1
-            if several and context._provided_operation_name is None:  # noqa: SLF001  # the property takes the first's
+            if several and not names_its_operation(context):
                 context.pre_execution_errors = [
                     bad_input("There are several operations; say by `operationName` which to run.")
                 ]

@@ -1,18 +1,20 @@
 """The GraphQL schema. A resolver checks its arguments, reads the database and maps the rows."""
 
 from collections import defaultdict
+from collections.abc import Mapping
 from datetime import date, datetime, timedelta
 from functools import partial
 from typing import Annotated
 
 import strawberry
-from graphql import GraphQLError
+from graphql import GraphQLError, GraphQLObjectType
 from strawberry.schema.config import StrawberryConfig
 from strawberry.types import ExecutionContext
 
-from quotes.api import cursors, freshness, pagination, types
+from quotes.api import cost, cursors, freshness, pagination, types
 from quotes.api.constituents import ConstituentQuery
 from quotes.api.context import (
+    Context,
     Info,
     SomeTickers,
     TickerArgument,
@@ -20,10 +22,11 @@ from quotes.api.context import (
     known_tickers,
     require_known,
     retired_before,
+    utc_now,
 )
 from quotes.api.documents import Checked, Limits, Named
-from quotes.api.errors import ErrorCodes
-from quotes.api.execution import Executor
+from quotes.api.errors import ErrorCodes, bad_input
+from quotes.api.execution import Execution, Places, name_of
 from quotes.api.history.candle_updates import CandleSubscription
 from quotes.api.history.candles import CandleQuery
 from quotes.api.history.gaps import GapQuery
@@ -194,6 +197,26 @@ class Subscription(CandleSubscription, PriceSubscription):
     pass
 
 
+class CheckedExecution(Execution):
+    """Executes what has no plan, and what is wrong."""
+
+    def check(self, root: GraphQLObjectType, fields: Mapping[str, Places]) -> None:
+        """Nothing is executed that costs too much, or is switched off. Raises RefusedError."""
+        now = utc_now()
+        if isinstance(self.context_value, Context):
+            now = self.context_value.now()
+            if not self.context_value.settings.introspection:
+                _require_none_of_the_schema(fields)
+        cost.required(cost.of(self, root, fields, now))
+
+
+def _require_none_of_the_schema(fields: Mapping[str, Places]) -> None:
+    if {"__schema", "__type"} & {name_of(each) for each in fields.values()}:
+        raise bad_input(
+            "The schema cannot be queried here; this service's release has it as `schema.graphql`."
+        )
+
+
 class Schema(strawberry.Schema):
     """Without Strawberry's log, where each fault of a client's is an error with its traceback."""
 
@@ -207,7 +230,7 @@ schema = Schema(
     query=Query,
     subscription=Subscription,
     extensions=[Limits, Checked, Named, ErrorCodes],
-    execution_context_class=Executor,
+    execution_context_class=CheckedExecution,
     config=StrawberryConfig(scalar_map=SCALARS),
 )
 

@@ -2,7 +2,7 @@
 
 from collections.abc import Mapping
 from functools import lru_cache
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 from graphql import (
     DirectiveLocation,
@@ -13,9 +13,9 @@ from graphql import (
     GraphQLSchema,
     get_named_type,
 )
-from graphql.execution.executor import Executor as CoreExecutor
 
 from quotes.api.errors import Code, RefusedError
+from quotes.api.execution import Execution, Places, name_of
 from quotes.market.constituents import MOST
 
 MAX_FIELDS = 500  # selected ones, once fragments are spread; the explorer's introspection has 250
@@ -39,12 +39,12 @@ class Values(NamedTuple):
 class Counter:
     """Counts the values that selections show, and no more than MAX_FIELDS selected fields."""
 
-    def __init__(self, executor: CoreExecutor[Any]) -> None:
-        self._executor = executor
+    def __init__(self, execution: Execution) -> None:
+        self._execution = execution
         self._fields = 0
 
     def values(
-        self, parent: GraphQLObjectType, key: str, details: Any, *, typical: bool = False
+        self, parent: GraphQLObjectType, key: str, places: Places, *, typical: bool = False
     ) -> Values:
         """Of one field of `parent`; `typical` where that is one of all the schema's types.
 
@@ -57,14 +57,14 @@ class Counter:
                 f"The operation selects more than {MAX_FIELDS:,} fields, once its fragments are "
                 "spread. Ask for fewer, or in several requests.",
             )
-        name = details[0].node.name.value
+        name = name_of(places)
         own = 1 + len(key) // NAME + (STATEMENT / VALUE if (parent.name, name) in _READ else 0)
-        definition = self._executor.schema.get_field(parent, name)
+        definition = self._execution.schema.get_field(parent, name)
         if definition is None:
             return Values(own, 0)
         listed = _is_list(definition.type)
         typical = name == "types" or (typical and listed)
-        inner = self.inner(get_named_type(definition.type), details, typical=typical)
+        inner = self.inner(get_named_type(definition.type), places, typical=typical)
         if not listed:
             return Values(own + inner.once, inner.each)
         length = self._length(parent, name, typical=typical)
@@ -72,20 +72,18 @@ class Counter:
             return Values(own, inner.once + inner.each + 1)
         return Values(own + length * (inner.once + 1), length * inner.each)
 
-    def inner(self, kind: object, details: Any, *, typical: bool = False) -> Values:
+    def inner(self, kind: object, places: Places, *, typical: bool = False) -> Values:
         """Of what is selected of one object."""
         if not isinstance(kind, GraphQLObjectType):
             return Values(0, 0)
-        collected = self._executor.collect_subfields(kind, details).grouped_field_set
-        counted = [
-            self.values(kind, key, fields, typical=typical) for key, fields in collected.items()
-        ]
+        fields = self._execution.selected(kind, places).fields
+        counted = [self.values(kind, key, each, typical=typical) for key, each in fields.items()]
         return Values(sum(each.once for each in counted), sum(each.each for each in counted))
 
     def _length(self, parent: GraphQLObjectType, name: str, *, typical: bool) -> float | None:
         """Of a list; None where it holds the field's rows."""
         if parent.name.startswith("__"):
-            return _introspected(self._executor.schema, typical=typical)[name]
+            return _introspected(self._execution.schema, typical=typical)[name]
         return _LENGTHS.get((parent.name, name))
 
 

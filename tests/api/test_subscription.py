@@ -10,7 +10,7 @@ import pytest
 from client import PROTOCOL, Client, serving
 from rows import cursor, insert, quote, restore, seq_of
 
-from quotes.api.execution import Executor
+from quotes.api.execution import Execution
 from quotes.api.schema import schema
 from quotes.database.models import Origin
 from quotes.database.sessions import Sessions
@@ -172,14 +172,14 @@ async def test_what_graphql_core_caches_of_an_event_ends_with_it(
 ) -> None:
     """By the ordinary execution. Its executors share a cache that grows with each event."""
     caches = []
-    original = Executor.build_per_event_executor
+    original = Execution.build_per_event_executor
 
-    def recording(self: Executor, payload: object) -> object:
+    def recording(self: Execution, payload: object) -> object:
         executor = original(self, payload)
         caches.append(executor._relevant_sub_fields)
         return executor
 
-    monkeypatch.setattr(Executor, "build_per_event_executor", recording)
+    monkeypatch.setattr(Execution, "build_per_event_executor", recording)
     await insert(sessions, quote(at=1), quote("eth_usd", at=1))
 
     events: Any = await schema.stream(UPDATES, context_value=client.state.context)

@@ -2,7 +2,8 @@
 
 from graphql import DocumentNode, OperationType, get_operation_ast
 
-from quotes.api.documents import core_of, document
+from quotes.api.documents import document
+from quotes.api.execution import core_of
 from quotes.api.schema import schema
 
 core = core_of(schema)

@@ -16,18 +16,18 @@ from graphql import (
     OperationDefinitionNode,
     OperationType,
     VariableNode,
+    VariableValues,
     Visitor,
     get_argument_values,
     get_operation_ast,
+    get_variable_values,
     visit,
 )
-from graphql.execution.collect_fields import collect_fields
-from graphql.execution.values import VariableValues, get_variable_values
 
 from quotes.api import cost
 from quotes.api.cost import Price
 from quotes.api.documents import MAX_ERRORS
-from quotes.api.execution import Executor
+from quotes.api.execution import Execution, Places, name_of, nodes_of
 from quotes.api.plans.documents import core, valid
 from quotes.api.plans.selection import NotPlainError, Selection, selection
 from quotes.api.selected_values import Counter
@@ -121,35 +121,29 @@ class Operation(Generic[Made]):
         return Given(fields, cost.required([each.price for each in fields]))
 
     def _compiled(self, variables: Variables) -> tuple[Compiled[Made], ...]:
-        executor = Executor.build(
-            core, self._document, raw_variable_values=variables, operation_name=self._name
-        )
-        assert isinstance(executor, Executor)
+        execution = Execution.of(core, self._document, variables, self._name)
         kind = core.get_root_type(self._operation.operation)
         assert kind is not None
-        found = collect_fields(
-            core, executor.fragments, executor.variable_values, kind, executor.operation
-        ).grouped_field_set
-        counter = Counter(executor)
+        counter = Counter(execution)
         return tuple(
-            self._root(executor, counter, kind, key, details) for key, details in found.items()
+            self._root(execution, counter, kind, key, places)
+            for key, places in execution.root_fields(kind).items()
         )
 
     def _root(
         self,
-        executor: Executor,
+        execution: Execution,
         counter: Counter,
         kind: GraphQLObjectType,
         key: str,
-        details: Any,
+        places: Places,
     ) -> Compiled[Made]:
         """Raises GraphQLError for a wrong literal, and RefusedError for too many fields."""
-        nodes = tuple(each.node for each in details)
-        name = nodes[0].name.value
-        price = partial(cost.price, name, counter.values(kind, key, details))
+        nodes, name = nodes_of(places), name_of(places)
+        price = partial(cost.price, name, counter.values(kind, key, places))
         field = kind.fields.get(name)
         try:
-            selected = None if field is None else selection(executor, field.type, details)
+            selected = None if field is None else selection(execution, field.type, places)
             root = Root(key, name, nodes, field, selected)
             made = self._make(root)
         except NotPlainError:

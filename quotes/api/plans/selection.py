@@ -6,7 +6,7 @@ from typing import Any
 
 from graphql import GraphQLObjectType, get_named_type
 
-from quotes.api.execution import Executor
+from quotes.api.execution import Execution, Places, name_of
 
 # Fields that each answer gives anew, by their types: an age, what the indexes are made of just now,
 # and the end of the log.
@@ -57,26 +57,26 @@ class Selection:
         )
 
 
-def selection(executor: Executor, kind: Any, details: Any) -> Selection | None:
-    """What `details`, the nodes of one field of type `kind`, select; None for a leaf.
+def selection(execution: Execution, kind: Any, places: Places) -> Selection | None:
+    """What one field of type `kind` selects; None for a leaf.
 
     Raises NotPlainError for what is delivered in parts.
     """
     named = get_named_type(kind)
     if not isinstance(named, GraphQLObjectType):
         return None
-    collected = executor.collect_subfields(named, details)
-    if collected.new_defer_usages:
+    fields, in_parts = execution.selected(named, places)
+    if in_parts:
         raise NotPlainError
     return Selection(
         named,
         tuple(
-            Selected(key, fields[0].node.name.value, _inner(executor, named, fields))
-            for key, fields in collected.grouped_field_set.items()
+            Selected(key, name_of(inner), _inner(execution, named, inner))
+            for key, inner in fields.items()
         ),
     )
 
 
-def _inner(executor: Executor, parent: GraphQLObjectType, details: Any) -> Selection | None:
-    name = details[0].node.name.value
-    return None if name == "__typename" else selection(executor, parent.fields[name].type, details)
+def _inner(execution: Execution, parent: GraphQLObjectType, places: Places) -> Selection | None:
+    name = name_of(places)
+    return None if name == "__typename" else selection(execution, parent.fields[name].type, places)

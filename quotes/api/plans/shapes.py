@@ -13,6 +13,7 @@ from graphql import (
     is_leaf_type,
 )
 
+from quotes.api.execution import attribute_of
 from quotes.api.plans.selection import NotPlainError, Selected, Selection
 
 Shape = Callable[[Any], Any]  # the JSON of a value, in Python's types
@@ -39,10 +40,10 @@ def _attribute(kind: GraphQLObjectType, selected: Selected) -> tuple[Shape, Shap
     if selected.name == "__typename":
         return (lambda _: kind.name), (lambda name: name)
     field = kind.fields.get(selected.name)
-    definition = field.extensions.get("strawberry-definition") if field else None
-    if field is None or definition is None or not definition.is_basic_field:
+    attribute = attribute_of(field) if field else None
+    if field is None or attribute is None:
         raise NotPlainError
-    return attrgetter(definition.python_name), shape_of(field.type, selected.inner)
+    return attrgetter(attribute), shape_of(field.type, selected.inner)
 
 
 def _leaf(kind: GraphQLLeafType) -> Shape:

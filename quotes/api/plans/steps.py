@@ -10,6 +10,7 @@ import orjson
 
 from quotes.api import freshness, pagination, types
 from quotes.api.context import Context, known_tickers, require_few, require_known
+from quotes.api.execution import resolver_of
 from quotes.api.history import candles
 from quotes.api.history.gaps import Gaps
 from quotes.api.history.series import Series
@@ -103,10 +104,7 @@ def _resolver(root: Root) -> Step:
     """By the field's own resolver, whose result is written without graphql-core."""
     shape = _shape(root)
     assert root.field is not None
-    definition = root.field.extensions["strawberry-definition"]
-    resolver = definition.base_resolver.wrapped_func
-    name_of = schema.config.name_converter.from_argument
-    names = {name_of(each): each.python_name for each in definition.arguments}
+    resolver, names = resolver_of(schema, root.field)
     scope_of = SCOPES.get(root.name, _once)
     if root.of_the_moment():
         scope_of = _once
