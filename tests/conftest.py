@@ -183,7 +183,7 @@ def settings(
 
 
 async def _empty(database_url: str) -> None:
-    connection = await asyncpg.connect(database_url, server_settings={"lock_timeout": "5s"})
+    connection = await asyncpg.connect(database_url, server_settings={"lock_timeout": "60s"})
     try:
         await connection.execute(EMPTY)
     finally:

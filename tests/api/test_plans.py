@@ -19,6 +19,7 @@ from rows import failure, insert, minute, quote, record
 
 from quotes.api.context import Context
 from quotes.api.errors import RefusedError
+from quotes.api.plans.answers import Answer
 from quotes.api.plans.plans import Plans
 from quotes.api.schema import schema
 from quotes.database.models import Origin
@@ -56,6 +57,16 @@ async def plans(named: Settings, request: pytest.FixtureRequest) -> AsyncIterato
 Result = tuple[dict[str, Any] | None, list[str]]  # data, and the errors' messages
 
 
+async def answered(
+    plans: Plans, query: str, variables: dict[str, object]
+) -> Answer | RefusedError | None:
+    """By its plan; the refusal of one that may cost or show too much."""
+    try:
+        return await plans.answer(query, None, variables)
+    except RefusedError as refusal:
+        return refusal
+
+
 async def executed(context: Context, query: str, variables: dict[str, object]) -> Result:
     """By Strawberry."""
     result = await schema.execute(query, variables, context)
@@ -82,6 +93,7 @@ async def test_a_plan_answers_every_field_as_the_ordinary_execution_does(plans: 
 
 @example(('{ prices(ticker: "BTC") { nodes { at @skip(if: true) } edges { __typename } } }', {}))
 @example(('{ candles(ticker: "old_usd", interval: "1m") { openTime } }', {}))
+@example(("{ sparklines(points: 200) { ticker times prices __typename } }", {}))
 @given(documents())
 @hypothesis_settings(deadline=None, max_examples=25, suppress_health_check=list(HealthCheck))
 async def test_a_plan_answers_what_the_ordinary_execution_does(
@@ -90,12 +102,14 @@ async def test_a_plan_answers_what_the_ordinary_execution_does(
     query, variables = document
     with structlog.testing.capture_logs() as logs:
         data, errors = await executed(plans.context, query, variables)
-        answers = [await plans.answer(query, None, variables) for _ in range(2)]
+        answers = [await answered(plans, query, variables) for _ in range(2)]
 
     assert [each for each in logs if each["event"] in {"plan_failed", "request_failed"}] == []
     for answer in answers:  # the second may have been given before
         if answer is None:  # nothing of it can be executed
             assert (data, bool(errors)) == (None, True)
+        elif isinstance(answer, RefusedError):
+            assert (data, errors) == (None, [answer.message])
         else:
             body = json.loads(answer.body)
             assert same(result_of(body), (data, errors))

@@ -221,7 +221,7 @@ async def test_a_throttled_query_is_answered_when_the_budget_allows_it(
         with pytest.raises(ThrottledError, match="points a minute") as caught:
             await spend(impatient)
 
-        assert 0 < (caught.value.retry_after or 0) < 5
+        assert 0 < (caught.value.retry_after or 0) < 10  # for some 180 points
         assert (await patient.gaps("BTC", until=minute(2_000))).expected == 2_000
 
 

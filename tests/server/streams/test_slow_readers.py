@@ -125,7 +125,7 @@ async def test_600_connections_a_third_of_them_slow_get_every_quote_once_and_in_
                 for number in range(WRITERS):
                     writers.create_task(write(sessions, f"t{number}_usd"))
             written = [each.seq for each in await log(sessions)]
-            await until(lambda: all(len(seen) >= COMMITS for seen in readers.seen), seconds=60)
+            await until(lambda: all(len(seen) >= COMMITS for seen in readers.seen), seconds=120)
             await asyncio.to_thread(_end, readers)
 
     assert written == list(range(1, COMMITS + 1))
