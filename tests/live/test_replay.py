@@ -1,15 +1,20 @@
 import asyncio
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
+from typing import TYPE_CHECKING, cast
 
 import pytest
 from rows import insert, quote
+from sqlalchemy import text
 from sqlmodel.ext.asyncio.session import AsyncSession
 
 from quotes.database.errors import RejectedError, UnavailableError
 from quotes.database.sessions import Sessions
 from quotes.live import replay
-from quotes.live.replay import Replay
+from quotes.live.replay import Page, Replay
+
+if TYPE_CHECKING:
+    from quotes.live.replica import Replica
 
 
 class Counting(Sessions):
@@ -122,3 +127,41 @@ async def test_a_page_is_read_of_whichever_months_the_log_has_grown_by(
         found += [each.seq for each in quotes]
 
     assert found == [11, 12]
+
+
+class Lagging(Sessions):
+    """Of a server that knows of no partition yet, as a standby that is behind."""
+
+    def __init__(self, sessions: Sessions) -> None:
+        self._sessions = sessions
+
+    @asynccontextmanager
+    async def __call__(self) -> AsyncIterator[AsyncSession]:
+        async with self._sessions() as session:
+            await (await session.connection()).execute(text("DELETE FROM partitions"))
+            yield session  # and what it has done is rolled back
+
+
+class Disproved:
+    """A standby that turns out to be behind after it has been read."""
+
+    def __init__(self, sessions: Sessions) -> None:
+        self.replays = Lagging(sessions)
+
+    async def read(
+        self, there: Callable[[], Awaitable[Page]], here: Callable[[], Awaitable[Page]]
+    ) -> Page:
+        quotes, _ = await there()
+        assert not quotes
+        return await here()
+
+
+async def test_what_a_standby_has_said_of_partitions_is_not_kept_for_the_primary_s_pages(
+    counting: Counting, sessions: Sessions
+) -> None:
+    lane = Replay(counting, 2)
+    lane.replica = cast("Replica", Disproved(sessions))
+
+    quotes, upto = await lane.page(0, 10, None)
+
+    assert (len(quotes), upto) == (10, 10)
