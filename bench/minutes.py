@@ -26,20 +26,12 @@ from quotes.local.embedded import Postgres
 from quotes.market.coverage import HOUR, MINUTE, hour_of
 from workers.demo import market
 
-WRITERS = 4  # each stores another month
 LEVELS_AT = datetime(2026, 11, 1, tzinfo=UTC)  # whose prices are those that all vary around
 
-# One minute in 300 is missing, as is an hour now and then; one in 300 was repaired.
-_PRESENT = """
-    FROM unnest(:tickers, :levels, :digits, :listed) AS indexes (ticker, level, digits, since),
-         generate_series(:since, :until - interval '1 minute', interval '1 minute') AS minute,
-         LATERAL (SELECT extract(epoch FROM minute)::bigint AS second) AS timed,
-         LATERAL (SELECT abs(hashtextextended(ticker, second) % 1000000) AS chance) AS drawn
-    WHERE minute >= indexes.since AND chance >= 3333
-      AND hashtextextended(ticker, second / 3600) % 300 <> 0
-"""
-# A price has as many digits as the exchange's, and is its first in the minute.
-_STORE = f"""
+# One minute in 300 is missing, as is an hour now and then; one in 300 was repaired. A price has as
+# many digits as the exchange's, and is its first in the minute.
+STORE = text(
+    """
     INSERT INTO quotes (ticker, minute, price, observed_at, exact_time, source, origin, seq)
     SELECT ticker, minute,
            trim_scale(round((level * (1 + 0.2 * sin(second::float8 / 9000000)
@@ -48,9 +40,15 @@ _STORE = f"""
            minute + chance % 3000 * interval '1 ms', chance >= 6666, 'deribit',
            CASE WHEN chance < 6666 THEN 'REPAIRED' ELSE 'LIVE' END,
            :last + row_number() OVER (ORDER BY minute, ticker)
-    {_PRESENT}
-"""
-_TYPES = (
+    FROM unnest(:tickers, :levels, :digits, :listed) AS indexes (ticker, level, digits, since),
+         generate_series(:since, :until - interval '1 minute', interval '1 minute') AS minute,
+         LATERAL (SELECT extract(epoch FROM minute)::bigint AS second) AS timed,
+         LATERAL (SELECT abs(hashtextextended(ticker, second) % 1000000) AS chance) AS drawn
+    WHERE minute >= indexes.since AND chance >= 3333
+      AND hashtextextended(ticker, second / 3600) % 300 <> 0
+    """
+).bindparams(
+    bindparam("last", type_=BigInteger),
     bindparam("tickers", type_=ARRAY(Text)),
     bindparam("levels", type_=ARRAY(Double)),
     bindparam("digits", type_=ARRAY(Integer)),
@@ -58,8 +56,6 @@ _TYPES = (
     bindparam("since", type_=DateTime(timezone=True)),
     bindparam("until", type_=DateTime(timezone=True)),
 )
-STORE = text(_STORE).bindparams(*_TYPES, bindparam("last", type_=BigInteger))
-COUNT = text(f"SELECT count(*) {_PRESENT}").bindparams(*_TYPES)
 
 
 @dataclass(frozen=True)
@@ -102,87 +98,48 @@ async def stored(
 
 async def fill(url: str, name: str, listed: Mapping[str, datetime], end: datetime) -> None:
     columns = (TextColumn(name), BarColumn(), TimeElapsedColumn(), TimeRemainingColumn())
-    async with open_engine(url, name="bench", size=WRITERS, statement_timeout=None) as engine:
-        sessions, begin = Sessions(engine), min(listed.values())
+    async with open_engine(url, name="bench", size=1, statement_timeout=None) as engine:
+        sessions, since = Sessions(engine), min(listed.values())
         async with sessions() as session:
             newest = (await session.exec(select(func.max(col(Quote.minute))))).one()
         if newest is not None:
-            begin = newest + MINUTE
-        turns, writers = asyncio.Lock(), asyncio.Semaphore(WRITERS)
+            since = newest + MINUTE
         with Progress(*columns, console=Console(stderr=True)) as bar:
-            stored = bar.add_task(name, total=(end - begin) / DAY)
-
-            async def store_month(since: datetime, until: datetime) -> None:
-                async with writers:
-                    async with turns:  # which are taken in the order of months
-                        last = await sessions.transact(
-                            partial(reserve, listed=listed, since=since, until=until)
-                        )
-                    while since < until:
-                        end_of_day = min(since + DAY, until)
-                        last = await sessions.transact(
-                            partial(
-                                store_day, listed=listed, since=since, until=end_of_day, last=last
-                            )
-                        )
-                        bar.advance(stored, (end_of_day - since) / DAY)
-                        since = end_of_day
-
-            async with asyncio.TaskGroup() as group:
-                since = begin
-                while since < end:
-                    until = min(partitions.after(partitions.month_of(since)), end)
-                    group.create_task(store_month(since, until))
-                    since = until
+            stored = bar.add_task(name, total=(end - since) / DAY)
+            while since < end:
+                until = min(since.replace(hour=0, minute=0) + DAY, end)
+                await sessions.transact(partial(store_day, listed=listed, since=since, until=until))
+                bar.advance(stored, (until - since) / DAY)
+                since = until
         await sessions.transact(partial(store.prepare, now=end))
     connection = await asyncpg.connect(url)
-    await connection.execute("VACUUM ANALYZE")
-    await connection.execute("CHECKPOINT")
+    await connection.execute("VACUUM ANALYZE", timeout=3_600)
+    await connection.execute("CHECKPOINT", timeout=600)
     await connection.close()
 
 
-def _parameters(
-    listed: Mapping[str, datetime], since: datetime, until: datetime
-) -> dict[str, object]:
-    present = [name for name, begin in listed.items() if begin < until]
-    return {
-        "tickers": present,
-        "levels": [float(market.price(name, LEVELS_AT, 1)) for name in present],
-        "digits": [market.decimals(name) for name in present],
-        "listed": [listed[name] for name in present],
+async def store_day(
+    session: AsyncSession, listed: Mapping[str, datetime], since: datetime, until: datetime
+) -> None:
+    """As `store.insert` does, with rows that the database makes."""
+    last = await store.lock(session)
+    await partitions.make(session, [since])
+    names = [name for name, begin in listed.items() if begin < until]
+    values = {
+        "last": last,
+        "tickers": names,
+        "levels": [float(market.price(name, LEVELS_AT, 1)) for name in names],
+        "digits": [market.decimals(name) for name in names],
+        "listed": [listed[name] for name in names],
         "since": since,
         "until": until,
     }
-
-
-async def reserve(
-    session: AsyncSession, listed: Mapping[str, datetime], since: datetime, until: datetime
-) -> int:
-    """Make a month's partition, and assign its quotes the seqs that follow the returned one."""
-    last = await store.lock(session)
-    await partitions.make(session, [since])
-    connection = await session.connection()
-    count = await connection.scalar(COUNT, _parameters(listed, since, until))
-    await store.advance(session, last + count)
-    return last
-
-
-async def store_day(
-    session: AsyncSession,
-    listed: Mapping[str, datetime],
-    since: datetime,
-    until: datetime,
-    last: int,
-) -> int:
-    """As `store.insert` does, with rows that the database makes; the last seq of them."""
-    connection = await session.connection()
-    values = _parameters(listed, since, until)
-    stored = await connection.execute(STORE, {**values, "last": last})
+    stored = await (await session.connection()).execute(STORE, values)
     first = hour_of(since)
     hours = range(-((first - until) // HOUR))
-    touched = [(name, first + number * HOUR) for name in listed for number in hours]
+    touched = [(name, first + number * HOUR) for name in names for number in hours]
     await rollup.refresh(session, touched)
-    return last + stored.rowcount
+    await store.advance(session, last + stored.rowcount)
 
 
 def write_out(folder: Path) -> None:

@@ -15,28 +15,35 @@ PARTS = """
     JOIN pg_index ON indrelid = name::regclass
     JOIN pg_class ON pg_class.oid = indexrelid
 """
-SHARED = "SELECT pg_total_relation_size('hours') + pg_total_relation_size('partitions')"
+OTHERS = """
+    SELECT 'table ' || relname, pg_total_relation_size(pg_class.oid) FROM pg_class
+    LEFT JOIN partitions ON name = relname
+    WHERE relkind = 'r' AND relnamespace = 'public'::regnamespace AND name IS NULL
+"""
+NEGLIGIBLE = 1 << 20  # bytes of another table
+OVER, OPEN, WHOLE = "months that are over", "this month", "all"
 
 
 async def report(url: str) -> None:
     """Bytes a quote, in Markdown: of months that are over, of the rest, and of all."""
     connection = await asyncpg.connect(url)
-    now, whole = datetime.now(UTC), "all of it"
+    now = datetime.now(UTC)
     sizes: dict[tuple[str, str], int] = defaultdict(int)  # by part, and kind of month
-    quotes: dict[str, int] = defaultdict(int)
+    quotes = dict.fromkeys((OVER, OPEN, WHOLE), 0)
     for name, until in await connection.fetch("SELECT name, until FROM partitions"):
         count = await connection.fetchval(f'SELECT count(*) FROM "{name}"')  # noqa: S608  # ours
-        for kind in (_kind(until, now), whole):
+        for kind in (_kind(until, now), WHOLE):
             quotes[kind] += count
     for _, until, part, size in await connection.fetch(PARTS):
-        for kind in (_kind(until, now), whole):
+        for kind in (_kind(until, now), WHOLE):
             sizes[part, kind] += size
             sizes["in all", kind] += size
-    shared = await connection.fetchval(SHARED)
+    for part, size in await connection.fetch(OTHERS):
+        if size > NEGLIGIBLE:
+            for kind, count in quotes.items():
+                sizes[part, kind] = round(size * count / quotes[WHOLE])
+                sizes["in all", kind] += sizes[part, kind]
     await connection.close()
-    for kind, count in quotes.items():
-        sizes["the hours", kind] = round(shared * count / quotes[whole])
-        sizes["in all", kind] += sizes["the hours", kind]
     parts = [*dict.fromkeys(part for part, _ in sizes if part != "in all"), "in all"]
     lines = [
         [part, *(f"{sizes[part, kind] / max(1, count):.1f}" for kind, count in quotes.items())]
@@ -47,4 +54,4 @@ async def report(url: str) -> None:
 
 
 def _kind(until: datetime, now: datetime) -> str:
-    return "months that are over" if until <= now else "this month"
+    return OVER if until <= now else OPEN
