@@ -32,7 +32,7 @@ EMPTY = """
             EXECUTE format('DROP TABLE %I', partition);
         END LOOP;
     END $$;
-    TRUNCATE failures, hours, backfills, heartbeats, indexes, tokens, constituents;
+    TRUNCATE failures, hours, runs, backfills, heartbeats, indexes, tokens, constituents;
     UPDATE high_water SET seq = 0, retired_before = NULL, retired_seq = 0
 """
 

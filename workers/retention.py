@@ -14,7 +14,7 @@ log = structlog.get_logger()
 
 ATTEMPTS, PAUSE = 60, 2.0  # at dropping a partition that is in use, and seconds between them
 FAILURES_AGE, MOST_FAILURES = timedelta(days=400), 1_000_000  # that are kept
-CHUNK = 10_000  # failures in a transaction
+CHUNK = 10_000  # rows in a transaction
 
 
 async def retire(sessions: Sessions, months: int, *, now: datetime) -> None:
@@ -29,6 +29,14 @@ async def retire(sessions: Sessions, months: int, *, now: datetime) -> None:
             log.warning("partition_in_use", partition=name, attempts=ATTEMPTS)
             return  # the older ones go first
         log.info("partition_dropped", partition=name)
+    if expired:
+        await _remove_runs(sessions)
+
+
+async def _remove_runs(sessions: Sessions) -> None:
+    chunk = partial(retention.remove_runs, chunk=CHUNK)
+    while await sessions.transact(chunk):
+        pass
 
 
 async def _retire(sessions: Sessions, name: str) -> bool:

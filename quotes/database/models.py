@@ -87,6 +87,22 @@ class Partition(SQLModel, table=True):
     last_backfilled: int | None = Field(default=None, sa_type=BigInteger)
 
 
+class Run(SQLModel, table=True):
+    """From this seq on, until its next run's, a ticker's streamed quotes are of this hour.
+
+    So a replay finds them by their minutes, and needs no index of each ticker's seqs. A trigger of
+    `quotes` adds the runs in the transaction that stores their quotes, whoever stores them: one for
+    each hour, and more where quotes of an earlier hour come late.
+    """
+
+    __tablename__ = "runs"
+    __table_args__ = (PrimaryKeyConstraint("ticker", "first_seq", name="runs_pkey"),)
+
+    ticker: str = Field(sa_type=Text)
+    first_seq: int = Field(sa_type=BigInteger)
+    hour: datetime = Field(sa_type=DateTime(timezone=True))  # a whole one, in UTC
+
+
 class HighWater(SQLModel, table=True):
     """One row: the last assigned seq. Locking it makes seq follow commit order."""
 

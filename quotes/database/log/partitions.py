@@ -34,9 +34,6 @@ _MAKE = (
     CREATE UNIQUE INDEX {name}_history ON {name} (seq) WITH (fillfactor = 100)
     WHERE origin = 'BACKFILLED'
     """,
-    """
-    CREATE INDEX {name}_stream_of_ticker ON {name} (ticker, seq) WHERE origin <> 'BACKFILLED'
-    """,
     "ALTER TABLE quotes ATTACH PARTITION {name} FOR VALUES FROM ('{since}') TO ('{until}')",
     "INSERT INTO partitions (name, since, until) VALUES ('{name}', '{since}', '{until}')",
 )

@@ -61,6 +61,20 @@ async def retire(session: AsyncSession, name: str) -> None:
     await store.advance(session, last + 1)
 
 
+_REMOVE_RUNS = text(
+    """
+    DELETE FROM runs WHERE ctid = ANY (ARRAY(
+        SELECT runs.ctid FROM runs, high_water WHERE hour < retired_before LIMIT :chunk
+    ))
+    """
+).bindparams(bindparam("chunk", type_=BigInteger))
+
+
+async def remove_runs(session: AsyncSession, *, chunk: int) -> int:
+    """Delete at most `chunk` runs of what is no longer kept; how many."""
+    return (await (await session.connection()).execute(_REMOVE_RUNS, {"chunk": chunk})).rowcount
+
+
 _REMOVE_FAILURES = text(
     """
     DELETE FROM failures WHERE ctid = ANY (ARRAY(

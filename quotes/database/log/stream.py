@@ -5,60 +5,36 @@ PostgreSQL opens every other partition for what it has to look up itself.
 """
 
 from collections.abc import Collection, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from typing import Any, cast
 
-from sqlalchemy import ARRAY, BigInteger, DateTime, Integer, Select, Text, bindparam, inspect, text
+from sqlalchemy import (
+    ARRAY,
+    BigInteger,
+    DateTime,
+    Integer,
+    Select,
+    Text,
+    any_,
+    bindparam,
+    inspect,
+    literal,
+    text,
+)
 from sqlmodel import col, select
 from sqlmodel.ext.asyncio.session import AsyncSession
 
-from quotes.database.log import partitions
+from quotes.database.log import partitions, runs
 from quotes.database.log.partitions import Book, Piece
 from quotes.database.models import HighWater, Origin, Quote
 
 _COLUMNS = inspect(Quote).columns
 _STREAMED = col(Quote.origin) != Origin.BACKFILLED
 
-LEAST_SHARE = 8  # quotes read of each ticker, however many tickers a page is of
-
-# Of each ticker its next :share, by the index that serves just that: whichever tickers there are,
-# and however far apart their quotes lie, no more is read. What the first of them to run out of its
-# share reaches to is complete; the rest is left to the next page. Rows are compared, so that no
-# other index has their order: with statistics of an older table, `ticker = name ORDER BY seq` made
-# the planner walk the whole log.
-_OF_TICKERS = text(
-    """
-    WITH piece AS MATERIALIZED (
-        SELECT one.*, count(*) OVER of_ticker AS found, max(seq) OVER of_ticker AS reached
-        FROM unnest(:tickers) AS wanted (name),
-        LATERAL (
-            SELECT ticker, minute, price, observed_at, exact_time, source, origin, seq
-            FROM quotes
-            WHERE origin <> 'BACKFILLED' AND minute >= :since AND minute < :until
-              AND (ticker, seq) > (wanted.name, :after) AND (ticker, seq) <= (wanted.name, :upto)
-            ORDER BY ticker, seq
-            LIMIT :share
-        ) AS one
-        WINDOW of_ticker AS (PARTITION BY ticker)
-    )
-    SELECT ticker, minute, price, observed_at, exact_time, source, origin, seq,
-           complete.upto AS complete
-    FROM piece,
-         (SELECT min(reached) AS upto FROM piece WHERE found = :share) AS complete
-    WHERE seq <= coalesce(complete.upto, :upto)
-    ORDER BY seq
-    LIMIT :limit
-    """
-).bindparams(
-    bindparam("tickers", type_=ARRAY(Text)),
-    bindparam("after", type_=BigInteger),
-    bindparam("upto", type_=BigInteger),
-    bindparam("since", type_=DateTime(timezone=True)),
-    bindparam("until", type_=DateTime(timezone=True)),
-    bindparam("share", type_=Integer),
-    bindparam("limit", type_=Integer),
-)
+# Of so many tickers, what follows in the log is looked at first, as many quotes as ten pages hold:
+# less than a run of each. Where few of those quotes are of these tickers, runs find more.
+MANY, AHEAD = 8, 10
 
 
 class RetiredError(Exception):
@@ -92,15 +68,26 @@ async def page(  # noqa: PLR0913  # each a bound of its own
 async def _read(
     session: AsyncSession, piece: Piece, limit: int, tickers: Collection[str] | None
 ) -> tuple[list[Any], int]:
-    complete = piece.upto
-    if tickers is None:
-        query = _of(piece).order_by(col(Quote.seq)).limit(limit)
-        rows = (await (await session.connection()).execute(query)).all()
-    else:
-        rows = await _of_tickers(session, piece, limit, list(set(tickers)))
-        if rows and rows[0].complete is not None:
-            complete = rows[0].complete
-    return list(rows), rows[-1].seq if len(rows) == limit else complete
+    names = None if tickers is None else list(set(tickers))
+    if names is None:
+        return await _next(session, piece, limit)
+    if len(names) >= MANY:
+        ahead = replace(piece, upto=min(piece.upto, piece.after + AHEAD * limit))
+        rows, complete = await _next(session, ahead, limit, names)
+        if ahead == piece or 2 * len(rows) >= limit:
+            return rows, complete
+    return await runs.page(session, piece, limit, names)
+
+
+async def _next(
+    session: AsyncSession, piece: Piece, limit: int, names: list[str] | None = None
+) -> tuple[list[Any], int]:
+    query = _of(piece)
+    if names is not None:
+        each = query.offset(0).subquery()  # so that no index of tickers serves this
+        query = select(*each.c).where(each.c.ticker == any_(literal(names, ARRAY(Text))))
+    rows = (await (await session.connection()).execute(query.order_by("seq").limit(limit))).all()
+    return list(rows), rows[-1].seq if len(rows) == limit else piece.upto
 
 
 def _of(piece: Piece) -> Select[Any]:
@@ -113,21 +100,6 @@ def _of(piece: Piece) -> Select[Any]:
         minute >= piece.since,
         minute < piece.until,
     )
-
-
-async def _of_tickers(
-    session: AsyncSession, piece: Piece, limit: int, names: list[str]
-) -> Sequence[Any]:
-    parameters = {
-        "tickers": names,
-        "share": min(limit, 2 * limit // max(len(names), 1) + LEAST_SHARE),
-        "limit": limit,
-        "after": piece.after,
-        "upto": piece.upto,
-        "since": piece.since,
-        "until": piece.until,
-    }
-    return (await (await session.connection()).execute(_OF_TICKERS, parameters)).all()
 
 
 async def end(session: AsyncSession, *, upto: int | None = None, limit: int) -> Sequence[Quote]:

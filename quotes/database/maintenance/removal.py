@@ -4,7 +4,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 
-from sqlalchemy import Text, bindparam, delete, text
+from sqlalchemy import DateTime, Text, bindparam, delete, text
 from sqlmodel import col
 from sqlmodel.ext.asyncio.session import AsyncSession
 
@@ -60,6 +60,20 @@ async def tickers(session: AsyncSession) -> list[str]:
     return sorted({*hours, *await store.tickers(session)})
 
 
+_REMOVE_RUNS = text(
+    """
+    DELETE FROM runs
+    WHERE ticker = :ticker AND hour >= :since AND hour < :until AND NOT EXISTS (
+        SELECT FROM hours WHERE hours.ticker = runs.ticker AND hours.hour = runs.hour
+    )
+    """
+).bindparams(
+    bindparam("ticker", type_=Text),
+    bindparam("since", type_=DateTime(timezone=True)),
+    bindparam("until", type_=DateTime(timezone=True)),
+)
+
+
 async def remove(session: AsyncSession, piece: Extent) -> int:
     """Delete the quotes and failures of a chunk, and rebuild its hours; the number of quotes.
 
@@ -76,6 +90,8 @@ async def remove(session: AsyncSession, piece: Extent) -> int:
         deleted = await session.exec(delete(model).where(*of_the_piece))
         removed += deleted.rowcount if model is Quote else 0
     await rollup.rebuild(session, piece.ticker, piece.since, piece.until)
+    hours = {"ticker": piece.ticker, "since": hour_of(piece.since), "until": piece.until}
+    await (await session.connection()).execute(_REMOVE_RUNS, hours)
     await store.advance(session, last + 1)
     return removed
 

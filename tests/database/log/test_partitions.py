@@ -335,6 +335,7 @@ async def test_a_filled_table_becomes_the_past_beside_workers_of_the_release_bef
         at = (NOW - minute(0)) // MINUTE + 2 * MONTH
         await insert(sessions, quote(at=at), quote(at=at - 9 * MONTH))
         streamed = await log(sessions)
+        of_some = await log(sessions, tickers=["w1_usd", "t3_usd", "none_usd", "btc_usd"])
         known = await names(sessions)
     found = await connection.fetch("SELECT seq, origin FROM quotes ORDER BY seq")
     await connection.close()
@@ -342,6 +343,9 @@ async def test_a_filled_table_becomes_the_past_beside_workers_of_the_release_bef
     assert [row["seq"] for row in found] == [*range(1, stored + 3)]
     assert [each.seq for each in streamed] == [
         row["seq"] for row in found if row["origin"] != "BACKFILLED"
+    ]
+    assert [each.seq for each in of_some] == [
+        each.seq for each in streamed if each.ticker in {"w1_usd", "t3_usd", "btc_usd"}
     ]
     assert known == [name(minute(at)), "quotes_past"]
 

@@ -1,7 +1,7 @@
 """Quotes for tests, and the shortest way to store and read them."""
 
 import asyncio
-from collections.abc import Awaitable, Callable, Iterable
+from collections.abc import Awaitable, Callable, Collection, Iterable
 from datetime import UTC, datetime, timedelta
 from decimal import Decimal
 from typing import TypeVar
@@ -82,14 +82,16 @@ async def restore(sessions: Sessions, *, upto: int) -> None:
         await connection.execute(text("UPDATE high_water SET seq = :upto"), {"upto": upto})
 
 
-async def log(sessions: Sessions, after: int = 0) -> list[Quote]:
-    """Everything streamed, in order."""
+async def log(
+    sessions: Sessions, after: int = 0, tickers: Collection[str] | None = None
+) -> list[Quote]:
+    """Everything streamed, of all tickers or some, in order."""
     found = list[Quote]()
     async with sessions() as session:
         book = await partitions.book(session)
         while after < book.upto:
             quotes, after = await stream.page(
-                session, book, after=after, upto=book.upto, limit=1_000_000
+                session, book, after=after, upto=book.upto, limit=1_000_000, tickers=tickers
             )
             found += quotes
     return found
