@@ -1,4 +1,4 @@
-"""A thread for work that would hold up the event loop."""
+"""Work that would hold up the event loop: in a thread, or a piece in each of the loop's rounds."""
 
 import asyncio
 from collections.abc import Callable
@@ -18,10 +18,21 @@ class Thread:
 
     def __init__(self) -> None:
         self._turns = Turns(1)
+        self._rounds = Turns(1)
 
     @property
     def waiting(self) -> int:
         return self._turns.waiting
+
+    @property
+    def waiting_between(self) -> int:
+        return self._rounds.waiting
+
+    async def run_between(self, work: Callable[..., Made], *arguments: Any) -> Made:
+        """Work of a few milliseconds, by the event loop itself, which does one in each round."""
+        await self._rounds.take()
+        asyncio.get_running_loop().call_soon(self._rounds.give)
+        return work(*arguments)
 
     async def run(self, work: Callable[..., Made], *arguments: Any) -> Made:
         async with self._turns.turn():

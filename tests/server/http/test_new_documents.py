@@ -1,6 +1,7 @@
 """That new documents hold nobody up."""
 
 import asyncio
+from collections import Counter
 
 import pytest
 from graphql import GraphQLError
@@ -9,7 +10,7 @@ from quotes.api import documents
 from quotes.api.errors import Code, RefusedError
 from quotes.api.plans.documents import core
 from quotes.live.thread import Thread
-from quotes.server.documents import MAX_WAITING, SHORT, check
+from quotes.server.documents import MAX_WAITING, MAX_WAITING_SHORT, SHORT, check
 
 
 def long(number: int) -> str:
@@ -50,6 +51,24 @@ async def test_more_new_documents_than_can_be_checked_soon_are_refused() -> None
     for task in waiting:
         task.cancel()
     await asyncio.gather(*waiting, return_exceptions=True)
+
+
+async def test_of_many_short_ones_one_is_checked_in_each_round_of_the_event_loop() -> None:
+    thread, now, checked_in_round = Thread(), 0, Counter[int]()
+
+    async def checked(number: int) -> None:
+        await check(thread, f"query Short{number} {{ __typename }}")
+        checked_in_round[now] += 1
+
+    checks = [asyncio.create_task(checked(number)) for number in range(MAX_WAITING_SHORT + 3)]
+    while not all(each.done() for each in checks):
+        now += 1
+        await asyncio.sleep(0)
+
+    refused = [each.exception() for each in checks if each.exception() is not None]
+    assert [type(each) for each in refused] == [RefusedError] * 2  # beside those that wait
+    assert sum(checked_in_round.values()) == MAX_WAITING_SHORT + 1
+    assert max(checked_in_round.values()) == 1
 
 
 @pytest.mark.parametrize("query", ["", "{", "{" + "#" * 40_000])
