@@ -2,8 +2,8 @@
 
 import asyncio
 import json
-from collections.abc import AsyncGenerator, Iterator
-from contextlib import aclosing, contextmanager
+from collections.abc import AsyncGenerator, AsyncIterator, Iterator
+from contextlib import aclosing, asynccontextmanager, contextmanager
 from dataclasses import dataclass
 from typing import Any
 
@@ -17,7 +17,7 @@ from quotes.api.history.candles import clocks
 from quotes.api.plans import subscriptions
 from quotes.api.plans.answers import Answer
 from quotes.api.plans.documents import subscribes, valid
-from quotes.api.plans.plans import Plans
+from quotes.api.plans.plans import Pay, Plans
 from quotes.api.plans.subscriptions import (
     CandleMessages,
     Payloads,
@@ -142,16 +142,21 @@ class Streams:
             await self._stream(operation, sink)  # which lasts, and must not occupy a query's place
             return
         with measured(operation.query, operation.name) as query, _failing(query):
-            async with self.admission.admitted():
-                payloads = await self._answers(operation, query)
+            payloads = await self._answers(operation, query)
         for payload in payloads:
             await sink.write(sink.envelope(payload, None))
 
     async def read(self, operation: Operation) -> Answer | None:
         """As `Plans.answer`; the task's client pays for it. An answer from the cache is free."""
         payment = self.budgets.payment()
+
+        @asynccontextmanager
+        async def admitted(points: int) -> AsyncIterator[Pay]:
+            async with self.admission.admitted(points):
+                yield payment.pay
+
         request = operation.query, operation.name, operation.variables
-        answer = await self.plans.answer(*request, payment.pay)
+        answer = await self.plans.answer(*request, admitted)
         if answer is not None:
             payment.settle(answer.actual)
         return answer
@@ -162,7 +167,8 @@ class Streams:
             query.code = answer.error or OK
             return [answer.with_cost() if operation.shows_cost else answer.body]
         try:
-            results = [result async for result in self._results(operation)]
+            async with self.admission.admitted():
+                results = [result async for result in self._results(operation)]
         except FailedError as failed:
             query.code = code_of(failed.errors)
             raise

@@ -2,6 +2,7 @@
 
 import asyncio
 from collections.abc import Callable
+from contextlib import AbstractAsyncContextManager, nullcontext
 from dataclasses import dataclass, field
 from datetime import datetime
 from functools import partial
@@ -22,10 +23,16 @@ from quotes.live.tail import Place
 
 Reading = asyncio.Future[Answer | None]
 Pay = Callable[[int], None]  # is given an operation's points before it is executed
+# Is given the points that an operation may cost, and has a place for it in which it is paid for.
+Admit = Callable[[int], AbstractAsyncContextManager[Pay]]
 
 
 def free(points: int) -> None:
     """Nobody pays."""
+
+
+def always(points: int) -> AbstractAsyncContextManager[Pay]:
+    return nullcontext(free)
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,15 +49,26 @@ class Plans:
         query: str,
         operation_name: str | None,
         variables: Variables | None,
-        pay: Pay = free,
+        admit: Admit = always,
     ) -> Answer | None:
         """The whole response to a valid query, be it with data or with its fields' errors.
 
         None for everything else: the ordinary execution answers that, which executes none of it.
-        Raises RefusedError for what costs too much, and what `pay` raises.
+        What is cached needs no admission. Raises RefusedError for what costs too much, and what
+        `admit` raises.
         """
         request = query, operation_name, variables
-        return await self.cached(*request) or await self._read(*request, pay)
+        if (answer := await self.cached(*request)) is not None:
+            return answer
+        plan = _planned(*request, self.context.now())
+        if plan is None:
+            return None
+        of_the_schema = queries.of_the_schema(plan)
+        async with admit(plan.points) as pay:
+            if (answer := await self.cached(*request)) is not None:  # since it had to wait
+                return answer
+            pay(plan.points)
+            return await self._read(*request, plan, of_the_schema=of_the_schema)
 
     def known(
         self, query: str, operation_name: str | None, variables: Variables | None
@@ -82,16 +100,17 @@ class Plans:
         return answer if answer is not None and answer.holds(now) else None
 
     async def _read(
-        self, query: str, operation_name: str | None, variables: Variables | None, pay: Pay
+        self,
+        query: str,
+        operation_name: str | None,
+        variables: Variables | None,
+        plan: Plan,
+        *,
+        of_the_schema: bool,
     ) -> Answer | None:
         """From the database and from memory."""
         place, now = self.context.feed.tail.place, self.context.now()
         collected = self.context.collected
-        plan = _planned(query, operation_name, variables, now)
-        if plan is None:
-            return None
-        of_the_schema = queries.of_the_schema(plan)
-        pay(plan.points)
         if of_the_schema:
             read = self._of_the_schema(query, operation_name, variables, plan.points)
         else:

@@ -125,9 +125,9 @@ async def outcome_of(operation: Operation, streams: Streams, *, method: str) -> 
 async def _answered(operation: Operation, streams: Streams, *, method: str) -> Outcome:
     try:
         await documents.check(streams.context.thread, operation.query, operation.variables)
-        async with streams.admission.admitted():
-            answer = await streams.read(operation)
-            if answer is None:
+        answer = await streams.read(operation)
+        if answer is None:
+            async with streams.admission.admitted():
                 return await execute(operation, streams.context, method=method)
     except GraphQLError as error:
         return not_executed(error)

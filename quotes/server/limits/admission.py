@@ -1,13 +1,15 @@
 """Which queries begin: as many at once as have a connection, the others after a short wait.
 
 What cannot begin soon is refused at once and truly, so that its client can try elsewhere or
-later, and what has begun is answered as fast as ever.
+later, and what has begun is answered as fast as ever. Dear operations have few of the places, so
+that cheap ones need not wait for them, nor all cores compute them.
 """
 
 import asyncio
 import time
 from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
+from contextlib import AsyncExitStack, asynccontextmanager
+from contextvars import ContextVar
 from typing import Any
 
 from quotes import metrics
@@ -17,16 +19,25 @@ from quotes.live.turns import Turns
 STANDING = 20.0  # seconds; a statement is cancelled after half of it
 AT_ONCE = 8  # requests begun, or refused, in one round of the event loop: some 5 ms
 IMMEDIATE_AT_ONCE = 200  # answers given at once in one round of the event loop: some 6 ms
+DEAR = 25  # points, from which on an operation has one of the few places
+DEAR_SHARE = 4  # one in so many places
 MAX_WAITING = 256  # queries; at a millisecond each, as many as are answered within the wait
+
+# Until when the current task's request may wait, by the loop's clock; None where it has begun.
+_deadline: ContextVar[float | None] = ContextVar("deadline", default=None)
 
 _WAITS = metrics.LANE_WAITS.labels("queries")
 
 
 class Admission:
-    """At most `most` queries run at once; others wait `wait` seconds, in fair turns."""
+    """At most `most` queries run at once; others wait `wait` seconds, in fair turns.
+
+    A request's wait counts from its arrival, whatever it waits for.
+    """
 
     def __init__(self, most: int, wait: float) -> None:
         self._turns = Turns(most)
+        self._dear = Turns(max(1, most // DEAR_SHARE))
         self._entrances = Turns(AT_ONCE)
         self._immediate = Turns(IMMEDIATE_AT_ONCE)
         self._refusals = Turns(AT_ONCE)
@@ -38,7 +49,7 @@ class Admission:
     def state(self) -> dict[str, Any]:
         """Not well where queries wait, and for a while none has begun or ended."""
         standing = time.monotonic() - self._moved_at > STANDING
-        state = {"running": self._running, "waiting": self._turns.waiting}
+        state = {"running": self._running, "waiting": self.waiting}
         if self._running and standing:
             return {"ok": False, "reason": "no query has begun or ended for a while", **state}
         return {"ok": True, **state}
@@ -46,7 +57,7 @@ class Admission:
     @property
     def waiting(self) -> int:
         """How many queries wait for their turn."""
-        return self._turns.waiting
+        return self._turns.waiting + self._dear.waiting
 
     @property
     def running(self) -> int:
@@ -57,6 +68,7 @@ class Admission:
 
         Raises RefusedError (OVERLOADED) where that takes too long.
         """
+        _deadline.set(self._latest())
         await self._require(self._entrances)
         asyncio.get_running_loop().call_soon(self._entrances.give)
 
@@ -68,18 +80,24 @@ class Admission:
         return free
 
     @asynccontextmanager
-    async def admitted(self) -> AsyncIterator[None]:
-        """A query's place. Raises RefusedError (OVERLOADED) where it cannot have one in time."""
+    async def admitted(self, points: int = 0) -> AsyncIterator[None]:
+        """A place for a query that may cost so many points.
+
+        Raises RefusedError (OVERLOADED) where it cannot have one in time.
+        """
         began = time.monotonic()
-        await self._require(self._turns)
-        _WAITS.observe(time.monotonic() - began)
-        self.admitted_total += 1
-        self._move(1)
-        try:
-            yield
-        finally:
-            self._move(-1)
-            self._turns.give()
+        async with AsyncExitStack() as places:
+            for turns in [self._dear, self._turns] if points >= DEAR else [self._turns]:
+                await self._require(turns)
+                places.callback(turns.give)
+            _deadline.set(None)
+            _WAITS.observe(time.monotonic() - began)
+            self.admitted_total += 1
+            self._move(1)
+            try:
+                yield
+            finally:
+                self._move(-1)
 
     async def _require(self, turns: Turns) -> None:
         """Take a turn that is given back later. Raises RefusedError where none is free in time."""
@@ -95,11 +113,14 @@ class Admission:
         if turns.waiting >= MAX_WAITING:
             return False
         try:
-            async with asyncio.timeout(self._wait):
+            async with asyncio.timeout_at(_deadline.get() or self._latest()):
                 await turns.take()
         except TimeoutError:
             return False
         return True
+
+    def _latest(self) -> float:
+        return asyncio.get_running_loop().time() + self._wait
 
     def _move(self, running: int) -> None:
         self._running += running

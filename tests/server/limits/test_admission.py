@@ -16,6 +16,7 @@ from quotes.server.limits.admission import Admission
 from quotes.settings import Settings
 
 QUICK = '{ latestPrice(ticker: "BTC") { price } }'
+DEAR = '{ prices(ticker: "BTC", first: 10000) { nodes { at price cursor observedAt } } }'
 
 
 @pytest.fixture
@@ -26,6 +27,20 @@ async def full(settings: Settings) -> AsyncIterator[Client]:
         await client.data("{ tickers { name } }")
         for _ in range(2):
             await places.enter_async_context(client.state.streams.admission.admitted())
+        yield client
+
+
+@pytest.fixture
+async def full_of_dear(settings: Settings, sessions: Sessions) -> AsyncIterator[Client]:
+    """A service, all of whose places for dear queries are taken."""
+    await insert(sessions, quote())
+    impatient = settings.model_copy(update={"query_wait": 0.01})
+    async with serving(impatient) as client, AsyncExitStack() as places:
+        await client.data("{ tickers { name } }")
+        for _ in range(settings.query_connections // admission.DEAR_SHARE):
+            await places.enter_async_context(
+                client.state.streams.admission.admitted(admission.DEAR)
+            )
         yield client
 
 
@@ -74,6 +89,50 @@ async def test_a_place_is_free_again_after_a_failure() -> None:
 
     async with one.admitted():
         pass
+
+
+async def test_a_cheap_query_does_not_wait_for_dear_ones() -> None:
+    eight = Admission(8, wait=20)
+    running: list[int] = []
+
+    async def query(points: int) -> None:
+        async with eight.admitted(points):
+            running.append(points)
+            await asyncio.Event().wait()
+
+    dear = [asyncio.create_task(query(admission.DEAR)) for _ in range(20)]
+    await asyncio.sleep(0)
+    cheap = [asyncio.create_task(query(admission.DEAR - 1)) for _ in range(6)]
+    await asyncio.sleep(0)
+
+    assert running == [admission.DEAR] * 2 + [admission.DEAR - 1] * 6
+    assert eight.waiting == 18
+    for each in (*dear, *cheap):
+        each.cancel()
+    await asyncio.gather(*dear, *cheap, return_exceptions=True)
+    assert (eight.running, eight.waiting) == (0, 0)
+    async with asyncio.timeout(60), eight.admitted(admission.DEAR):
+        pass
+
+
+async def test_while_dear_queries_are_refused_cheap_ones_are_answered(full_of_dear: Client) -> None:
+    (error,) = (await full_of_dear.answer(DEAR))["errors"]
+
+    assert error["extensions"]["code"] == "OVERLOADED"
+    assert await full_of_dear.data(QUICK) == {"price": "100000.5"}
+
+
+async def test_a_requests_wait_counts_from_its_arrival() -> None:
+    """However long it was until the request could begin, and until its document was checked."""
+    hasty, patient = Admission(1, wait=0), Admission(1, wait=3_600)
+
+    async def request() -> None:
+        await hasty.enter()
+        with pytest.raises(RefusedError):
+            await _visit(patient)
+
+    async with patient.admitted(), asyncio.timeout(60):
+        await asyncio.create_task(request())
 
 
 async def test_a_full_queue_refuses_at_once(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -53,7 +53,9 @@ async def test_the_stream_goes_on_while_every_connection_for_queries_is_taken(
             await blocker.execute("LOCK failures")  # which queries read, and no stream
             queries = [
                 asyncio.create_task(
-                    client.answer(f"{{ tickers {{ n{each}: lastFailure {{ cause }} }} }}")
+                    client.answer(
+                        f'{{ n{each}: latestPrice(ticker: "BTC", maxAge: "1s") {{ at }} }}'
+                    )
                 )
                 for each in range(settings.query_connections)  # none of them equals another
             ]
