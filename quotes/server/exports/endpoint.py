@@ -16,6 +16,7 @@ from quotes.server.access import client_of
 from quotes.server.exports.download import Download, Exports
 from quotes.server.exports.manifest import ENDING, manifest
 from quotes.server.exports.payment import Payment
+from quotes.server.http import long_answer
 from quotes.server.http.endpoint import require_entered
 from quotes.server.http.error_response import RequestError, error_response, refusal_response
 from quotes.server.limits.connection_limits import TooManyConnectionsError
@@ -56,7 +57,7 @@ async def _serve(request: Request, send: Send, streams: Streams, shared: Exports
     require_entered(scope, streams)
     file, is_manifest = _requested(request.path_params["path"], streams.context)
     await require_kept(streams.context, file.span.since)
-    with shared.limits.begun(client_of(scope)):
+    with shared.limits.begun(client_of(scope), long_answer.direct(request).cut):
         Payment(streams.budgets).begin(file.period)
         version = await exports.version(shared.pool, file.span)
         if not version.count:

@@ -76,7 +76,7 @@ async def send_long(  # noqa: PLR0913, PLR0917  # the answer, and whose it is
     if outcome is not None:
         if not isinstance(outcome, OSError):  # else the client has left
             log.warning("answer_cut_off", path=request.url.path, reason=repr(outcome))
-        _direct(request).cut()
+        direct(request).cut()
         await _disconnected(request.receive)
 
 
@@ -90,16 +90,16 @@ async def _send(
     """Raises OSError where the client has left."""
     fields = [(name.lower().encode(), text.encode("latin-1")) for name, text in headers.items()]
     await send({"type": "http.response.start", "status": status, "headers": fields})
-    direct = _direct(request)
+    body = direct(request)
     async with aclosing(pieces):
         async for piece in pieces:
             if piece:
                 await send({"type": "http.response.body", "body": piece, "more_body": True})
-                await direct.room()
+                await body.room()
     await send({"type": "http.response.body", "body": b""})
 
 
-def _direct(request: Request) -> Body:
+def direct(request: Request) -> Body:
     body: Body = request.scope["extensions"][DIRECT]
     return body
 

@@ -26,6 +26,7 @@ from quotes.database.sessions import Sessions
 from quotes.server import process
 from quotes.server.exports import payment
 from quotes.server.http import long_answer
+from quotes.server.limits import export_limits
 from quotes.server.protocol import stalls
 from quotes.settings import Settings
 
@@ -334,6 +335,22 @@ async def test_one_client_never_has_all_exports(settings: Settings, sessions: Se
             head = b"GET /export/%b HTTP/1.1\r\nHost: localhost\r\n\r\n" % DAY.encode()
             await other.send(head)
             assert b"200 OK" in await other.head()
+
+
+async def test_a_client_that_has_had_its_turn_leaves_its_place_to_another(
+    few: Client, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """However little it reads; and one of its own exports never does."""
+    monkeypatch.setattr(stalls, "STALL_TIMEOUT", 120.0)
+    monkeypatch.setattr(export_limits, "TURN", 0.0)
+
+    async with stalled(few) as slow:
+        assert (await got(few, DAY))[0].status == 503
+        async with connection(few.url, source="127.0.0.2") as other:
+            await other.send(b"GET /export/%b HTTP/1.1\r\nHost: localhost\r\n\r\n" % DAY.encode())
+            assert b"200 OK" in await other.head()
+
+        assert not whole(await slow.rest())
 
 
 async def test_a_client_that_does_not_read_is_cut_off(
