@@ -1,4 +1,4 @@
-"""Years of minutes as a worker would have stored them, but a day of them in each transaction."""
+"""Years of minutes as workers would have left them, but a day of them in each transaction."""
 
 import asyncio
 import os
@@ -24,6 +24,7 @@ from quotes.database.models import Quote
 from quotes.database.sessions import Sessions, open_engine
 from quotes.local.embedded import Postgres
 from quotes.market.coverage import HOUR, MINUTE, hour_of
+from workers import compaction
 from workers.demo import market
 
 LEVELS_AT = datetime(2026, 11, 1, tzinfo=UTC)  # whose prices are those that all vary around
@@ -112,6 +113,7 @@ async def fill(url: str, name: str, listed: Mapping[str, datetime], end: datetim
                 bar.advance(stored, (until - since) / DAY)
                 since = until
         await sessions.transact(partial(store.prepare, now=end))
+        await compaction.compact(sessions, now=end)
     connection = await asyncpg.connect(url)
     await connection.execute("VACUUM ANALYZE", timeout=3_600)
     await connection.execute("CHECKPOINT", timeout=600)

@@ -11,10 +11,11 @@ from periodiq import cron
 from quotes import queue
 from quotes.database.errors import DatabaseError
 from quotes.database.log import store
+from quotes.database.sessions import Sessions, open_engine
 from quotes.market import tickers as names
 from quotes.market.sources import MixedError
 from quotes.settings import SettingsError
-from workers import collecting, retention
+from workers import collecting, compaction, retention
 from workers.broker import TICK_AGE, process
 from workers.history import gap_filling
 
@@ -94,6 +95,22 @@ async def retire() -> None:
     await retention.remove_failures(process.sessions, now=now)
     if process.settings.keep_months is not None:
         await retention.retire(process.sessions, process.settings.keep_months, now=now)
+
+
+@dramatiq.actor(
+    queue_name=queue.WORK,
+    priority=3,
+    periodic=cron("50 * * * *"),
+    max_age=3_600_000,
+    time_limit=6 * 3_600_000,  # the past of years, which a release before left as one partition
+    max_retries=0,  # but each hour
+    throws=(DatabaseError, SettingsError),
+)
+async def compact() -> None:
+    """Rewrite the months that are over in the order in which they are read."""
+    url, limit = process.settings.require_database_url(), compaction.STATEMENT_TIMEOUT
+    async with open_engine(url, name="compaction", size=1, statement_timeout=limit) as engine:
+        await compaction.compact(Sessions(engine), now=datetime.now(UTC))
 
 
 @dramatiq.actor(

@@ -23,8 +23,9 @@ Connect = Callable[[], Awaitable[Connection]]
 OLDEST_POSTGRES = 15
 
 # Advisory locks: numbers that nothing else in this database locks. Of a migration, of the scheduler
-# that leads, of a worker that claims a chart.
+# that leads, of a worker that claims a chart, of one that compacts a month.
 MIGRATION_LOCK, LEADER_LOCK, CLAIM_LOCK = 7_306_001, 7_306_002, 7_306_003
+COMPACTION_LOCK = 7_306_004
 
 CONNECT_TIMEOUT = 5.0  # seconds; then the database counts as unavailable
 STATEMENT_TIMEOUT = 10.0  # seconds; the longest page takes a fraction of one

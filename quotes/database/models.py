@@ -34,19 +34,13 @@ class Origin(StrEnum):
 class Quote(SQLModel, table=True):
     """One ticker's price for one minute. Written once, by `store.insert`, and never changed.
 
-    Partitioned by month. Each partition has indexes by seq besides, of which `partitions` tells:
-    an index of the whole table could not be unique without the minute.
+    Partitioned by month. Each partition has this key, and indexes by seq, of its own, of which
+    `partitions` tells: the whole table has none.
     """
 
     __tablename__ = "quotes"
     __table_args__ = (
-        # The key's index includes the columns, so that a day is read by an index-only scan.
-        PrimaryKeyConstraint(
-            "ticker",
-            "minute",
-            name="quotes_pkey",
-            postgresql_include=["observed_at", "seq", "price", "source", "origin", "exact_time"],
-        ),
+        PrimaryKeyConstraint("ticker", "minute"),
         CheckConstraint("price > 0 AND price < 'Infinity'", name="quotes_price_is_a_price"),
         CheckConstraint("date_trunc('minute', minute, 'UTC') = minute", name="quotes_whole_minute"),
         CheckConstraint(
@@ -85,6 +79,10 @@ class Partition(SQLModel, table=True):
     last_streamed: int | None = Field(default=None, sa_type=BigInteger)
     first_backfilled: int | None = Field(default=None, sa_type=BigInteger)
     last_backfilled: int | None = Field(default=None, sa_type=BigInteger)
+    # How many statements deleted or changed quotes of it, as another trigger counts.
+    changes: int = Field(default=0, sa_type=BigInteger)
+    # None until it is; see `compaction`.
+    compacted_at: datetime | None = Field(default=None, sa_type=DateTime(timezone=True))
 
 
 class Run(SQLModel, table=True):

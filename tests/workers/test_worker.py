@@ -7,11 +7,11 @@ from datetime import UTC, datetime, timedelta
 
 import pytest
 from client import serving
-from processes import send, worker
+from processes import send, send_compact, worker
 from recorded import REPLAYED, recorded
-from rows import log, logged, minute, names, standing, until, wait
+from rows import insert, log, logged, minute, names, quote, standing, until, wait
 
-from quotes.database.log import store
+from quotes.database.log import compaction, store
 from quotes.database.models import Failure
 from quotes.database.sessions import Sessions
 from quotes.settings import Settings
@@ -183,3 +183,20 @@ async def test_a_message_that_makes_no_sense_harms_no_other(
         send(here, minute(0))
 
         assert len(await logged(sessions, 2)) == 2
+
+
+async def test_a_worker_compacts_the_months_that_are_over(
+    here: Settings, sessions: Sessions
+) -> None:
+    await insert(sessions, quote(at=0), quote(at=-60_000))
+
+    async def due() -> list[str]:
+        async with sessions() as session:
+            return list(await compaction.due(session, datetime.now(UTC)))
+
+    assert len(await due()) == 2
+    async with worker(here):
+        send_compact(here)
+
+        await wait(due, lambda found: not found)
+    assert len(await log(sessions)) == 2

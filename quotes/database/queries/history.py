@@ -31,7 +31,9 @@ PART = 2_000  # rows that are looked at in one round of the event loop
 
 async def freeze(session: AsyncSession) -> None:
     """All that this session reads from here on is of one moment. To be called first of all."""
-    await session.connection(execution_options={"isolation_level": "REPEATABLE READ"})
+    connection = await session.connection(execution_options={"isolation_level": "REPEATABLE READ"})
+    # Before that moment: of a partition that is replaced after it, the rows would not be seen.
+    await connection.exec_driver_sql("LOCK TABLE ONLY quotes IN ACCESS SHARE MODE")
 
 
 @dataclass(slots=True)  # frozen takes thrice as long to make, and these come in thousands

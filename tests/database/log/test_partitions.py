@@ -22,6 +22,7 @@ from quotes.database.models import Failure
 from quotes.database.queries import history, json_pages, latest, series
 from quotes.database.sessions import Sessions, open_engine
 from quotes.settings import Settings
+from workers import compaction
 
 pytestmark = on_each_postgres
 
@@ -175,6 +176,14 @@ async def test_a_read_of_the_past_opens_its_own_month_alone(sessions: Sessions, 
     await fill(sessions)
 
     assert (await opened(sessions, AT_OLD[read]))[0] == [name(OLD)]
+
+
+async def test_a_read_of_a_compacted_month_opens_it_alone(sessions: Sessions) -> None:
+    await fill(sessions)
+    await compaction.compact(sessions, now=NOW)
+
+    for read in AT_OLD.values():
+        assert (await opened(sessions, read))[0] == [f"{name(OLD)}_compacted"]
 
 
 async def test_a_quote_is_stored_with_its_month_and_the_last_one_opened(sessions: Sessions) -> None:

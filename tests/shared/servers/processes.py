@@ -69,6 +69,11 @@ def send_fill_gaps(settings: Settings) -> None:
     _enqueue(settings, "fill_gaps")
 
 
+def send_compact(settings: Settings) -> None:
+    """What the scheduler sends each hour."""
+    _enqueue(settings, "compact")
+
+
 def send_tick(settings: Settings) -> None:
     """What the scheduler sends each minute."""
     _enqueue(settings, "tick", of=queue.TICKS)
