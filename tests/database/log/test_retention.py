@@ -88,6 +88,7 @@ async def test_a_reader_anywhere_gets_all_that_follows_or_is_refused(
         await connection.exec_driver_sql(
             "UPDATE high_water SET seq = 0, retired_seq = 0, retired_before = NULL"
         )
+        await connection.exec_driver_sql("DELETE FROM runs")
     for batch in batches:
         await insert(
             sessions, *(quote(at=m * MONTH + at, origin=origin) for m, at, origin in batch)
