@@ -40,7 +40,9 @@ COUNTED_HOUR = 1.0  # one whose minutes are counted
 LISTED_HOUR = 18.0  # one whose minutes are looked through
 
 MINUTE, HOUR = timedelta(minutes=1), timedelta(hours=1)
-TICKERS = 300  # where all are meant; the exchange publishes fewer
+# Where all are meant: the exchange has fewer. How many are stored is not known without a read; and
+# where they are more, too little is paid at first, and the rest by the answer's rows.
+TICKERS = 300
 
 Arguments = Mapping[str, Any]
 
