@@ -100,7 +100,9 @@ class Subscriber:
         if batch.after > self.cursor:  # something between was missed
             self.fall_behind()
             return
-        for seq, message in self._due(batch):
+        for seq, message in batch.messages:  # the generator of `_due` takes 0.15 us
+            if not self.cursor < seq <= batch.upto:
+                continue
             if not self._sink.try_write(message):
                 self.fall_behind()
                 return

@@ -18,7 +18,7 @@ class StallTimeout(asyncio.Protocol):
 
     transport: asyncio.Transport
     loop: asyncio.AbstractEventLoop
-    _stall: asyncio.TimerHandle | None = None
+    _stall: asyncio.TimerHandle | None = None  # runs while the buffer is full
 
     def connection_made(self, transport: Any) -> None:
         transport.set_write_buffer_limits(high=BUFFER)

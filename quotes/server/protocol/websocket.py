@@ -15,6 +15,7 @@ GRACE = 2.0  # seconds for the close frame to reach a reader that reads after al
 
 BAD_HANDSHAKE = b"HTTP/1.1 400 Bad Request\r\nConnection: close\r\nContent-Length: 0\r\n\r\n"
 
+OPEN = State.OPEN  # for where it counts: a member read from its Enum takes 0.4 us
 _TEXT = 0x81  # a whole text frame: FIN, opcode 1 (RFC 6455, 5.2)
 _LENGTH_IN_TWO_BYTES, _LENGTH_IN_EIGHT_BYTES = 126, 127
 
@@ -56,7 +57,7 @@ class WebSocket(StallTimeout, WebSocketsSansIOProtocol):
 
     def try_write(self, message: bytes) -> bool:
         """As `Direct`; the message is UTF-8 text, and goes out in a frame of its own."""
-        if not self.writable.is_set() or not self._open():
+        if self._stall is not None or self.disconnected or self.conn.state is not OPEN:
             return False
         self.transport.write(text_frame(message))
         return True
@@ -67,7 +68,7 @@ class WebSocket(StallTimeout, WebSocketsSansIOProtocol):
         await self.writable.wait()
 
     def _open(self) -> bool:
-        return not self.disconnected and self.conn.state is State.OPEN
+        return not self.disconnected and self.conn.state is OPEN
 
     async def send(self, message: Any) -> None:
         await super().send(message)
@@ -77,7 +78,7 @@ class WebSocket(StallTimeout, WebSocketsSansIOProtocol):
             del self.request, self.response
 
     def cut_off(self) -> None:
-        if self.conn.state is State.OPEN:
+        if self.conn.state is OPEN:
             self.conn.send_close(CloseCode.TRY_AGAIN_LATER, "You do not read; come again")
             self.transport.write(b"".join(self.conn.data_to_send()))
         self.loop.call_later(GRACE, self.transport.abort)
