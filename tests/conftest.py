@@ -170,16 +170,27 @@ def redis_url(
 def settings(
     _runner: asyncio.Runner, database_url: str, redis_url: str, tmp_path: Path
 ) -> Settings:
-    """Settings for the real servers, whose tables and queues are empty.
+    """Settings for the real servers, whose tables and queues are empty."""
+    return _emptied(_runner, database_url, redis_url, tmp_path)
 
-    A query waits for its turn as long as a slow machine needs; refusals have tests of their own.
-    """
-    _runner.run(_empty(database_url))
+
+@pytest.fixture(scope="module")
+def settings_of_a_module(
+    _runner: asyncio.Runner,
+    database_url: str,
+    redis_url: str,
+    tmp_path_factory: pytest.TempPathFactory,
+) -> Settings:
+    """The same for tests that only read what their module has stored."""
+    return _emptied(_runner, database_url, redis_url, tmp_path_factory.mktemp("data"))
+
+
+def _emptied(runner: asyncio.Runner, database_url: str, redis_url: str, data: Path) -> Settings:
+    """A query waits for its turn as long as a slow machine needs; refusals have their own tests."""
+    runner.run(_empty(database_url))
     with redis.Redis.from_url(redis_url) as queue:
         queue.flushdb()
-    return Settings(
-        database_url=database_url, redis_url=redis_url, data_dir=tmp_path, query_wait=20
-    )
+    return Settings(database_url=database_url, redis_url=redis_url, data_dir=data, query_wait=20)
 
 
 async def _empty(database_url: str) -> None:

@@ -13,15 +13,16 @@ from processes import Api, free_port
 from rows import insert, minute, quote, wait
 
 from quotes.client import AsyncClient, Client, UnknownTickerError, UnreachableError
-from quotes.database.sessions import Sessions
+from quotes.database.sessions import Sessions, open_engine
 from quotes.settings import Settings
 
 
-@pytest.fixture
-async def api(settings: Settings, sessions: Sessions) -> AsyncIterator[Api]:
-    """In a process of its own, as these tests hold their own loop up."""
-    await insert(sessions, *(quote(at=at) for at in range(3)))
-    api = Api(settings, free_port())
+@pytest.fixture(scope="module")
+async def api(settings_of_a_module: Settings) -> AsyncIterator[Api]:
+    """In a process of its own, as these tests hold their own loop up; they only read."""
+    async with open_engine(settings_of_a_module.require_database_url(), name="test") as engine:
+        await insert(Sessions(engine), *(quote(at=at) for at in range(3)))
+    api = Api(settings_of_a_module, free_port())
     await api.start()
     async with AsyncClient(api.url) as client:
         await wait(lambda: answers(client), bool)

@@ -64,8 +64,9 @@ async def browsing() -> AsyncIterator[Browser]:
             await browser.close()
 
 
-@pytest.fixture
+@pytest.fixture(scope="module")
 async def browser() -> AsyncIterator[Browser]:
+    """Started once for a module's tests; each looks with a profile of its own."""
     async with browsing() as browser:
         yield browser
 
