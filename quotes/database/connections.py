@@ -63,25 +63,7 @@ def connector(
     passfile = named.pop("passfile", None)  # as text it is an error of asyncpg 0.32's own
     query = {name: value for name, value in named.items() if name not in addresses.IGNORED}
     dsn = urlunsplit(parts._replace(query=urlencode(query)))
-    limit = "0" if statement_timeout is None else str(int(statement_timeout * 1000))
-    server_settings = {
-        "application_name": f"quotes-{name}",
-        "statement_timeout": limit,
-        # If a host vanishes, its lock of the counter or the leader's is released in half a minute.
-        "idle_in_transaction_session_timeout": limit,
-        "tcp_keepalives_idle": "10",
-        "tcp_keepalives_interval": "5",
-        "tcp_keepalives_count": "3",
-        "tcp_user_timeout": "25000",
-        "timezone": "UTC",
-        # A role's or a database's own default would make writers fail instead of wait.
-        "default_transaction_isolation": "read committed",
-        # A plan for any range opens every partition, and is the wrong one for years of history.
-        "plan_cache_mode": "force_custom_plan",
-        # Replays go by the index that has their order, however few rows another one seems to have.
-        "enable_incremental_sort": "off",
-        "jit": "off",  # these statements run for milliseconds; compiling them takes longer
-    }
+    server_settings = _server_settings(name, statement_timeout)
 
     async def connect() -> Connection:
         try:
@@ -102,6 +84,28 @@ def connector(
             ) from error
 
     return connect
+
+
+def _server_settings(name: str, statement_timeout: float | None) -> dict[str, str]:
+    limit = "0" if statement_timeout is None else str(int(statement_timeout * 1000))
+    return {
+        "application_name": f"quotes-{name}",
+        "statement_timeout": limit,
+        # If a host vanishes, its lock of the counter or the leader's is released in half a minute.
+        "idle_in_transaction_session_timeout": limit,
+        "tcp_keepalives_idle": "10",
+        "tcp_keepalives_interval": "5",
+        "tcp_keepalives_count": "3",
+        "tcp_user_timeout": "25000",
+        "timezone": "UTC",
+        # A role's or a database's own default would make writers fail instead of wait.
+        "default_transaction_isolation": "read committed",
+        # A plan for any range opens every partition, and is the wrong one for years of history.
+        "plan_cache_mode": "force_custom_plan",
+        # Replays go by the index that has their order, however few rows another one seems to have.
+        "enable_incremental_sort": "off",
+        "jit": "off",  # these statements run for milliseconds; compiling them takes longer
+    }
 
 
 @asynccontextmanager

@@ -22,13 +22,13 @@ from quotes.export.digests import Digests
 from quotes.live import delivery
 from quotes.live.candle_log import CandleStreams
 from quotes.live.fan_out import open_fan_out
-from quotes.live.feed import open_feed
+from quotes.live.feed import Feed, open_feed
 from quotes.live.newest import Newest
-from quotes.live.replica import open_replica
+from quotes.live.replica import Replica, open_replica
 from quotes.live.single_flight import SingleFlight
 from quotes.server.access import Access, open_access
 from quotes.server.exports.download import Exports
-from quotes.server.lanes import open_lanes
+from quotes.server.lanes import Lanes, open_lanes
 from quotes.server.limits.admission import Admission
 from quotes.server.limits.budgets import Budgets
 from quotes.server.limits.connection_limits import ConnectionLimits
@@ -57,19 +57,7 @@ def lifespan_of(settings: Settings) -> Callable[[Starlette], Any]:
             ) as replica,
         ):
             feed.replays.replica = replica
-            single_flight = SingleFlight(feed)
-            collected = Collected(settings.selection, Sessions(lanes.health))
-            context = Context(
-                settings,
-                lanes.sessions,
-                lanes.queries,
-                lanes.replays,
-                feed,
-                single_flight,
-                Newest(feed, lanes.replays, single_flight),
-                collected,
-                replica=replica,
-            )
+            context = _context(settings, lanes, feed, replica)
             access = Access(
                 Sessions(lanes.health),
                 required=settings.access == "token",
@@ -79,7 +67,7 @@ def lifespan_of(settings: Settings) -> Callable[[Starlette], Any]:
                 metrics.measured_loop(),
                 open_access(access, ended),
                 open_streams(context, access, ended) as streams,
-                open_collected(collected, ended),
+                open_collected(context.collection, ended),
                 open_health(Health(lanes.health, streams, task), ended) as health,
             ):
                 app.state.context = context
@@ -92,6 +80,21 @@ def lifespan_of(settings: Settings) -> Callable[[Starlette], Any]:
                 yield
 
     return lifespan
+
+
+def _context(settings: Settings, lanes: Lanes, feed: Feed, replica: Replica | None) -> Context:
+    single_flight = SingleFlight(feed)
+    return Context(
+        settings,
+        lanes.sessions,
+        lanes.queries,
+        lanes.replays,
+        feed,
+        single_flight,
+        Newest(feed, lanes.replays, single_flight),
+        Collected(settings.selection, Sessions(lanes.health)),
+        replica=replica,
+    )
 
 
 @asynccontextmanager
