@@ -149,7 +149,8 @@ class Strangers:
                     pass
 
     async def _dear(self, address: str) -> None:
-        async with aiohttp.ClientSession() as http:
+        connector = aiohttp.TCPConnector(local_addr=(address, 0))
+        async with aiohttp.ClientSession(connector=connector) as http:
             for number in itertools.count():
                 document = f"query Q{id(http)}_{number} {self._document}"  # never from the cache
                 async with http.post(f"{self._url}/graphql", json={"query": document}) as response:
