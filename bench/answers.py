@@ -22,6 +22,7 @@ from quotes.database.sessions import Sessions, open_engine
 
 RUNS, REPLAYS = 31, 5
 REPLAYED = 7_500  # quotes
+BEHIND = 50_000  # quotes, of which an API has the last ones in memory
 GAPS = """
     query ($t: Ticker!, $a: DateTime!, $b: DateTime!) {
       gaps(ticker: $t, from: $a, to: $b) { expected present nodes { from to minutes } } }
@@ -45,7 +46,7 @@ class Served:
     database: Database
     one: Running
     writer: Writer
-    behind: str  # the cursor of the quote before the last REPLAYED ones
+    behind: str  # the cursor of the quote before the last BEHIND ones
 
     @property
     def url(self) -> str:
@@ -85,9 +86,10 @@ async def served(database: Database, side: Side) -> AsyncIterator[Served]:
     ):
         sessions = Sessions(engine)
         async with sessions() as session:
-            upto = await store.high_water(session) - REPLAYED
+            upto = await store.high_water(session) - BEHIND
             [behind] = await stream.end(session, upto=upto, limit=1)
-        writer = Writer(sessions, database.end, names)
+            newest = max(quote.minute for quote in await store.newest(session, names))
+        writer = Writer(sessions, newest, names)
         yield Served(database, one, writer, cursors.stream(behind))
 
 

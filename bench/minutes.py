@@ -14,13 +14,11 @@ import asyncpg
 from rich.console import Console
 from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
 from sqlalchemy import ARRAY, BigInteger, DateTime, Double, Integer, Text, bindparam, text
-from sqlmodel import col, func, select
 from sqlmodel.ext.asyncio.session import AsyncSession
 from workloads import DAY
 
 from quotes.database.log import partitions, rollup, store
 from quotes.database.maintenance import migrations
-from quotes.database.models import Quote
 from quotes.database.sessions import Sessions, open_engine
 from quotes.local.embedded import Postgres
 from quotes.market.coverage import HOUR, MINUTE, hour_of
@@ -67,7 +65,6 @@ class Database:
     pid: int  # the server's
     folder: Path
     listed: Mapping[str, datetime]  # since when it has each ticker
-    end: datetime
 
 
 @asynccontextmanager
@@ -92,7 +89,7 @@ async def stored(
     server = Postgres(at.rename(folder))
     try:
         process = await server.start()
-        yield Database(server.url, process.child.pid, folder, listed, end)
+        yield Database(server.url, process.child.pid, folder, listed)
     finally:
         await server.stop()
 
@@ -102,11 +99,11 @@ async def fill(url: str, name: str, listed: Mapping[str, datetime], end: datetim
     async with open_engine(url, name="bench", size=1, statement_timeout=None) as engine:
         sessions, since = Sessions(engine), min(listed.values())
         async with sessions() as session:
-            newest = (await session.exec(select(func.max(col(Quote.minute))))).one()
-        if newest is not None:
-            since = newest + MINUTE
+            newest = await store.newest(session, listed)
+        if newest:
+            since = max(quote.minute for quote in newest) + MINUTE
         with Progress(*columns, console=Console(stderr=True)) as bar:
-            stored = bar.add_task(name, total=(end - since) / DAY)
+            stored = bar.add_task(name, total=max(end - since, MINUTE) / DAY)
             while since < end:
                 until = min(since.replace(hour=0, minute=0) + DAY, end)
                 await sessions.transact(partial(store_day, listed=listed, since=since, until=until))

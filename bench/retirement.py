@@ -74,8 +74,10 @@ async def watched(
     async with aiohttp.ClientSession() as http, subscribed(http, served.url, [live]) as socket:
         probe = Probe(http, served.url)
 
+        stopped = asyncio.Event()
+
         async def write() -> None:
-            while True:
+            while not stopped.is_set():
                 began = time.perf_counter()
                 await probe.store(sessions, served.writer.next_minute())
                 writes.append(time.perf_counter() - began)
@@ -87,17 +89,14 @@ async def watched(
             writing = asyncio.create_task(write())
             result = await work
             await asyncio.sleep(1)  # for whoever waited
-            await ended(writing)
+            stopped.set()
+            await writing
         await probe.all_delivered()
-        await ended(*tasks)
+        for task in tasks:
+            task.cancel()
+        await asyncio.wait(tasks)
     lanes.report(title, probe, {**reads, "a minute stored": writes})
     return result
-
-
-async def ended(*tasks: "asyncio.Task[None]") -> None:
-    for task in tasks:
-        task.cancel()
-    await asyncio.wait(tasks)
 
 
 def disk(folder: Path) -> int:
