@@ -9,10 +9,11 @@
 
 PostGraphile 5.1 wants Node 22 or newer. Each round starts a server, opens its subscribers in a
 process of their own, and takes from the kernel's books what the server used. The last column of
-each table shows how many times better this service does. `sse` compares this service's WebSocket
-with its server-sent events, and needs no Node. `--alone` runs so many subscribers of this
-service alone, spread evenly over its processes, with an event a second: a process needs as many
-descriptors as it has subscribers (`ulimit -n`), on either side.
+each table shows how many times better this service does. Below it stands what the inserts alone
+reach, on the same cores: no sustained rate exceeds that, so CPU a delivery says more. `sse`
+compares this service's WebSocket with its server-sent events, and needs no Node. `--alone` runs so
+many subscribers of this service alone, spread evenly over its processes, with an event a second: a
+process needs as many descriptors as it has subscribers (`ulimit -n`), on either side.
 """
 
 import argparse
@@ -46,6 +47,7 @@ from quotes.server.process import listen
 HERE = Path(__file__).parent
 WAVES = 9  # single commits, each awaited by all subscribers
 SUSTAINED = 100_000  # deliveries of many commits, one after the other as fast as they are stored
+INSERTS = 200  # commits without a server
 SPREAD = 20  # tickers
 TICK = os.sysconf("SC_CLK_TCK")
 TICKERS = [f"t{number}_usd" for number in range(SPREAD)]
@@ -284,6 +286,16 @@ async def wave(writer: Writer, listeners: Listeners, scenario: Scenario) -> Figu
     }
 
 
+async def inserts(writer: Writer, scenario: Scenario) -> str:
+    """What the sustained rate cannot exceed, whichever server: commits that no one listens to."""
+    began = time.monotonic()
+    for _ in range(INSERTS):
+        await writer.insert(*scenario.tickers)
+    rate = INSERTS / (time.monotonic() - began)
+    most = rate * scenario.count
+    return f"Inserts alone: {rate:,.0f} commits a second, for {most:,.0f} deliveries at the most.\n"
+
+
 async def burst(writer: Writer, listeners: Listeners, scenario: Scenario, pid: int) -> Figures:
     commits = SUSTAINED // scenario.count
     used, began = cpu_seconds(pid), time.monotonic()
@@ -408,6 +420,7 @@ async def main() -> None:
                     for side in compared:
                         rounds[side.name].append(await measure(side, scenario, url, writer))
                 print(table(scenario, rounds), flush=True)
+                print(await inserts(writer, scenario), flush=True)
 
 
 if __name__ == "__main__":
