@@ -37,6 +37,14 @@ EMPTY = """
 """
 
 
+# Files of a few long tests: what begins last should not end long after all others.
+FIRST = ("system", "test_client_killed.py", "test_slow_readers.py")
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    items.sort(key=lambda item: not set(FIRST) & set(item.path.parts))
+
+
 @pytest.hookimpl(wrapper=True)
 def pytest_runtest_makereport(
     item: pytest.Item, call: pytest.CallInfo[None]
