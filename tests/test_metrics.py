@@ -95,6 +95,15 @@ async def moved(look: Callable[[], Awaitable[Scrape]]) -> Scrape:
         raise AssertionError((await look()).still()) from None
 
 
+def charts(number: int) -> str:
+    """A query that no other is equal to."""
+    fields = (
+        f's{each}: series(ticker: "old_usd", points: {100 * number + each + 2}) {{ at }}'
+        for each in range(8)
+    )
+    return f"{{ {' '.join(fields)} }}"
+
+
 def has_all_origins(found: Scrape) -> bool:
     return all(found("quotes_stored_total", origin=origin) for origin in Origin)
 
@@ -116,11 +125,8 @@ async def test_in_a_demo_with_faults_each_documented_metric_moves(
         send_nonsense(own)
         begin = cursor(1, quote("old_usd"))
         async with client.subscription(UPDATES, after=begin) as subscription:
-            days = [
-                client.answer(f'{{ series(ticker: "old_usd", points: {number}) {{ at }} }}')
-                for number in range(100, 140)
-            ]
-            await asyncio.gather(*days)
+            # Each of many statements, so that the next one finds no place.
+            await asyncio.gather(*(client.answer(charts(number)) for number in range(40)))
             async with client.http.get(f"{client.url}/graphql?query={'x' * 20_000}") as response:
                 assert response.status == 414
             async with client.http.get(f"{client.url}/export/old_usd/2026-01.csv") as response:

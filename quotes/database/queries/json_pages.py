@@ -93,13 +93,12 @@ async def page(
     """
     statement = _page(tuple(rows), newest_first=wanted.newest_first)
     span = wanted.span
+    ticker = span.ticker
+    known = ticker in collection.tickers, collection.halted.get(ticker)  # as `now`, not later
+    bounds = span.since, span.until, wanted.limit
     with translated():
         async with pool.acquire(timeout=CONNECT_TIMEOUT) as connection:
-            found = await connection.fetchrow(
-                statement,
-                span.ticker, span.since, span.until, wanted.limit, now,
-                span.ticker in collection.tickers, collection.halted.get(span.ticker),
-            )  # fmt: skip
+            found = await connection.fetchrow(statement, ticker, *bounds, now, *known)
     *texts, first, last, count = found
     return Page([text or "" for text in texts], first, last, count)
 
