@@ -3,7 +3,7 @@
     (cd bench && npm ci --ignore-scripts)
     python bench/fanout.py [--rounds 3] [--subscribers 1000,5000]
         [--kinds one,spread,different] [--node /path/to/node]
-    python bench/fanout.py --kinds sse
+    python bench/fanout.py --kinds sse,every
     python bench/fanout.py --alone 10000
     python bench/fanout.py --alone 25000 --processes 2
 
@@ -11,9 +11,10 @@ PostGraphile 5.1 wants Node 22 or newer. Each round starts a server, opens its s
 process of their own, and takes from the kernel's books what the server used. The last column of
 each table shows how many times better this service does. Below it stands what the inserts alone
 reach, on the same cores: no sustained rate exceeds that, so CPU a delivery says more. `sse`
-compares this service's WebSocket with its server-sent events, and needs no Node. `--alone` runs so
-many subscribers of this service alone, spread evenly over its processes, with an event a second: a
-process needs as many descriptors as it has subscribers (`ulimit -n`), on either side.
+compares this service's WebSocket with its server-sent events, and needs no Node; `every` does so
+for subscribers to all tickers, of which each commit has a quote. `--alone` runs so many subscribers
+of this service alone, spread evenly over its processes, with an event a second: a process needs as
+many descriptors as it has subscribers (`ulimit -n`), on either side.
 """
 
 import argparse
@@ -72,20 +73,22 @@ class Side:
     name: str
     command: Callable[[int, str], list[str]]
     field: str  # of the quote's number in its answers
-    subscription: Callable[[str, str, str], Subscription]  # of a ticker, an extra field, a cursor
+    # Of tickers, which are one for PostGraphile, an extra field, a cursor.
+    subscription: Callable[[Sequence[str], str, str], Subscription]
     transport: str = "websocket"  # or sse
 
 
-def ours(ticker: str, extra: str, after: str) -> Subscription:
+def ours(tickers: Sequence[str], extra: str, after: str) -> Subscription:
     query = (
         "subscription ($t: [Ticker!], $after: String) { priceUpdates(tickers: $t, after: $after) "
         f"{{ ticker price at cursor {extra} }} }}"
     )
-    return {"query": query, "variables": {"t": [ticker], "after": after}}
+    return {"query": query, "variables": {"t": list(tickers), "after": after}}
 
 
-def theirs(field: str) -> Callable[[str, str, str], Subscription]:
-    def subscription(ticker: str, extra: str, _after: str) -> Subscription:
+def theirs(field: str) -> Callable[[Sequence[str], str, str], Subscription]:
+    def subscription(tickers: Sequence[str], extra: str, _after: str) -> Subscription:
+        (ticker,) = tickers
         shown = {"priceUpdates": "at", "quoteUpdates": "at: minute"}[field]
         selected = f"{{ ticker price {shown} seq {extra} }}"
         query = f"subscription ($t: String!) {{ {field}(ticker: $t) {selected} }}"
@@ -235,16 +238,26 @@ class Scenario:
     count: int
     tickers: Sequence[str]
     alike: bool = True
+    every: bool = False  # each subscriber has all the tickers
+
+    @property
+    def deliveries(self) -> int:
+        """Of a commit, which has a quote of each ticker."""
+        return self.count * len(self.tickers) if self.every else self.count
 
     def __str__(self) -> str:
         what = "one ticker" if len(self.tickers) == 1 else f"spread over {len(self.tickers)}"
+        if self.every:
+            what = f"each of {len(self.tickers)} tickers"
         return f"{self.count:,} on {what}" + ("" if self.alike else ", all selections different")
 
     def subscriptions(self, side: Side, after: str) -> list[Subscription]:
         if not self.alike:
-            ticker = self.tickers[0]
+            ticker = self.tickers[:1]
             return [side.subscription(ticker, f"p{n}: price", after) for n in range(self.count)]
-        return [side.subscription(ticker, "", after) for ticker in self.tickers]
+        if self.every:
+            return [side.subscription(self.tickers, "", after)]
+        return [side.subscription([ticker], "", after) for ticker in self.tickers]
 
 
 Figures = dict[str, float]
@@ -266,7 +279,7 @@ async def measure(side: Side, scenario: Scenario, url: str, writer: Writer) -> F
     wrong = sum(each["wrong"] for each in waves) + sustained.pop("wrong")
     return {
         "last delivery, ms": median(each["last"] for each in waves) * 1e3,
-        "CPU a delivery, us": used / (WAVES * scenario.count) * 1e6,
+        "CPU a delivery, us": used / (WAVES * scenario.deliveries) * 1e6,
         "memory a connection, KiB": memory,
         **sustained,
         "lost": lost,
@@ -278,10 +291,10 @@ async def wave(writer: Writer, listeners: Listeners, scenario: Scenario) -> Figu
     """One commit, from before it is made to the last subscriber's having it."""
     began = time.monotonic()
     await writer.insert(*scenario.tickers)
-    report = await listeners.request(str(scenario.count))
+    report = await listeners.request(str(scenario.deliveries))
     return {
         "last": report["last_at"] - began,
-        "lost": scenario.count - report["arrived"],
+        "lost": scenario.deliveries - report["arrived"],
         "wrong": report["wrong"],
     }
 
@@ -292,21 +305,21 @@ async def inserts(writer: Writer, scenario: Scenario) -> str:
     for _ in range(INSERTS):
         await writer.insert(*scenario.tickers)
     rate = INSERTS / (time.monotonic() - began)
-    most = rate * scenario.count
+    most = rate * scenario.deliveries
     return f"Inserts alone: {rate:,.0f} commits a second, for {most:,.0f} deliveries at the most.\n"
 
 
 async def burst(writer: Writer, listeners: Listeners, scenario: Scenario, pid: int) -> Figures:
-    commits = SUSTAINED // scenario.count
+    commits = max(SUSTAINED // scenario.deliveries, 5)
     used, began = cpu_seconds(pid), time.monotonic()
     for _ in range(commits):
         await writer.insert(*scenario.tickers)
-    report = await listeners.request(str(commits * scenario.count))
+    report = await listeners.request(str(commits * scenario.deliveries))
     used = cpu_seconds(pid) - used
     return {
         "deliveries a second, sustained": report["arrived"] / (report["last_at"] - began),
         "CPU a delivery, sustained, us": used / report["arrived"] * 1e6,
-        "lost": commits * scenario.count - report["arrived"],
+        "lost": commits * scenario.deliveries - report["arrived"],
         "wrong": report["wrong"],
     }
 
@@ -344,7 +357,7 @@ async def started_listeners(
 
 
 async def hold(url: str, writer: Writer, count: int, processes: int, seconds: int) -> str:
-    subscriptions = [ours(TICKERS[0], "", await writer.cursor())]
+    subscriptions = [ours(TICKERS[:1], "", await writer.cursor())]
     each = count // processes
     async with started_listeners(url, subscriptions, each, processes) as (listeners, pids):
         began: dict[int, float] = {}
@@ -407,13 +420,14 @@ async def main() -> None:
         "spread": [Scenario(count, TICKERS) for count in counts],
         "different": [Scenario(counts[0], TICKERS[:1], alike=False)],
         "sse": [Scenario(count, TICKERS[:1]) for count in counts],
+        "every": [Scenario(count, TICKERS, every=True) for count in counts],
     }
     async with database() as (url, writer):
         if arguments.alone:
             print(await hold(url, writer, arguments.alone, arguments.processes, 20))
             return
         for kind in arguments.kinds.split(","):
-            compared = transports() if kind == "sse" else others
+            compared = transports() if kind in {"sse", "every"} else others
             for scenario in scenarios[kind]:
                 rounds: dict[str, list[Figures]] = {side.name: [] for side in compared}
                 for _ in range(arguments.rounds):

@@ -54,6 +54,10 @@ class Sink(Protocol):
         """Write without waiting; False where the connection's buffer is full or it has ended."""
         ...
 
+    def try_write_all(self, messages: Sequence[bytes]) -> bool:
+        """Write them all, as `try_write`, or none: one call of the system instead of many."""
+        ...
+
     async def write(self, message: bytes) -> None:
         """Write as soon as there is room. Raises SinkClosedError where that never comes."""
         ...
@@ -100,13 +104,20 @@ class Subscriber:
         if batch.after > self.cursor:  # something between was missed
             self.fall_behind()
             return
+        cursor, due = self.cursor, list[bytes]()
         for seq, message in batch.messages:  # the generator of `_due` takes 0.15 us
-            if not self.cursor < seq <= batch.upto:
-                continue
-            if not self._sink.try_write(message):
-                self.fall_behind()
-                return
-            self.cursor = seq
+            if cursor < seq <= batch.upto:
+                due.append(message)
+                cursor = seq
+        if due and not self._written(due):
+            self.fall_behind()
+            return
+        self.cursor = cursor
+
+    def _written(self, due: Sequence[bytes]) -> bool:
+        if len(due) == 1:
+            return self._sink.try_write(due[0])
+        return self._sink.try_write_all(due)
 
     def fall_behind(self) -> None:
         if self._behind is not None and not self._behind.done():

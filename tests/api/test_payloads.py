@@ -108,6 +108,9 @@ class Connection:
         self.messages.put_nowait(message)
         return True
 
+    def try_write_all(self, messages: Sequence[bytes]) -> bool:
+        return all(self.try_write(message) for message in messages)
+
     async def room(self) -> None:
         raise AssertionError
 

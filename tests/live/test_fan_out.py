@@ -70,9 +70,16 @@ class Connection:
         self.buffer.append(int(message))
         if not self.slow:
             self.drain()
-        elif len(self.buffer) == 3:
+        elif len(self.buffer) >= 3:
             self.room.clear()
         return True
+
+    def try_write_all(self, messages: Sequence[bytes]) -> bool:
+        if not self.room.is_set():
+            return False
+        for message in messages[:-1]:
+            self.buffer.append(int(message))
+        return self.try_write(messages[-1])
 
     async def write(self, message: bytes) -> None:
         while not self.try_write(message):

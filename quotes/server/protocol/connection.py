@@ -1,5 +1,6 @@
 """A connection, as whoever writes to it sees it."""
 
+from collections.abc import Sequence
 from typing import Protocol
 
 DIRECT = "quotes.direct"  # our ASGI extension, whose value is a Direct
@@ -10,6 +11,10 @@ class Direct(Protocol):
 
     def try_write(self, message: bytes) -> bool:
         """Write a message unless the connection is full or has ended; whether it was written."""
+        ...
+
+    def try_write_all(self, messages: Sequence[bytes]) -> bool:
+        """Write them all, as `try_write`, or none of them."""
         ...
 
     async def room(self) -> None:

@@ -1,5 +1,6 @@
 """A connection that speaks HTTP, and the body of its answer, written to directly."""
 
+from collections.abc import Sequence
 from typing import Any
 from weakref import ref
 
@@ -28,6 +29,9 @@ class Body:
         chunk = b"%x\r\n%b\r\n" % (len(message), message) if cycle.chunked_encoding else message
         cycle.transport.write(chunk)
         return True
+
+    def try_write_all(self, messages: Sequence[bytes]) -> bool:
+        return self.try_write(b"".join(messages))
 
     async def room(self) -> None:
         cycle = self._answer()

@@ -1,6 +1,6 @@
 """A connection that has become a WebSocket."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any
 
 from uvicorn.protocols.utils import ClientDisconnected
@@ -60,6 +60,13 @@ class WebSocket(StallTimeout, WebSocketsSansIOProtocol):
         if self._stall is not None or self.disconnected or self.conn.state is not OPEN:
             return False
         self.transport.write(text_frame(message))
+        return True
+
+    def try_write_all(self, messages: Sequence[bytes]) -> bool:
+        """As `try_write`, each in a frame of its own."""
+        if self._stall is not None or self.disconnected or self.conn.state is not OPEN:
+            return False
+        self.transport.write(b"".join([text_frame(message) for message in messages]))
         return True
 
     async def room(self) -> None:

@@ -1,5 +1,7 @@
 """Where one operation's messages go, whatever connection it came by."""
 
+from collections.abc import Sequence
+
 from quotes.api.plans.subscriptions import Envelope
 from quotes.live.subscriber import SinkClosedError
 from quotes.server.protocol.connection import Direct, write
@@ -20,6 +22,10 @@ class OperationSink:
 
     def try_write(self, message: bytes) -> bool:
         return self._connection.try_write(self._head + message)
+
+    def try_write_all(self, messages: Sequence[bytes]) -> bool:
+        head = self._head
+        return self._connection.try_write_all([head + message for message in messages])
 
     async def write(self, message: bytes) -> None:
         try:
