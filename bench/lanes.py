@@ -118,19 +118,21 @@ class Probe:
                 self.unwell[f"{path} {bad}"] += 1
             await asyncio.sleep(PACE)
 
+    async def begun(self, sessions: Sessions, begin: int) -> None:
+        """The subscription delivers; quotes before that are not counted."""
+        async with asyncio.timeout(30):
+            for number in itertools.count(1):
+                await self.store(sessions, [live(begin - number)])
+                await asyncio.sleep(PACE)
+                if self.deliveries:
+                    break
+        self.committed.clear()
+        self.deliveries.clear()
+
     async def commit(self, sessions: Sessions, begin: int, seconds: float) -> None:
         """A quote every PACE seconds."""
         for number in range(round(seconds / PACE)):
-            at = BEGIN + timedelta(minutes=begin + number)
-            quote = Quote(
-                ticker="live_usd",
-                minute=at,
-                price=Decimal(number + 1),
-                observed_at=datetime.now(UTC),
-                source="demo",
-                origin=Origin.LIVE,
-            )
-            await self.store(sessions, [quote])
+            await self.store(sessions, [live(begin + number)])
             await asyncio.sleep(PACE)
         await self.all_delivered()
 
@@ -146,6 +148,17 @@ class Probe:
                 await asyncio.sleep(0.01)
 
 
+def live(minute: int) -> Quote:
+    return Quote(
+        ticker="live_usd",
+        minute=BEGIN + timedelta(minutes=minute),
+        price=Decimal(abs(minute) + 1),
+        observed_at=datetime.now(UTC),
+        source="demo",
+        origin=Origin.LIVE,
+    )
+
+
 def _bad(part: object) -> bool:
     return isinstance(part, dict) and part.get("ok") is False
 
@@ -158,6 +171,7 @@ async def probe(url: str, sessions: Sessions, begin: int, seconds: float) -> Pro
             *(asyncio.create_task(seen.look(path)) for path in seen.health),
         ]
         try:
+            await seen.begun(sessions, begin)
             await seen.commit(sessions, begin, seconds)
         finally:
             for task in tasks:
