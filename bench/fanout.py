@@ -47,7 +47,7 @@ from quotes.server.process import listen
 
 HERE = Path(__file__).parent
 WAVES = 9  # single commits, each awaited by all subscribers
-SUSTAINED = 100_000  # deliveries of many commits, one after the other as fast as they are stored
+SUSTAINED = 100_000
 INSERTS = 200  # commits without a server
 SPREAD = 20  # tickers
 TICK = os.sysconf("SC_CLK_TCK")
@@ -61,6 +61,7 @@ NOTIFY = """
         RETURN NULL;
     END $$;
     CREATE TRIGGER notify_quote AFTER INSERT ON quotes FOR EACH ROW EXECUTE FUNCTION notify_quote();
+    COMMENT ON TABLE quotes IS '@primaryKey ticker,minute'; -- each partition's, which it misses
 """
 
 Subscription = dict[str, Any]
