@@ -22,8 +22,8 @@ from quotes.database.maintenance import migrations
 from quotes.database.sessions import Sessions, open_engine
 from quotes.local.embedded import Postgres
 from quotes.market.coverage import HOUR, MINUTE, hour_of
-from workers import compaction
 from workers.demo import market
+from workers.history import compaction
 
 LEVELS_AT = datetime(2026, 11, 1, tzinfo=UTC)  # whose prices are those that all vary around
 

@@ -16,7 +16,7 @@ from workloads import DAY, QUARTER, TODAY, utc
 
 from quotes.database.log.retention import expired, first_kept
 from quotes.database.sessions import Sessions, open_engine
-from workers import retention
+from workers.history import retention
 
 PACE = 0.2  # seconds between two minutes that are stored
 READERS = 2

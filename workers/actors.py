@@ -15,9 +15,9 @@ from quotes.database.sessions import Sessions, open_engine
 from quotes.market import tickers as names
 from quotes.market.sources import MixedError
 from quotes.settings import SettingsError
-from workers import collecting, compaction, retention
+from workers import collecting
 from workers.broker import TICK_AGE, process
-from workers.history import gap_filling
+from workers.history import compaction, gap_filling, retention
 
 # Ages, limits and backoffs are in milliseconds.
 

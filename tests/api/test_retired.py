@@ -9,7 +9,7 @@ from rows import NOON, cursor, insert, minute, quote
 from quotes.api import cursors
 from quotes.database.sessions import Sessions
 from quotes.settings import Settings
-from workers import retention
+from workers.history import retention
 
 OLD = -3 * 43_830 - 90  # minutes before NOON: 2025-11-01T03:00
 KEPT = "2025-12-01T00:00:00Z"  # from there on

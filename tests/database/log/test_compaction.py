@@ -19,8 +19,8 @@ from quotes.database.maintenance import migrations, removal
 from quotes.database.models import Origin
 from quotes.database.queries import history
 from quotes.database.sessions import Sessions, open_engine
-from workers import compaction as work
-from workers import retention
+from workers.history import compaction as work
+from workers.history import retention
 
 pytestmark = on_each_postgres
 

@@ -22,7 +22,7 @@ from quotes.database.models import Failure
 from quotes.database.queries import history, json_pages, latest, series
 from quotes.database.sessions import Sessions, open_engine
 from quotes.settings import Settings
-from workers import compaction
+from workers.history import compaction
 
 pytestmark = on_each_postgres
 

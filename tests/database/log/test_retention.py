@@ -17,7 +17,7 @@ from quotes.database.log import partitions, retention, store, stream
 from quotes.database.maintenance import removal
 from quotes.database.models import Failure, Origin
 from quotes.database.sessions import Sessions
-from workers import retention as work
+from workers.history import retention as work
 
 pytestmark = on_each_postgres
 

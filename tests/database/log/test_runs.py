@@ -11,7 +11,7 @@ from quotes.database.log import store
 from quotes.database.maintenance import removal
 from quotes.database.models import Origin, Run
 from quotes.database.sessions import Sessions
-from workers import retention
+from workers.history import retention
 
 pytestmark = on_each_postgres
 
