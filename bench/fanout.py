@@ -284,7 +284,7 @@ async def measure(side: Side, scenario: Scenario, url: str, writer: Writer) -> F
         "memory a connection, KiB": memory,
         **sustained,
         "lost": lost,
-        "doubled or out of order": wrong,
+        "duplicated or out of order": wrong,
     }
 
 
@@ -378,7 +378,7 @@ async def hold(url: str, writer: Writer, count: int, processes: int, seconds: in
         f"mean delivery {delay / arrived * 1e3:.0f} ms, "
         f"slowest {max(last - began[seq] for seq, _, _, last in times) * 1e3:.0f} ms, "
         f"lost {each * processes * seconds - arrived}, "
-        f"doubled {sum(answer['wrong'] for answer in answers)}, "
+        f"duplicated {sum(answer['wrong'] for answer in answers)}, "
         f"closed {sum(answer['closed'] for answer in answers)}, memory {memory:,.0f} MiB in all"
     )
 

@@ -5,7 +5,7 @@
 The first line of its input is a JSON list of the payloads of `subscribe`, given to the COUNT
 subscribers in turn; it prints a line when all are open. Then it answers each line, a number N, as
 soon as N quotes more have arrived in all, or none did for IDLE seconds: what arrived and when
-(CLOCK_MONOTONIC, the same for all processes of a machine), and how many came doubled or out of
+(CLOCK_MONOTONIC, the same for all processes of a machine), and how many came duplicated or out of
 order. FIELD is the quote's number in the answers: `cursor` or `seq`. They subscribe by WebSocket,
 or by server-sent events.
 """

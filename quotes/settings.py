@@ -205,7 +205,7 @@ class Settings(BaseSettings):
 
     @property
     def selection(self) -> Selection:
-        """Of tickers. Which are collected now, `database.collected` tells."""
+        """Of tickers. `database.collected` has those collected now."""
         return Selection.of(self.tickers)
 
     def require_database_url(self) -> str:

@@ -1,4 +1,4 @@
-"""Tells the web processes what each index is made of, as the exchange's WebSocket brings it."""
+"""Publishes to the web processes what each index is made of, as the exchange's WebSocket has it."""
 
 import asyncio
 from collections.abc import AsyncIterator

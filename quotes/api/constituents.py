@@ -114,8 +114,8 @@ class ConstituentQuery:
     @strawberry.field(
         description=(
             "The exchanges that a ticker's index is made of just now. Null where that is not "
-            "known: while no worker holds the exchange's WebSocket, for an index of which it tells "
-            f"nothing, and as soon as nothing was heard for {KNOWN_FOR.seconds} seconds."
+            "known: while no worker holds the exchange's WebSocket, for an index of which it "
+            f"reports nothing, and as soon as nothing was heard for {KNOWN_FOR.seconds} seconds."
         )
     )
     async def constituents(self, info: Info, ticker: TickerArgument) -> Constituents | None:

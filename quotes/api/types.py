@@ -38,7 +38,7 @@ class Quote:
     )
     exact_time: bool = strawberry.field(
         description=(
-            "Whether `observedAt` is the price's own time, as the exchange's WebSocket tells it. "
+            "Whether `observedAt` is the price's own time, as the exchange's WebSocket reports it. "
             "False for a LIVE price that came by HTTP, which may be older than the answer that "
             "brought it, for REPAIRED and BACKFILLED ones, and for all that was stored before "
             "this was recorded."

@@ -120,7 +120,7 @@ class Endpoint:
             await socket.close()
 
     def _failed(self, error: Exception) -> QuotesError:
-        """What a request that got no answer is told as."""
+        """The exception for a request that got no answer."""
         match error:
             case aiohttp.ClientConnectorCertificateError():
                 return AddressError(
@@ -141,7 +141,7 @@ class Endpoint:
                 return UnreachableError(f"{self.url} gave no answer: {reason}")
 
     def _foreign(self, status: int, headers: Mapping[str, str]) -> QuotesError:
-        """What an answer is told as that is none of GraphQL, or of no WebSocket."""
+        """The exception for an answer that is none of GraphQL, or of no WebSocket."""
         if status in PASSING:
             message = f"{self.url} answered with status {status} just now."
             return UnreachableError(message, _retry_after(headers))

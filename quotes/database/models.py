@@ -53,7 +53,7 @@ class Quote(SQLModel, table=True):
     minute: datetime = Field(sa_type=DateTime(timezone=True))
     price: Decimal = Field(sa_type=Numeric)  # no scale: the exchange's digits, however many
     observed_at: datetime = Field(sa_type=DateTime(timezone=True))
-    # Whether `observed_at` is the price's own time, as the exchange's WebSocket tells it.
+    # Whether `observed_at` is the price's own time, as the exchange's WebSocket reports it.
     exact_time: bool = Field(default=False, sa_type=Boolean)
     source: str = Field(sa_type=Text)
     origin: Origin = Field(sa_type=Text)

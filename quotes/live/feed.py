@@ -1,8 +1,7 @@
 """The feed: reads the end of the log, and serves it to subscribers in this process.
 
 A notification, a one-second timer and a reconnect all trigger the same read: everything after the
-last seq. A subscriber is a cursor over this log; whoever is behind the tail reads the table until
-it has caught up.
+last seq. A subscriber behind the tail reads the table until it has caught up.
 """
 
 import asyncio

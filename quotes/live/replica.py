@@ -151,7 +151,7 @@ class Replica:
             self._pause = min(2 * self._pause, LOOK_EVERY)
 
     def _lacks(self, error: DatabaseError | TimeoutError | None) -> None:
-        """It has not all that is needed; with an error, for a reason to be told."""
+        """It has not all that is needed; with an error, for a reason to be shown."""
         if self._lacking_since is None:
             self._lacking_since = self._clock()
         if error is not None:

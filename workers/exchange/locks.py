@@ -5,7 +5,7 @@ from dataclasses import dataclass
 
 @dataclass(frozen=True, slots=True)
 class Locked:
-    """Which indexes are locked: as `public/status` tells, in any of its documented forms."""
+    """Which indexes are locked: as `public/status` reports, in any of its documented forms."""
 
     everything: bool = False
     tickers: frozenset[str] = frozenset()

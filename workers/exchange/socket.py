@@ -81,7 +81,7 @@ class Socket:
         return self._prices[ticker]
 
     def keep(self, tickers: Collection[str]) -> None:
-        """Follow these and no others; the exchange is told so soon."""
+        """Follow these and no others; the exchange is sent that soon."""
         for ticker in tickers:
             self.follow(ticker)
         self._channels.keep(tickers)

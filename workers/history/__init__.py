@@ -1,1 +1,1 @@
-"""Fetches the past: charts of earlier days, and minutes that were missed."""
+"""The past: fetched from charts, filled in where minutes were missed, compacted, and dropped."""

@@ -47,7 +47,7 @@ class Cluster:
 
     identifier: int  # the same of all of them, and of no other
     in_recovery: bool  # a standby
-    feedback: bool  # a standby tells its primary which rows its queries still need
+    feedback: bool  # a standby reports to its primary which rows its queries still need
 
 
 async def cluster(connect: Connect) -> Cluster:

@@ -1,1 +1,1 @@
-"""What the API process tells of itself: health, readiness and metrics."""
+"""What the API process reports of itself: health, readiness and metrics."""
